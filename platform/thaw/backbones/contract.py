@@ -1,0 +1,52 @@
+"""What every backbone offers: features of normalised images, and its weights in layer groups.
+
+Heads, freezing and normalisation are not a backbone's business.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LayerGroup:
+    """Weights that are opened together.
+
+    Attributes:
+        name: the common start of the parameter names, such as ``blocks.3``.
+        parameters: names in the backbone's ``named_parameters()``.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a backbone makes of a batch of images.
+
+    Attributes:
+        pooled: (B, D) one vector an image.
+    """
+
+    pooled: Tensor
+
+
+class Backbone(nn.Module, ABC):
+    """A network from normalised images to features.
+
+    Attributes:
+        num_features: D, the length of the pooled vector.
+        mean, std: per channel, on a [0, 1] scale, as the pretrained weights expect.
+        groups: input side first; every parameter is in exactly one.
+    """
+
+    num_features: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    groups: tuple[LayerGroup, ...]
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Features:
+        """Return the features of (B, 3, S, S) normalised images."""

@@ -1,0 +1,108 @@
+"""Backbones from timm: any of its models, with timm's own facts about each.
+
+Layer groups are those of the model's ``group_matcher``. timm puts weights that match nothing into the last
+group: right for a final norm or a neck, wrong for anything earlier, which is refused here.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import timm
+from timm.models import group_parameters
+from torch import Tensor, nn
+
+from thaw import catalog
+from thaw.backbones.contract import Backbone, Features, LayerGroup
+from thaw.errors import ModelError
+
+
+class TimmBackbone(Backbone):
+    """A timm model without its classifier."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        facts = body.pretrained_cfg
+        self.body = body
+        self.num_features = int(body.head_hidden_size)  # type: ignore[arg-type]
+        self.mean = tuple(facts["mean"])  # type: ignore[index]
+        self.std = tuple(facts["std"])  # type: ignore[index]
+        self.groups = layer_groups(body)
+
+    def forward(self, images: Tensor) -> Features:
+        """Return the pooled vector that timm's classifier would have received."""
+        maps = self.body.forward_features(images)  # type: ignore[operator]
+        return Features(pooled=self.body.forward_head(maps, pre_logits=True))  # type: ignore[operator]
+
+
+def create(name: str, image_size: int, pretrained: bool = False, **overlay: Any) -> TimmBackbone:
+    """Build a timm model for square images of ``image_size`` pixels.
+
+    Args:
+        name: a timm model name.
+        image_size: side of the input in pixels; models with position embeddings are built for it.
+        pretrained: load the weights that timm's ``pretrained_cfg`` (with ``overlay``) points at.
+
+    Raises:
+        ModelError: timm does not know the name, the model cannot take this size, or it has no layer groups.
+    """
+    check_name(name)
+    options: dict[str, Any] = {"num_classes": 0, "pretrained": pretrained}
+    if overlay:
+        options["pretrained_cfg_overlay"] = overlay
+    if _is_sized(name):
+        options["img_size"] = image_size
+    try:
+        body = timm.create_model(name, **options)
+    except AssertionError as error:
+        raise ModelError(f"data.image.size: {name} cannot take {image_size} pixels: {error}") from None
+    return TimmBackbone(body)
+
+
+def check_name(name: str) -> None:
+    """Raise a ModelError when timm has no model of this name."""
+    if not timm.is_model(name):
+        known = timm.list_models()
+        raise ModelError(
+            f"model.backbone: timm {timm.__version__} has no model {name!r}{catalog.did_you_mean(name, known)}; "
+            f"`thaw models --find '*{name[:4]}*'` lists the {len(known)} it has"
+        )
+
+
+def names(pattern: str = "") -> list[str]:
+    """Return timm's model names, those that match a shell ``pattern`` where one is given."""
+    return list(timm.list_models(pattern))
+
+
+def layer_groups(body: nn.Module) -> tuple[LayerGroup, ...]:
+    """Return timm's coarse groups of a model's parameters, input side first.
+
+    Raises:
+        ModelError: the model does not say which weights form a group, or its last group holds weights
+            that come before other groups.
+    """
+    kind = type(body).__name__
+    try:
+        found = group_parameters(body, body.group_matcher(coarse=True))  # type: ignore[operator]
+    except (AttributeError, AssertionError):
+        raise ModelError(f"model.backbone: {kind} does not say which weights form a layer group") from None
+    members = [found[key] for key in sorted(found)]
+    order = {name: place for place, (name, _) in enumerate(body.named_parameters())}
+    if len(members) > 1 and min(order[name] for name in members[-1]) < max(order[name] for name in members[-2]):
+        raise ModelError(f"model.backbone: {kind} leaves weights without a layer group, such as {members[-1][0]}")
+    return tuple(LayerGroup(_group_name(names), tuple(names)) for names in members)
+
+
+def _group_name(members: Iterable[str]) -> str:
+    """Return the longest dotted beginning that the first member shares with most others."""
+    parts = [name.split(".")[:-1] for name in members]
+    first = parts[0]
+    for length in range(min(len(first), 2), 0, -1):
+        if sum(other[:length] == first[:length] for other in parts) * 2 > len(parts):
+            return ".".join(first[:length])
+    return first[0] if first else next(iter(members))
+
+
+def _is_sized(name: str) -> bool:
+    """Return whether the model is built for one input size, as plain vision transformers are."""
+    facts = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return bool(facts and facts.fixed_input_size)

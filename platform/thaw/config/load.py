@@ -1,0 +1,141 @@
+"""YAML and dotted overrides -> Experiment, with errors that name the place, the value and the way out.
+
+YAML is read as plain data (no tags that run code), and ``${NAME}`` in a string stands for an environment
+variable. Nothing here knows what a setting means.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from thaw.config.experiment import Experiment
+from thaw.errors import ConfigError
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+def load(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
+    """Read an experiment from a YAML file and apply overrides such as ``finetune.phases[1].depth=3``.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, or an entry is not valid; one line per mistake.
+    """
+    place = str(path)
+    experiment = parse(_expand(_read_yaml(Path(path)), place), place)
+    overrides = list(overrides)
+    if not overrides:
+        return experiment
+    values = experiment.model_dump(mode="json")  # with every default, so that an override can enter each of them
+    for override in overrides:
+        _apply(values, override)
+    return parse(_expand(values, place), place)
+
+
+def parse(values: Mapping[str, Any], place: str) -> Experiment:
+    """Validate plain values, such as a stored experiment, naming ``place`` in errors.
+
+    Raises:
+        ConfigError: an entry is not valid; one line per mistake.
+    """
+    try:
+        return Experiment.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [f"{place}: {_explain(detail)}" for detail in error.errors(include_url=False)]
+        raise ConfigError("\n".join(lines)) from None
+
+
+def dump(experiment: Experiment) -> str:
+    """Return the resolved experiment as YAML that ``load`` reads back to an equal one."""
+    return yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of an experiment file, with every task and source there is."""
+    return Experiment.model_json_schema()
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError(f"{path}: cannot be read ({reason}); give the path of an experiment YAML") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must be a mapping with name, data and tasks; found {type(values).__name__}")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Set one dotted place of nested mappings and lists to a YAML value, in place."""
+    place, equals, text = override.partition("=")
+    steps = [int(index) if index else key for key, index in _STEP.findall(place)]
+    if not equals or not steps or isinstance(steps[0], int):
+        raise ConfigError(f"{override!r} is not an override; write place=value, as in train.batch=64")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{override!r}: {text!r} is not a YAML value") from None
+    inner: Any = values
+    for step, following in zip(steps, [*steps[1:], None], strict=True):
+        if following is None:
+            _put(inner, step, value, override)
+        else:
+            inner = _enter(inner, step, override)
+
+
+def _enter(inner: Any, step: str | int, override: str) -> Any:
+    if isinstance(inner, dict) and isinstance(step, str):
+        if inner.get(step) is None:
+            inner[step] = {}
+        return inner[step]
+    if isinstance(inner, list) and isinstance(step, int) and step < len(inner):
+        return inner[step]
+    raise ConfigError(f"{override!r}: there is no {_show(step)} here; only an existing list entry can be set")
+
+
+def _put(inner: Any, step: str | int, value: Any, override: str) -> None:
+    if isinstance(inner, dict) and isinstance(step, str):
+        inner[step] = value
+    elif isinstance(inner, list) and isinstance(step, int) and step < len(inner):
+        inner[step] = value
+    else:
+        raise ConfigError(f"{override!r}: there is no {_show(step)} here; only an existing list entry can be set")
+
+
+def _show(step: str | int) -> str:
+    return f"entry [{step}]" if isinstance(step, int) else f"key {step!r}"
+
+
+def _expand(value: Any, place: str) -> Any:
+    """Replace ``${NAME}`` in every string of nested plain values."""
+    if isinstance(value, str):
+        return _VARIABLE.sub(lambda found: _variable(found[1], place), value)
+    if isinstance(value, dict):
+        return {key: _expand(inner, place) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_expand(inner, place) for inner in value]
+    return value
+
+
+def _variable(name: str, place: str) -> str:
+    if name not in os.environ:
+        raise ConfigError(f"{place}: ${{{name}}} is used but not set; run `export {name}=...` first")
+    return os.environ[name]
+
+
+def _explain(detail: ErrorDetails) -> str:
+    """Return ``finetune.phases[1].depth: what is wrong (got 12)`` for one validation error."""
+    place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in detail["loc"]).lstrip(".")
+    message = detail["msg"].removeprefix("Value error, ")
+    got = detail.get("input")
+    shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) else ""
+    return f"{place + ': ' if place else ''}{message}{shown}"

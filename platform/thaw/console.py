@@ -1,0 +1,37 @@
+"""What a person sees while work goes on: on stderr, a bar on a terminal and plain lines in a job's log.
+
+Results are not printed here; they go to stdout, where another program may read them.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+_EVERY_S = 5.0
+
+T = TypeVar("T")
+
+
+def say(line: str) -> None:
+    """Print one line about what is going on."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints progress
+
+
+def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+    """Yield ``items`` while showing how many of ``total`` are done."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(items, desc=what, total=total, leave=False, file=sys.stderr)
+    else:
+        yield from _in_lines(items, what, total)
+
+
+def _in_lines(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+    shown = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        if time.monotonic() - shown > _EVERY_S:
+            shown = time.monotonic()
+            say(f"{what}: {done} of {total}")

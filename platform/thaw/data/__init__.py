@@ -1,0 +1,1 @@
+"""From labelled images to the pixels and targets that a model trains on."""

@@ -1,0 +1,144 @@
+"""The data stage on Ray: preparing a dataset on all nodes, and streaming decoded batches to a training worker.
+
+What is done to an image stands in the modules beside this one; here is only where it runs.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray.data
+from numpy.typing import NDArray
+
+import ray
+from thaw import on_ray
+from thaw.config.experiment import Experiment
+from thaw.console import say, track
+from thaw.data import dataset
+from thaw.data import prepare as stages
+from thaw.data.dataset import Dataset
+from thaw.data.feed import Feed
+from thaw.data.prepare import Plan
+from thaw.data.sources.contract import Reference
+from thaw.storage import Root, open_root
+
+_CHUNK = 64
+"""Images that one task checks: enough to pay for starting it, few enough to show progress."""
+
+
+def prepare(experiment: Experiment) -> Dataset:
+    """Bring the experiment's images into Parquet shards, unless exactly these are there already.
+
+    Raises:
+        DataError: the source cannot be read, labels do not fit, or too many images had to be set aside.
+        StorageError: the storage root cannot be written.
+    """
+    root = open_root(experiment.storage.root)
+    source = stages.open_source(experiment.data.source)
+    references = list(source.references())
+    stages.check_columns(experiment, references)
+    with on_ray.cluster():
+        plan = stages.plan(experiment, references, _examine(experiment, references))
+        _set_aside(root, experiment, plan)
+        if root.exists(f"{plan.dataset.path}/dataset.json"):
+            say(f"dataset {plan.dataset.path} is up to date")
+        else:
+            _write(root, experiment, plan)
+    return plan.dataset
+
+
+def encoded_shards(root: Root, prepared: Dataset, split: str) -> list["ray.ObjectRef[pa.Table]"]:
+    """Return the encoded rows of a split in the object store, one reference a shard, read on any node."""
+    read = ray.remote(dataset.read_shard)
+    return [read.remote(root, f"{prepared.path}/{shard.file}") for shard in prepared.splits[split]]
+
+
+def stream(
+    feed: Feed, shards: Sequence["ray.ObjectRef[pa.Table]"], start: int, stop: int, prefetch: int
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the batches of steps ``start`` to ``stop``, decoded and augmented by Ray Data ahead of their use.
+
+    Args:
+        shards: what `encoded_shards` returned, in the feed's order.
+        prefetch: batches kept ready.
+    """
+    if start >= stop:
+        return
+    steps = ray.data.range(stop - start, override_num_blocks=stop - start)
+    batches = steps.map_batches(
+        _load_batch, fn_kwargs={"feed": feed, "shards": list(shards), "start": start}, concurrency=prefetch
+    )
+    for batch in batches.iter_batches(batch_size=None, prefetch_batches=2):
+        yield batch
+
+
+def quiet() -> None:
+    """Keep Ray Data's bars and plans out of the logs of this process and its datasets, and its batches in order."""
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_options.preserve_order = True
+    context.execution_options.verbose_progress = False
+
+
+def _load_batch(
+    block: dict[str, NDArray[np.int64]], feed: Feed, shards: Sequence["ray.ObjectRef[pa.Table]"], start: int
+) -> dict[str, NDArray[Any]]:
+    [step] = block["id"]
+    return feed.load(int(step) + start, lambda place: ray.get(shards[place]))
+
+
+def _examine(experiment: Experiment, references: Sequence[Reference]) -> list[stages.Row]:
+    """Check every image on all nodes."""
+    ids = list(dict.fromkeys(one.id for one in references))
+    chunks = [{"ids": json.dumps(ids[first : first + _CHUNK])} for first in range(0, len(ids), _CHUNK)]
+    data = experiment.data
+
+    def examine(chunk: dict[str, str]) -> list[stages.Row]:
+        return list(stages.examine(stages.open_source(data.source), json.loads(chunk["ids"]), data.limits))
+
+    quiet()
+    rows = ray.data.from_items(chunks, override_num_blocks=len(chunks)).flat_map(examine).iter_rows()
+    return list(track(rows, "checking images", len(ids)))
+
+
+def _set_aside(root: Root, experiment: Experiment, plan: Plan) -> None:
+    """Write what was set aside next to the dataset, tell of it, and stop when it is too much."""
+    prepared = plan.dataset
+    place = f"{prepared.path}/rejected.jsonl"
+    lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in plan.rejected)
+    if not root.exists(place) or root.read_bytes(place) != lines.encode():
+        root.write_bytes(place, lines.encode())
+    for warning in prepared.report.warnings:
+        say(f"warning: {warning}")
+    stages.check_rejected(experiment, plan, f"{root}/{place}")
+    if plan.rejected:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in prepared.report.rejected.items())
+        say(f"set aside {len(plan.rejected)} of {prepared.report.listed} images ({reasons}): {root}/{place}")
+
+
+def _write(root: Root, experiment: Experiment, plan: Plan) -> None:
+    """Write the shards that are missing on all nodes, then the description that makes the dataset exist."""
+    prepared, data = plan.dataset, experiment.data
+    shards = [
+        {"file": f"{prepared.path}/{file}", "rows": json.dumps(rows)}
+        for file, rows in plan.rows.items()
+        if not root.exists(f"{prepared.path}/{file}")
+    ]
+
+    def write(shard: dict[str, str]) -> dict[str, int]:
+        rows = json.loads(shard["rows"])
+        source = stages.open_source(data.source)
+        table = stages.shard_table(source, rows, prepared.labels, data.reencode, data.limits)
+        dataset.write_shard(root, shard["file"], table)
+        return {"rows": len(rows)}
+
+    if shards:
+        written = ray.data.from_items(shards, override_num_blocks=len(shards)).map(write).iter_rows()
+        for _ in track(written, "writing shards", len(shards)):
+            pass
+    prepared.save(root)

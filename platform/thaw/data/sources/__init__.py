@@ -1,0 +1,1 @@
+"""Formats that labelled images come in: one file a format."""

@@ -1,0 +1,112 @@
+"""table: a CSV file, or ``metadata.jsonl`` as in the Hugging Face imagefolder convention, with label columns.
+
+One row an image: ``file_name`` is relative to the table, any other column may hold a task's labels. Several
+tables together, such as train.csv, val.csv and test.csv, give the split by their names.
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from thaw.data.sources import contract
+from thaw.data.sources.contract import RawLabel, Reference, SourceOptions, given_split
+from thaw.errors import DataError
+
+_TABLES = (".csv", ".jsonl")
+
+
+class Options(SourceOptions):
+    """A table of images, or a folder that holds such tables."""
+
+    type: Literal["table"]
+    path: str
+    """A .csv or .jsonl file, or a folder with such files at its top, on a disk that every node reaches."""
+    file_column: str = "file_name"
+    """Column of the image's path, relative to the table."""
+    split_column: str = "split"
+    """Column that says train, val or test, where there is one."""
+    group_column: str | None = None
+    """Column of a group whose images never fall into different splits, such as a patient or a product."""
+    separator: str = Field(";", min_length=1, max_length=1)
+    """Between the names of a set of classes in one CSV cell."""
+
+
+class Source(contract.Source):
+    """The images that the tables name."""
+
+    def references(self) -> Iterator[Reference]:
+        tables = self._tables()
+        named = {table: given_split(table.stem) for table in tables}
+        for table in tables:
+            for line, row in _rows(table):
+                yield self._reference(row, f"{table.name}:{line}", named[table])
+
+    def read(self, image_id: str) -> bytes:
+        return (self._folder() / image_id).read_bytes()
+
+    def _folder(self) -> Path:
+        path = Path(self.options.path)
+        return path if path.is_dir() else path.parent
+
+    def _tables(self) -> list[Path]:
+        path = Path(self.options.path)
+        found = [path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else []
+        tables = [table for table in found if table.suffix in _TABLES]
+        if not tables:
+            raise DataError(f"data.source.path: {path} is neither a {' or '.join(_TABLES)} file nor a folder with one")
+        return tables
+
+    def _reference(self, row: Mapping[str, Any], place: str, split: str | None) -> Reference:
+        options: Options = self.options
+        name = row.get(options.file_column)
+        if not isinstance(name, str) or not name:
+            raise DataError(
+                f"{place}: no image in column {options.file_column!r}; the columns are {', '.join(row)} "
+                "(set data.source.file_column)"
+            )
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise DataError(f"{place}: {name!r} leaves the folder of the table; image paths must be relative to it")
+        group = row.get(options.group_column) if options.group_column else None
+        said = row.get(options.split_column)
+        return Reference(
+            id=Path(name).as_posix(),
+            labels={key: self._label(value) for key, value in row.items() if key != options.file_column},
+            split=(given_split(said) or said) if isinstance(said, str) and said else split,
+            group=None if group in (None, "") else str(group),
+        )
+
+    def _label(self, value: Any) -> RawLabel:
+        """Return a cell as a class name, a set of names, or None where it is empty or not a label at all."""
+        if value is None or value == "" or isinstance(value, dict):
+            return None
+        if isinstance(value, list):
+            return tuple(str(name) for name in value)
+        if isinstance(value, bool):
+            return str(value).lower()
+        text = str(value).strip()
+        if self.options.separator in text:
+            return tuple(name.strip() for name in text.split(self.options.separator) if name.strip())
+        return text or None
+
+
+def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield (line number, row) of a table."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            if table.suffix == ".csv":
+                yield from enumerate(csv.DictReader(file, strict=True), start=2)
+            else:
+                yield from ((line, _object(text)) for line, text in enumerate(file, start=1) if text.strip())
+    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise DataError(f"{table.name}: cannot be read as a table: {error}") from None
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    row = json.loads(text)
+    if not isinstance(row, dict):
+        raise ValueError(f"a line holds {type(row).__name__}, not an object")
+    return row

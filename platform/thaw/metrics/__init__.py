@@ -1,0 +1,1 @@
+"""Which published metric, with what averaging; the arithmetic is torchmetrics'."""

@@ -1,0 +1,101 @@
+"""Metrics of class labels, one or several an image, over batches and over the workers of a process group.
+
+Averages are macro: every class counts alike, and a class that occurs neither among labels nor among answers
+counts not at all. Scores are kept until the end (4 bytes an image and class), because a ranking metric is
+exact only over all of them.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics.functional import classification as F
+from torchmetrics.utilities.distributed import gather_all_tensors
+
+
+class _Meter:
+    """Scores and targets seen so far."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._scores: list[Tensor] = []
+        self._targets: list[Tensor] = []
+
+    def add(self, scores: Tensor, targets: Tensor) -> None:
+        """Add (B, C) scores in [0, 1] and their targets; rows whose target is -1 are passed over."""
+        labelled = (targets if targets.dim() == 1 else targets[:, 0]) >= 0
+        self._scores.append(scores[labelled])
+        self._targets.append(targets[labelled])
+
+    def _joined(self) -> tuple[Tensor, Tensor]:
+        """Return all scores and targets, of all workers where a process group exists."""
+        joined = torch.cat(self._scores), torch.cat(self._targets)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            scores, targets = (torch.cat(gather_all_tensors(one)) for one in joined)
+            return scores, targets
+        return joined
+
+
+class ClassMeter(_Meter):
+    """Exactly one class an image: (B, C) probabilities against (B,) class indices."""
+
+    def compute(self) -> dict[str, float]:
+        """Return metric name -> value in [0, 1]; empty when no image had a label."""
+        scores, targets = self._joined()
+        if not len(targets):
+            return {}
+        classes = {"num_classes": len(self.names), "validate_args": False}
+        hot = torch.nn.functional.one_hot(targets, len(self.names))
+        return {
+            "accuracy": float(F.multiclass_accuracy(scores, targets, average="micro", **classes)),
+            "precision_macro": float(F.multiclass_precision(scores, targets, average="macro", **classes)),
+            "recall_macro": float(F.multiclass_recall(scores, targets, average="macro", **classes)),
+            "f1_macro": float(F.multiclass_f1_score(scores, targets, average="macro", **classes)),
+            **_mean_over_classes("auroc_macro", F.binary_auroc, scores, hot),
+        }
+
+    def confusion(self) -> list[list[int]]:
+        """Return (C, C) counts: true class by row, answered class by column."""
+        scores, targets = self._joined()
+        table = F.multiclass_confusion_matrix(scores.argmax(dim=1), targets, len(self.names), validate_args=False)
+        rows: list[list[int]] = table.tolist()
+        return rows
+
+
+class LabelSetMeter(_Meter):
+    """Any number of classes an image: (B, C) probabilities against (B, C) zeros and ones."""
+
+    def __init__(self, names: Sequence[str], threshold: float) -> None:
+        super().__init__(names)
+        self._threshold = threshold
+
+    def compute(self) -> dict[str, float]:
+        """Return metric name -> value in [0, 1]; empty when no image had a label."""
+        scores, targets = self._joined()
+        if not len(targets):
+            return {}
+        answered = (scores >= self._threshold).int()
+        each = {"num_labels": len(self.names), "average": "macro", "validate_args": False}
+        return {
+            "exact_match": float(F.multilabel_exact_match(answered, targets, len(self.names), validate_args=False)),
+            "precision_macro": float(F.multilabel_precision(answered, targets, **each)),
+            "recall_macro": float(F.multilabel_recall(answered, targets, **each)),
+            "f1_macro": float(F.multilabel_f1_score(answered, targets, **each)),
+            **_mean_over_classes("auroc_macro", F.binary_auroc, scores, targets),
+            **_mean_over_classes("average_precision_macro", F.binary_average_precision, scores, targets),
+        }
+
+    def confusion(self) -> None:
+        """Return None: sets of classes have no single confusion matrix."""
+        return None
+
+
+def _mean_over_classes(
+    name: str, metric: Callable[[Tensor, Tensor], Tensor], scores: Tensor, hot: Tensor
+) -> dict[str, float]:
+    """Return the mean of a ranking metric over the classes that have both members and non-members."""
+    ranked = [place for place in range(hot.shape[1]) if 0 < int(hot[:, place].sum()) < len(hot)]
+    if not ranked:
+        return {}
+    values = [float(metric(scores[:, place], hot[:, place])) for place in ranked]
+    return {name: sum(values) / len(values)}

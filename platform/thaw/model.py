@@ -1,0 +1,90 @@
+"""FinetuneModel: normalise, one backbone, one head per task; and how its layer groups open and close.
+
+When groups open, and at what rate they learn, is the plan's business; which weights form a group, the backbone's.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from thaw.backbones.contract import Backbone, LayerGroup
+from thaw.errors import ConfigError
+
+HEADS = "heads"
+"""Name of the topmost group: all heads together, always open."""
+
+
+class FinetuneModel(nn.Module):
+    """From uint8 pixels to the outputs of every head, in one forward pass."""
+
+    def __init__(self, backbone: Backbone, heads: Mapping[str, nn.Module], batchnorm: Literal["held", "adapt"]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.heads = nn.ModuleDict(dict(heads))
+        self.batchnorm = batchnorm
+        self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(backbone.std).view(1, 3, 1, 1) * 255)
+        self.depth = 0
+        self.open_groups(0)
+
+    @property
+    def groups(self) -> tuple[LayerGroup, ...]:
+        """The backbone's layer groups, input side first."""
+        return self.backbone.groups
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Return task name -> (B, C) outputs of (B, 3, S, S) uint8 pixels."""
+        images = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        pooled = self.backbone(images).pooled
+        return {name: head(pooled) for name, head in self.heads.items()}
+
+    def open_groups(self, depth: int) -> None:
+        """Let the ``depth`` groups next to the heads learn, and no other.
+
+        Raises:
+            ConfigError: the backbone has fewer groups.
+        """
+        if depth > len(self.groups):
+            raise ConfigError(f"{depth} groups cannot be opened; the backbone has {len(self.groups)}")
+        self.depth = depth
+        for name, parameters in self.group_parameters():
+            learns = name == HEADS or name in self.open_names()
+            for parameter in parameters.values():
+                parameter.requires_grad_(learns)
+        self.train(self.training)
+
+    def open_names(self) -> tuple[str, ...]:
+        """Return the names of the open layer groups, input side first."""
+        return tuple(group.name for group in self.groups[len(self.groups) - self.depth :])
+
+    def group_parameters(self) -> Iterator[tuple[str, dict[str, nn.Parameter]]]:
+        """Yield each group's name with its parameters by full name: layer groups input side first, heads last."""
+        body = {name.removeprefix("body."): (name, weight) for name, weight in self.backbone.named_parameters()}
+        for group in self.groups:
+            yield group.name, {f"backbone.{body[name][0]}": body[name][1] for name in group.parameters}
+        yield HEADS, {f"heads.{name}": weight for name, weight in self.heads.named_parameters()}
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, but hold everything frozen as it is served.
+
+        A frozen layer in training mode would still move BatchNorm's running statistics and drop features.
+        """
+        super().train(mode)
+        if mode:
+            _hold_frozen(self.backbone, self.batchnorm == "held")
+        return self
+
+
+def _hold_frozen(module: nn.Module, hold_batchnorm: bool) -> None:
+    """Put modules whose weights are all frozen, and BatchNorm where asked, into evaluation mode."""
+    weights = list(module.parameters())
+    if weights and not any(weight.requires_grad for weight in weights):
+        module.eval()
+    elif hold_batchnorm and isinstance(module, _BatchNorm):
+        module.eval()
+    else:
+        for child in module.children():
+            _hold_frozen(child, hold_batchnorm)

@@ -1,0 +1,101 @@
+"""Joining a Ray cluster, or starting Ray on this machine: what every stage does first."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+import thaw
+from thaw.console import say
+from thaw.errors import ClusterError
+
+_SPARE_CPUS = 1
+"""CPUs beside the training processes, so that decoding always has one to run on."""
+
+
+@contextmanager
+def cluster(cpus: float = 1.0) -> Iterator[None]:
+    """Join the cluster that ``RAY_ADDRESS`` names, or start Ray here, and leave it as it was found.
+
+    Args:
+        cpus: what the caller's own processes reserve; a Ray started here has room for them and for decoding.
+
+    Raises:
+        ClusterError: the cluster does not answer.
+    """
+    started = not ray.is_initialized()
+    if started:
+        _join() if os.environ.get("RAY_ADDRESS") else _start(cpus)
+    try:
+        yield
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def spare_cpus(reserved: float) -> float:
+    """Return the CPUs of the cluster that are left beside ``reserved`` ones.
+
+    Raises:
+        ClusterError: none is left, so decoding could never start and everything would wait for ever.
+    """
+    total = float(ray.cluster_resources().get("CPU", 0))
+    if total - reserved < _SPARE_CPUS:
+        raise ClusterError(
+            f"the cluster has {total:g} CPUs; training reserves {reserved:g} and decoding needs at least "
+            f"{_SPARE_CPUS} more: lower train.workers or train.cpus_per_worker, or add a node"
+        )
+    return total - reserved
+
+
+def num_gpus() -> int:
+    """Return the GPUs of the cluster."""
+    return int(ray.cluster_resources().get("GPU", 0))
+
+
+def _join() -> None:
+    say(f"thaw {thaw.__version__} from {_package()} joins the Ray cluster at {os.environ['RAY_ADDRESS']}")
+    try:
+        ray.init(runtime_env=_runtime_env(), log_to_driver=_wants_logs(), logging_level=logging.WARNING)
+    except ConnectionError as error:
+        raise ClusterError(
+            f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}: no Ray cluster answers there ({error}); start one, or unset "
+            "RAY_ADDRESS to run on this machine"
+        ) from None
+
+
+def _start(cpus: float) -> None:
+    # Without this, a local Ray would turn token authentication on and leave a token in the home folder,
+    # after which every other Ray command of this user fails until it is told of the token.
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    ray.init(
+        address="local",
+        num_cpus=max(os.cpu_count() or 1, int(cpus + _SPARE_CPUS + 0.999)),
+        include_dashboard=False,
+        log_to_driver=_wants_logs(),
+        logging_level=logging.ERROR,
+    )
+
+
+def _wants_logs() -> bool:
+    """Return whether workers' own output is shown too; errors always reach the driver as exceptions."""
+    return os.environ.get("THAW_WORKER_LOGS", "") not in ("", "0")
+
+
+def _runtime_env() -> dict[str, Any]:
+    """Return what a job's workers need to import this very Thaw.
+
+    A package installed in the image is there already. One that travelled in a job's working directory is on
+    the driver's path alone, so it is sent on, unless the job says itself where packages are.
+    """
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("runtime_env", {})
+    says_where = "py_modules" in job or "PYTHONPATH" in job.get("env_vars", {})
+    return {} if says_where or "site-packages" in _package().parts else {"py_modules": [str(_package())]}
+
+
+def _package() -> Path:
+    return Path(str(thaw.__file__)).resolve().parent

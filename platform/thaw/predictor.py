@@ -1,0 +1,41 @@
+"""The predictor: the only way from images to answers. Evaluation and HTTP both call it.
+
+So a figure in a record is measured on the path that is served. It computes in fp32 whatever the training
+precision was, for a bf16 answer would depend on which images shared its batch.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from thaw.bundle import Bundle
+from thaw.data.preprocess import as_tensor
+from thaw.tasks.contract import Answer
+
+Answers = dict[str, Answer]
+"""Task name -> answer, for one image."""
+
+
+def answer(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> list[Answers]:
+    """Return every task's answer for each image, from one forward pass.
+
+    Args:
+        images: (H, W, 3) uint8 RGB each, of any sizes; `thaw.data.quality.decode` gives these.
+    """
+    if not images:
+        return []
+    preprocess = bundle.description.preprocess
+    pixels = torch.stack([preprocess(as_tensor(image)) for image in images])
+    device = next(bundle.model.parameters()).device
+    with torch.inference_mode():
+        outputs = bundle.model(pixels.to(device))
+    decoded = {name: task.decode(outputs[name]) for name, task in bundle.tasks.items()}
+    return [{name: answers[row] for name, answers in decoded.items()} for row in range(len(images))]
+
+
+def as_json(answers: Answers) -> dict[str, Any]:
+    """Return the answers of one image as plain JSON values: what is stored and what is served."""
+    return {name: one.model_dump(mode="json") for name, one in answers.items()}

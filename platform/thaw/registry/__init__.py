@@ -1,0 +1,1 @@
+"""Registry: what was trained (`record`) and what may be served (`store`)."""

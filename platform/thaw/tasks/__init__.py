@@ -1,0 +1,1 @@
+"""What a head learns and answers: one file a task."""

@@ -1,0 +1,69 @@
+"""Classification: exactly one class an image."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from thaw.config.experiment import AnnotationKind, TaskOptions
+from thaw.metrics.classes import ClassMeter
+from thaw.tasks import contract
+from thaw.tasks.contract import Answer
+
+
+class Options(TaskOptions):
+    """One class an image, such as a verdict or a breed."""
+
+    annotation: ClassVar[AnnotationKind] = "class"
+
+    type: Literal["classification"]
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the target spread evenly over all classes."""
+
+
+class ClassificationAnswer(Answer):
+    """The likeliest class, and the probability of every class."""
+
+    label: str
+    score: float
+    """Probability of ``label``, in [0, 1]."""
+    scores: dict[str, float]
+    """Probability of every class; they sum to 1."""
+
+
+class Task(contract.Task):
+    """A linear head with softmax."""
+
+    best_metric = "accuracy"
+    answer_type = ClassificationAnswer
+
+    def build_head(self, num_features: int, dropout: float) -> nn.Module:
+        return nn.Sequential(nn.Dropout(dropout), nn.Linear(num_features, len(self.labels.names)))
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        smoothing = self.options.label_smoothing
+        total = F.cross_entropy(outputs, targets, ignore_index=-1, label_smoothing=smoothing, reduction="sum")
+        return total, (targets >= 0).sum()
+
+    def decode(self, outputs: Tensor) -> list[ClassificationAnswer]:
+        probabilities = torch.softmax(outputs.float(), dim=1).cpu()
+        best = probabilities.argmax(dim=1).tolist()
+        names = self.labels.names
+        return [
+            ClassificationAnswer(label=names[top], score=row[top], scores=dict(zip(names, row, strict=True)))
+            for top, row in zip(best, probabilities.tolist(), strict=True)
+        ]
+
+    def meter(self) -> "ClassAnswers":
+        return ClassAnswers(self.labels.names)
+
+
+class ClassAnswers(ClassMeter):
+    """Class metrics over answers."""
+
+    def update(self, answers: Sequence[ClassificationAnswer], targets: Tensor) -> None:
+        scores = torch.tensor([list(answer.scores.values()) for answer in answers])
+        self.add(scores, targets.cpu())

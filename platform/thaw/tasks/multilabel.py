@@ -1,0 +1,69 @@
+"""Multilabel: any number of classes an image, each on its own."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from thaw.config.experiment import AnnotationKind, TaskOptions
+from thaw.metrics.classes import LabelSetMeter
+from thaw.tasks import contract
+from thaw.tasks.contract import Answer
+
+
+class Options(TaskOptions):
+    """Any number of classes an image, such as tags."""
+
+    annotation: ClassVar[AnnotationKind] = "classes"
+
+    type: Literal["multilabel"]
+    threshold: float = Field(0.5, gt=0, lt=1)
+    """A class is answered when its probability reaches this."""
+
+
+class MultilabelAnswer(Answer):
+    """The classes that reach the threshold, and the probability of every class."""
+
+    labels: tuple[str, ...]
+    scores: dict[str, float]
+    """Probability of each class on its own, in [0, 1]."""
+
+
+class Task(contract.Task):
+    """A linear head with one sigmoid a class."""
+
+    best_metric = "f1_macro"
+    answer_type = MultilabelAnswer
+
+    def build_head(self, num_features: int, dropout: float) -> nn.Module:
+        return nn.Sequential(nn.Dropout(dropout), nn.Linear(num_features, len(self.labels.names)))
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        labelled = targets[:, 0] >= 0
+        each = F.binary_cross_entropy_with_logits(outputs, targets.clamp(min=0).to(outputs.dtype), reduction="none")
+        return (each.mean(dim=1) * labelled).sum(), labelled.sum()
+
+    def decode(self, outputs: Tensor) -> list[MultilabelAnswer]:
+        names = self.labels.names
+        rows = torch.sigmoid(outputs.float()).cpu().tolist()
+        return [
+            MultilabelAnswer(
+                labels=tuple(name for name, score in zip(names, row, strict=True) if score >= self.options.threshold),
+                scores=dict(zip(names, row, strict=True)),
+            )
+            for row in rows
+        ]
+
+    def meter(self) -> "SetAnswers":
+        return SetAnswers(self.labels.names, self.options.threshold)
+
+
+class SetAnswers(LabelSetMeter):
+    """Label-set metrics over answers."""
+
+    def update(self, answers: Sequence[MultilabelAnswer], targets: Tensor) -> None:
+        scores = torch.tensor([list(answer.scores.values()) for answer in answers])
+        self.add(scores, targets.cpu())

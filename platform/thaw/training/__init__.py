@@ -1,0 +1,1 @@
+"""Fine-tuning: when layer groups open, how they learn, and how a run survives."""

@@ -1,0 +1,47 @@
+"""Checkpoints: a bundle plus what a restart needs. The best one is registered as it is."""
+
+import json
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from thaw import bundle
+from thaw.bundle import Bundle
+from thaw.config.experiment import Finetune
+from thaw.training import optimizer
+from thaw.training.loop import Epoch, State
+from thaw.training.plan import FinetunePlan
+
+OPTIMIZER = "optimizer.pt"
+STATE = "state.json"
+TRAINING_ONLY = (OPTIMIZER, STATE)
+"""Files of a checkpoint that are no part of its bundle."""
+
+
+def save(folder: Path, trained: Bundle, state: State) -> None:
+    """Write a checkpoint into an existing folder."""
+    trained.save(folder)
+    torch.save(state.optimizer.state_dict(), folder / OPTIMIZER)
+    history = [epoch.model_dump() for epoch in state.history]
+    content = {"step": state.step, "history": history}
+    (folder / STATE).write_text(json.dumps(content), encoding="utf-8")
+
+
+def fresh(trained: Bundle, plan: FinetunePlan, options: Finetune) -> State:
+    """Return the state of a run that has done nothing yet."""
+    trained.model.open_groups(plan.depth_at(0))
+    return State(optimizer.build(trained.model, options.optimizer))
+
+
+def load(folder: Path, trained: Bundle, plan: FinetunePlan, options: Finetune) -> State:
+    """Load a checkpoint's weights into ``trained`` and return where the run stands."""
+    trained.model.load_state_dict(safetensors.torch.load_file(folder / bundle.WEIGHTS))
+    content = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    history = [Epoch.model_validate(epoch) for epoch in content["history"]]
+    # The optimizer holds what was open when the state was saved; at the border of a phase, fit opens the rest.
+    trained.model.open_groups(plan.depth_at(max(0, history[-1].step - 1)))
+    state = State(optimizer.build(trained.model, options.optimizer), content["step"], history)
+    saved = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
+    state.optimizer.load_state_dict(saved)
+    return state

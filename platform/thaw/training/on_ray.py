@@ -1,0 +1,397 @@
+"""The training stage on Ray: the workers of Ray Train, their data, their checkpoints, and what the driver does.
+
+How a model learns stands in the modules beside this one; here is only what runs where.
+"""
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import ray.train
+import ray.train.torch
+import timm
+import torch
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.util.queue import Queue
+from torch import nn
+
+import ray
+import thaw
+from thaw import bundle, on_ray
+from thaw.bundle import Bundle
+from thaw.config import load as config
+from thaw.config.experiment import Experiment
+from thaw.console import say
+from thaw.data import on_ray as data
+from thaw.data.dataset import Dataset
+from thaw.data.feed import Feed
+from thaw.data.preprocess import Preprocess
+from thaw.errors import ClusterError, ConfigError, DataError, ThawError
+from thaw.model import FinetuneModel
+from thaw.registry import record as records
+from thaw.registry import store
+from thaw.registry.record import RunRecord
+from thaw.registry.store import Lineage
+from thaw.storage import Root, open_root
+from thaw.training import checkpoint, loop, monitor
+from thaw.training.loop import Batch, Device, Epoch, State
+from thaw.training.plan import FinetunePlan
+
+_CHECKPOINTS = "checkpoints"
+
+
+def train(experiment: Experiment, prepared: Dataset | None = None, resume: str | None = None) -> RunRecord:
+    """Fine-tune, register the best checkpoint as the next version of the model, and return the run's record.
+
+    Args:
+        prepared: the experiment's dataset; prepared first when left out.
+        resume: id of an interrupted run of this very experiment, to be continued from its last checkpoint.
+
+    Raises:
+        ThawError: data, model, plan or cluster do not fit what is asked.
+    """
+    started = time.monotonic()
+    root = open_root(experiment.storage.root)
+    with on_ray.cluster(experiment.train.workers * experiment.train.cpus_per_worker):
+        prepared = prepared or data.prepare(experiment)
+        experiment = resolve(experiment)
+        _check(experiment, prepared)
+        run_id = resume or records.new_run_id(experiment.name)
+        begun = _begin(root, run_id, experiment, prepared)
+        say(f"run {run_id}: {_describe(experiment, prepared)}")
+        try:
+            result = _fit(root, run_id, experiment, prepared)
+            done = _finish(root, begun, result, time.monotonic() - started)
+        except BaseException:
+            records.save(root, begun.model_copy(update={"stage": "failed"}))
+            say(f"run {run_id} stopped; `thaw train --resume {run_id}` continues it from its last checkpoint")
+            raise
+    say(f"run {run_id}: {done.bundle} registered")
+    return done
+
+
+def resumed(root: Root, run_id: str) -> Experiment:
+    """Return the experiment of an earlier run, as it was resolved then."""
+    return config.parse(records.load(root, run_id).experiment, f"runs/{run_id}")
+
+
+def resolve(experiment: Experiment) -> Experiment:
+    """Return the experiment with the device chosen for this cluster, where it was left out."""
+    chosen, gpus = experiment.train, on_ray.num_gpus()
+    device = chosen.device or ("gpu" if gpus >= chosen.workers else "cpu")
+    if device == "gpu" and gpus < chosen.workers:
+        raise ClusterError(
+            f"train.workers: {chosen.workers} GPUs are needed and the cluster has {gpus}; lower it, or set "
+            "train.device=cpu"
+        )
+    return experiment.model_copy(update={"train": chosen.model_copy(update={"device": device})})
+
+
+def _check(experiment: Experiment, prepared: Dataset) -> None:
+    """Refuse on the driver, within seconds, what a worker would stumble over."""
+    reserved = experiment.train.workers * experiment.train.cpus_per_worker
+    on_ray.spare_cpus(reserved)
+    for split in ("train", "val"):
+        if prepared.rows(split) < experiment.train.workers:
+            raise DataError(
+                f"train.workers: {experiment.train.workers} workers cannot share the {prepared.rows(split)} images of "
+                f"split {split}"
+            )
+    for task, labelled in prepared.report.labelled["train"].items():
+        if not labelled:
+            raise DataError(f"tasks.{task}: no training image carries a label for it")
+    created = bundle.create(experiment, prepared.labels)
+    plan_of(experiment, created.model, prepared)
+
+
+def plan_of(experiment: Experiment, model: FinetuneModel, prepared: Dataset) -> FinetunePlan:
+    """Return the plan of an experiment on its dataset."""
+    feed = feed_of(experiment, prepared, "train")
+    return FinetunePlan.of(experiment, [group.name for group in model.groups], feed.epoch_steps)
+
+
+def feed_of(experiment: Experiment, prepared: Dataset, split: str, worker: int = 0) -> Feed:
+    """Return one worker's batches of a split: augmented and shuffled for training, plain otherwise."""
+    return Feed(
+        shard_rows=tuple(shard.rows for shard in prepared.splits[split]),
+        labels=prepared.labels,
+        preprocess=Preprocess.of(experiment.data.image),
+        limits=experiment.data.limits,
+        batch=experiment.train.batch,
+        augment=experiment.data.augment if split == "train" else None,
+        seed=experiment.seed,
+        worker=worker,
+        workers=experiment.train.workers,
+    )
+
+
+def _describe(experiment: Experiment, prepared: Dataset) -> str:
+    chosen = experiment.train
+    images = ", ".join(f"{prepared.rows(split)} {split}" for split in prepared.splits)
+    return (
+        f"{experiment.model.backbone} with heads {', '.join(experiment.tasks)} on {prepared.path} ({images}); "
+        f"{chosen.workers} worker(s) on {chosen.device}"
+    )
+
+
+def _begin(root: Root, run_id: str, experiment: Experiment, prepared: Dataset) -> RunRecord:
+    """Write what is known of a run before it trains."""
+    begun = RunRecord(
+        id=run_id,
+        stage="running",
+        created=records.utc_now(),
+        git_commit=records.git_commit(Path.cwd()),
+        thaw_version=thaw.__version__,
+        experiment=experiment.model_dump(mode="json"),
+        dataset_fingerprint=prepared.fingerprint,
+        label_fingerprints={task: schema.fingerprint for task, schema in prepared.labels.items()},
+        weights={},
+        environment={},
+        metrics={},
+        epochs_run=0,
+        wall_s=0.0,
+        bundle=None,
+        parent=None,
+    )
+    root.write_bytes(f"runs/{run_id}/experiment.yaml", config.dump(experiment).encode())
+    records.save(root, begun)
+    return begun
+
+
+def _fit(root: Root, run_id: str, experiment: Experiment, prepared: Dataset) -> ray.train.Result:
+    """Run the workers to the end of the plan, telling of every epoch as it ends."""
+    # A worker that dies soon after it reported would lose that epoch: the controller asks only so often.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+    chosen = experiment.train
+    with _told() as channel:
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config={
+                "experiment": experiment.model_dump(mode="json"),
+                "dataset": prepared.model_dump(mode="json"),
+                "root": root,
+                "run_path": f"runs/{run_id}",
+                "channel": channel,
+                "shards": {split: data.encoded_shards(root, prepared, split) for split in ("train", "val")},
+            },
+            scaling_config=ScalingConfig(
+                num_workers=chosen.workers,
+                use_gpu=chosen.device == "gpu",
+                resources_per_worker={"CPU": chosen.cpus_per_worker},
+            ),
+            torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if chosen.device == "gpu" else "gloo"),
+            run_config=RunConfig(
+                name=_CHECKPOINTS,
+                storage_path=root.path_of(f"runs/{run_id}"),
+                storage_filesystem=root.filesystem,
+                failure_config=FailureConfig(max_failures=chosen.max_failures),
+                checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_score_attribute="score"),
+            ),
+        )
+        try:
+            return trainer.fit()
+        except TrainingFailedError as failure:
+            raise _refusal_in(failure) or failure from None
+
+
+def _refusal_in(failure: TrainingFailedError) -> ThawError | None:
+    """Return what a user can mend among the workers' failures, if that is what ended the run."""
+    causes = (getattr(error, "cause", error) for error in getattr(failure, "worker_failures", {}).values())
+    return next((error for error in causes if isinstance(error, ThawError)), None)
+
+
+@contextmanager
+def _told() -> Iterator[Queue]:
+    """Give a channel through which workers say lines, and say them here."""
+    channel = Queue(actor_options={"num_cpus": 0})
+    over = threading.Event()
+
+    def listen() -> None:
+        last = False
+        while not last:
+            last = over.wait(0.5)
+            for line in channel.get_nowait_batch(channel.qsize()):
+                say(line)
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        yield channel
+    finally:
+        over.set()
+        listener.join(timeout=10)
+        channel.shutdown()
+
+
+def _work(setup: dict[str, Any]) -> dict[str, Any]:
+    """Train as one of the workers, and return what the driver records.
+
+    A refusal that every worker comes to alike is returned: raised, it would count as a crash and be tried again.
+    """
+    try:
+        return _train(setup)
+    except ConfigError as refusal:
+        return {"refused": str(refusal)}
+
+
+def _train(setup: dict[str, Any]) -> dict[str, Any]:
+    experiment = config.parse(setup["experiment"], setup["run_path"])
+    prepared = Dataset.model_validate(setup["dataset"])
+    context = ray.train.get_context()
+    on = _device(experiment, context.get_world_rank(), context.get_world_size())
+    data.quiet()
+    trained = bundle.create(experiment, prepared.labels)
+    trained.model.to(device=on.device, memory_format=torch.channels_last)
+    plan = plan_of(experiment, trained.model, prepared)
+    state = _state(trained, plan, experiment)
+    environment = _environment(on)
+    tell = setup["channel"].put if on.worker == 0 else (lambda _line: None)
+    tell(f"{environment['device']} in {environment['precision']}, from step {state.step} of {plan.steps}")
+    epochs = loop.fit(
+        trained.model,
+        trained.tasks,
+        plan,
+        experiment.finetune,
+        state,
+        batches=_batches(setup, experiment, prepared, "train", on),
+        validate=_validation(setup, experiment, prepared, trained, on),
+        on=on,
+        seed=experiment.seed,
+        wrap=_wrap(experiment),
+    )
+    with monitor.Monitor(setup["root"], setup["run_path"], plan, state.step) as watch:
+        for progress in epochs:
+            if on.worker == 0:
+                watch.tell(progress, state.history, list(trained.tasks))
+            _report(trained, state, on)
+            tell(monitor.line(progress.epoch, plan.steps // plan.epoch_steps))
+    return {
+        "history": [epoch.model_dump() for epoch in state.history],
+        "environment": environment,
+        "weights": trained.description.origin,
+    }
+
+
+def _device(experiment: Experiment, worker: int, workers: int) -> Device:
+    """Return where this worker computes, with as many threads as its share of the node allows."""
+    device = ray.train.torch.get_device()
+    if device.type == "cpu":
+        torch.set_num_threads(_threads(ray.train.get_context().get_local_world_size()))
+    precision = experiment.train.precision or best_precision(device.type)
+    return Device(device, torch.bfloat16 if precision == "bf16" else None, worker, workers)
+
+
+def _threads(workers_here: int) -> int:
+    """Return the threads of one training process: it may use the node's cores whenever decoding leaves them."""
+    return max(1, (os.cpu_count() or 1) // workers_here)
+
+
+def best_precision(device: str) -> Literal["fp32", "bf16"]:
+    """Return bf16 where this machine multiplies it in hardware, else fp32."""
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    able = getattr(torch.cpu, "get_capabilities", dict)()
+    return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "fp32"
+
+
+def _environment(on: Device) -> dict[str, str | int]:
+    """Return what a run's figures depend on besides its experiment."""
+    able = getattr(torch.cpu, "get_capabilities", dict)()
+    cpu = f"{able.get('cpu_name', 'CPU')} x {torch.get_num_threads()}"
+    return {
+        "device": torch.cuda.get_device_name(on.device) if on.device.type == "cuda" else cpu,
+        "precision": "bf16" if on.autocast else "fp32",
+        "workers": on.workers,
+        "ray": ray.__version__,
+        "torch": str(torch.__version__),
+        "timm": timm.__version__,
+    }
+
+
+def _state(trained: Bundle, plan: FinetunePlan, experiment: Experiment) -> State:
+    """Return where this run stands: at its last checkpoint, or at the beginning."""
+    last = ray.train.get_checkpoint()
+    if last is None:
+        return checkpoint.fresh(trained, plan, experiment.finetune)
+    with last.as_directory() as folder:
+        return checkpoint.load(Path(folder), trained, plan, experiment.finetune)
+
+
+def _batches(
+    setup: dict[str, Any], experiment: Experiment, prepared: Dataset, split: str, on: Device
+) -> Callable[[int, int], Iterator[Batch]]:
+    feed = feed_of(experiment, prepared, split, on.worker)
+    shards, prefetch = setup["shards"][split], experiment.train.prefetch
+
+    def batches(start: int, stop: int) -> Iterator[Batch]:
+        return data.stream(feed, shards, start, stop, prefetch)
+
+    return batches
+
+
+def _validation(
+    setup: dict[str, Any], experiment: Experiment, prepared: Dataset, trained: Bundle, on: Device
+) -> Callable[[], tuple[dict[str, float], dict[str, dict[str, float]]]]:
+    feed = feed_of(experiment, prepared, "val", on.worker)
+    batches = _batches(setup, experiment, prepared, "val", on)
+
+    def validate() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+        return loop.evaluate(trained.model, trained.tasks, batches(0, feed.epoch_steps), on)
+
+    return validate
+
+
+def _wrap(experiment: Experiment) -> Callable[[FinetuneModel], nn.Module]:
+    """Return how a model is made to average gradients. BatchNorm's statistics need sharing only if they move."""
+
+    def wrap(model: FinetuneModel) -> nn.Module:
+        options = {"broadcast_buffers": experiment.finetune.batchnorm == "adapt"}
+        wrapped: nn.Module = ray.train.torch.prepare_model(model, parallel_strategy_kwargs=options)
+        return wrapped
+
+    return wrap
+
+
+def _report(trained: Bundle, state: State, on: Device) -> None:
+    """Hand an epoch's score and checkpoint to Ray Train, from every worker alike."""
+    epoch = state.history[-1]
+    with tempfile.TemporaryDirectory(prefix="thaw-checkpoint-") as folder:
+        saved = None
+        if on.worker == 0:
+            checkpoint.save(Path(folder), trained, state)
+            saved = Checkpoint.from_directory(folder)
+        figures = {"score": epoch.score, "epoch": epoch.epoch}
+        ray.train.report(figures, checkpoint=saved, checkpoint_dir_name=f"epoch_{epoch.epoch:04d}")
+
+
+def _finish(root: Root, begun: RunRecord, result: ray.train.Result, wall_s: float) -> RunRecord:
+    """Register the best checkpoint as a bundle and complete the run's record."""
+    told = result.return_value
+    if "refused" in told:
+        raise ConfigError(told["refused"])
+    history = [Epoch.model_validate(epoch) for epoch in told["history"]]
+    best, figures = max(result.best_checkpoints, key=lambda kept: float(kept[1]["score"]))
+    name = str(begun.experiment["name"])
+    lineage = Lineage(run_id=begun.id, dataset_fingerprint=begun.dataset_fingerprint, git_commit=begun.git_commit)
+    with best.as_directory() as folder:
+        version = store.register(root, name, Path(folder), lineage, leave_out=checkpoint.TRAINING_ONLY)
+    done = begun.model_copy(
+        update={
+            "stage": "trained",
+            "weights": told["weights"],
+            "environment": told["environment"],
+            "metrics": {"val": next(epoch.metrics for epoch in history if epoch.epoch == figures["epoch"])},
+            "epochs_run": len(history),
+            "wall_s": wall_s,
+            "bundle": f"models/{name}/{version}",
+        }
+    )
+    records.save(root, done)
+    return done
