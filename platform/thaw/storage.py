@@ -493,3 +493,8 @@ def _regular_files(folder: Path) -> list[Path]:
         if not path.is_file():
             raise StorageError(f"{path}: cannot upload: not a regular file")
     return found
+
+
+def local_cache() -> Path:
+    """Return the folder of this machine where copies from remote roots are kept: ``THAW_CACHE`` or ~/.cache/thaw."""
+    return Path(os.environ.get("THAW_CACHE", "~/.cache/thaw")).expanduser()

@@ -58,6 +58,12 @@ def create(name: str, image_size: int, pretrained: bool = False, **overlay: Any)
     return TimmBackbone(body)
 
 
+def input_size(name: str) -> int:
+    """Return the side of the square images that a model's pretrained weights saw, in pixels."""
+    check_name(name)
+    return int(timm.get_pretrained_cfg(name).input_size[-1])
+
+
 def check_name(name: str) -> None:
     """Raise a ModelError when timm has no model of this name."""
     if not timm.is_model(name):

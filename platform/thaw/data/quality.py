@@ -8,7 +8,6 @@ import io
 import re
 import threading
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
+
+from thaw.config.experiment import Limits
 
 # JPEG's opener also gives MPO, the stereo JPEG of phones. Naming the classes loads these plugins alone:
 # those that start other programs (EPS runs Ghostscript) are never asked.
@@ -44,14 +45,6 @@ class BadImage(Exception):  # noqa: N818 - it names what came; what to make of i
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The largest file, in bytes, and the largest picture, in pixels, that are decoded."""
-
-    max_bytes: int
-    max_pixels: int
 
 
 def decode(data: bytes, limits: Limits) -> NDArray[np.uint8]:

@@ -44,6 +44,8 @@ class RunRecord(BaseModel):
     """Version of Thaw that ran."""
     experiment: dict[str, Any]
     """The resolved experiment, every default written out."""
+    dataset: str
+    """Where the prepared dataset is below the root, e.g. ``datasets/boards-9fa307d295f2``."""
     dataset_fingerprint: str
     """Fingerprint of the prepared dataset."""
     label_fingerprints: dict[str, str]

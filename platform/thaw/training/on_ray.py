@@ -150,6 +150,7 @@ def _begin(root: Root, run_id: str, experiment: Experiment, prepared: Dataset) -
         git_commit=records.git_commit(Path.cwd()),
         thaw_version=thaw.__version__,
         experiment=experiment.model_dump(mode="json"),
+        dataset=prepared.path,
         dataset_fingerprint=prepared.fingerprint,
         label_fingerprints={task: schema.fingerprint for task, schema in prepared.labels.items()},
         weights={},

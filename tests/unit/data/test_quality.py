@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import hostile
-from thaw.data.quality import BadImage, Limits, decode
+from thaw.config.experiment import Limits
+from thaw.data.quality import BadImage, decode
 
 LIMITS = Limits(max_bytes=20_000_000, max_pixels=50_000_000)
 FILES = hostile.files()
@@ -121,8 +122,8 @@ def test_limits_are_inclusive() -> None:
     data = _rgb((1, 2, 3), (30, 20))
     exact = Limits(max_bytes=len(data), max_pixels=600)
     assert decode(data, exact).shape == (20, 30, 3)
-    assert _reason(data, Limits(exact.max_bytes - 1, 600)) == "too_large"
-    assert _reason(data, Limits(exact.max_bytes, 599)) == "too_many_pixels"
+    assert _reason(data, Limits(max_bytes=exact.max_bytes - 1, max_pixels=600)) == "too_large"
+    assert _reason(data, Limits(max_bytes=exact.max_bytes, max_pixels=599)) == "too_many_pixels"
 
 
 def test_a_file_that_is_too_large_is_not_even_looked_at() -> None:
@@ -130,7 +131,7 @@ def test_a_file_that_is_too_large_is_not_even_looked_at() -> None:
 
 
 def test_pillows_own_ceiling_is_named_like_ours() -> None:
-    assert _reason(FILES["bomb_bilevel.png"][0], Limits(10**9, 10**9)) == "too_many_pixels"
+    assert _reason(FILES["bomb_bilevel.png"][0], Limits(max_bytes=10**9, max_pixels=10**9)) == "too_many_pixels"
 
 
 @pytest.mark.parametrize("name", BOMBS)
@@ -145,7 +146,8 @@ def test_bombs_take_no_memory() -> None:
     code = """
 import re, sys, hostile
 from pathlib import Path
-from thaw.data.quality import BadImage, Limits, decode
+from thaw.config.experiment import Limits
+from thaw.data.quality import BadImage, decode
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
@@ -154,7 +156,7 @@ files = {name: data for name, (data, _) in hostile.files().items() if name.start
 for name, data in files.items():
     before = peak()
     try:
-        decode(data, Limits(20_000_000, 50_000_000))
+        decode(data, Limits(max_bytes=20_000_000, max_pixels=50_000_000))
     except BadImage:
         print(name, peak() - before)
 """
@@ -176,7 +178,7 @@ Image.new("1", (12_000, 8_000)).save(buffer, "PNG")
 used = int(re.search(r"VmSize:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (used + 32_000_000, resource.RLIM_INFINITY))
 try:
-    decode(buffer.getvalue(), Limits(10**9, 10**9))
+    decode(buffer.getvalue(), Limits(max_bytes=10**9, max_pixels=10**9))
 except MemoryError:
     print("MemoryError")
 """
@@ -187,11 +189,12 @@ def test_nothing_is_printed_and_no_other_program_is_near(tmp_path: Path) -> None
     code = """
 import sys
 from pathlib import Path
-from thaw.data.quality import BadImage, Limits, decode
+from thaw.config.experiment import Limits
+from thaw.data.quality import BadImage, decode
 
 for path in Path(sys.argv[1]).iterdir():
     try:
-        decode(path.read_bytes(), Limits(20_000_000, 50_000_000))
+        decode(path.read_bytes(), Limits(max_bytes=20_000_000, max_pixels=50_000_000))
     except BadImage:
         pass
 assert "PIL.EpsImagePlugin" not in sys.modules  # it would start Ghostscript

@@ -24,9 +24,9 @@ LAYOUTS = tuple(drawing.LAYOUTS)
 """The board families."""
 _GEOMETRY, _DEFECTS, _LOOK = 1, 2, 3  # streams of one image; a change to one leaves the others as they are
 _MARGIN = 8.0  # board units that stay free between a defect and the border
-_LEAST = 20.0  # square board units that a defect changes at least
+_LEAST = 24.0  # square board units that a defect changes at least
 _FAR = 14.0  # board units within which traces are neighbours
-_RAW = 200  # how much of the solder mask is missing where a defect is, of 255
+_RAW = 235  # how much of the solder mask is missing where a defect is, of 255
 _TRIES = 12  # places tried for one defect before another kind is drawn
 _Box = tuple[int, int, int, int]
 _Plant = Callable[[Canvas, Artwork, "_Site", Generator], None]

@@ -1,0 +1,316 @@
+"""The command line: one verb a stage, each the same function that its job under ``jobs/`` calls.
+
+Progress goes to stderr, results to stdout; ``--json`` prints exactly one JSON object there. What a user can
+mend ends with exit code 2 and one message, without a traceback.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import thaw
+from thaw.errors import ThawError
+
+if TYPE_CHECKING:
+    from thaw.config.experiment import Experiment
+
+EXIT_MENDABLE = 2
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a verb came to: plain values for ``--json``, and lines for a person."""
+
+    values: Mapping[str, Any]
+    lines: Sequence[str]
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        result: Result = options.verb(options)
+    except ThawError as error:
+        print(f"thaw: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_MENDABLE
+    except KeyboardInterrupt:
+        print("thaw: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+    print(json.dumps(result.values, allow_nan=False) if options.json else "\n".join(result.lines))  # noqa: T201
+    return 0
+
+
+def _prepare(options: argparse.Namespace) -> Result:
+    from thaw.data import on_ray
+    from thaw.storage import open_root
+
+    experiment = _experiment(options)
+    prepared = on_ray.prepare(experiment)
+    counts = ", ".join(f"{split} {prepared.rows(split)}" for split in prepared.splits)
+    place = f"{open_root(experiment.storage.root)}/{prepared.path}"
+    lines = [f"{place}: {counts}; {sum(prepared.report.rejected.values())} set aside"]
+    for task, schema in prepared.labels.items():
+        lines.append(f"  {task}: {len(schema.names)} classes, {prepared.report.labelled['train'][task]} labelled")
+    return Result({"path": prepared.path, **prepared.model_dump(mode="json")}, lines)
+
+
+def _train(options: argparse.Namespace) -> Result:
+    from thaw.storage import open_root
+    from thaw.training import on_ray
+
+    if options.resume:
+        root = open_root(_root(options))
+        record = on_ray.train(on_ray.resumed(root, options.resume), resume=options.resume)
+    else:
+        experiment = _experiment(options)
+        root = open_root(experiment.storage.root)
+        record = on_ray.train(experiment)
+    lines = [
+        f"run {record.id}: {record.epochs_run} epochs in {record.wall_s:.0f} s; best on validation:",
+        *_metric_lines(record.metrics["val"]),
+        f"bundle      {root}/{record.bundle}",
+        f"TensorBoard tensorboard --logdir {root}/runs/{record.id}",
+    ]
+    return Result(record.model_dump(mode="json"), lines)
+
+
+def _evaluate(options: argparse.Namespace) -> Result:
+    from thaw.evaluation import on_ray
+
+    experiment = _experiment(options)
+    scores = on_ray.evaluate(experiment, options.model or f"{experiment.name}/{_newest(experiment)}")
+    lines = [f"{scores.model} on {scores.images} {scores.split} images of dataset {scores.dataset}:"]
+    return Result(scores.model_dump(mode="json"), [*lines, *_metric_lines(scores.metrics)])
+
+
+def _promote(options: argparse.Namespace) -> Result:
+    from thaw.registry import store
+    from thaw.storage import open_root
+
+    root = open_root(_root(options))
+    found = store.resolve(root, options.model)
+    before = store.set_alias(root, found.name, options.alias, found.version)
+    told = {"model": found.name, "alias": options.alias, "version": found.version, "before": before}
+    was = f" (was {before})" if before else ""
+    return Result(told, [f"{found.name}@{options.alias} is now version {found.version}{was}"])
+
+
+def _serve(options: argparse.Namespace) -> Result:
+    from thaw.config.experiment import Serve
+    from thaw.serving import on_ray
+
+    settings = _experiment(options).serve if options.experiment else Serve()
+    given = {key: getattr(options, key) for key in ("host", "port", "replicas") if getattr(options, key) is not None}
+    on_ray.serve_until_stopped(options.model, _root(options), Serve.model_validate({**settings.model_dump(), **given}))
+    return Result({"model": options.model, "stopped": True}, [f"{options.model}: stopped"])
+
+
+def _predict(options: argparse.Namespace) -> Result:
+    from thaw.config.experiment import Limits
+    from thaw.evaluation.predict import predict
+
+    answers, refused = predict(_root(options), options.model, [Path(image) for image in options.images], Limits())
+    lines = [f"{image}: {_brief(answer)}" for image, answer in answers.items()]
+    return Result(
+        {"model": options.model, "answers": answers, "refused": refused},
+        [*lines, *(f"{image}: refused: {reason}" for image, reason in refused.items())],
+    )
+
+
+def _runs(options: argparse.Namespace) -> Result:
+    from thaw.console import say
+    from thaw.registry import record
+    from thaw.storage import open_root
+
+    found = record.runs(open_root(_root(options)))
+    for broken in found.unreadable:
+        say(f"warning: {broken}")
+    lines = [
+        f"{one.id}  {one.stage:<9}  {one.epochs_run:>3} epochs {one.wall_s:>6.0f} s  {one.bundle or '-':<20} {_best(one)}"
+        for one in found.records
+    ]
+    return Result({"runs": [one.model_dump(mode="json") for one in found.records]}, lines or ["no runs yet"])
+
+
+def _models(options: argparse.Namespace) -> Result:
+    if options.find:
+        from thaw.backbones import timm_models
+
+        names = timm_models.names(options.find)
+        return Result({"backbones": names}, names or [f"timm has no model that matches {options.find!r}"])
+    if options.name:
+        return _backbone(options.name)
+    return _stored(options)
+
+
+def _backbone(name: str) -> Result:
+    """Describe a backbone: its layer groups, input side first, with the depth that opens each."""
+    from thaw.backbones import timm_models
+
+    backbone = timm_models.create(name, timm_models.input_size(name))
+    sizes = {weight: value.numel() for weight, value in backbone.body.named_parameters()}
+    groups = [
+        {"depth": len(backbone.groups) - place, "name": group.name, "parameters": sum(map(sizes.__getitem__, group.parameters))}
+        for place, group in enumerate(backbone.groups)
+    ]
+    lines = [f"{name}: {sum(sizes.values()):,} parameters, {backbone.num_features} features", "depth  layer group"]
+    lines += [f"{one['depth']:>5}  {one['name']:<24} {one['parameters']:>12,}" for one in groups]
+    return Result({"backbone": name, "features": backbone.num_features, "groups": groups}, lines)
+
+
+def _stored(options: argparse.Namespace) -> Result:
+    from thaw.registry import store
+    from thaw.storage import open_root
+
+    root = open_root(_root(options))
+    found = {name: {"versions": store.versions(root, name), "aliases": store.aliases(root, name)} for name in store.names(root)}
+    lines = []
+    for name, facts in found.items():
+        aliases = "  ".join(f"@{alias} {version}" for alias, version in dict(facts["aliases"]).items())
+        lines.append(f"{name:<24} versions {', '.join(map(str, facts['versions']))}  {aliases}")
+    return Result({"models": found}, lines or [f"{root}: no models yet"])
+
+
+def _schema(_options: argparse.Namespace) -> Result:
+    from thaw.config import load
+
+    schema = load.schema()
+    return Result(schema, [json.dumps(schema, indent=2)])
+
+
+def _demo(options: argparse.Namespace) -> Result:
+    from thaw import demo
+
+    values, lines = demo.run(_experiment(options))
+    return Result(values, lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="thaw", description=str(thaw.__doc__).split("\n", 1)[0])
+    parser.add_argument("--version", action="version", version=f"thaw {thaw.__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for name, (verb, arguments, what) in _verbs().items():
+        added = verbs.add_parser(name, help=what, description=what)
+        added.set_defaults(verb=verb)
+        added.add_argument("--json", action="store_true", help="print one JSON object")
+        arguments(added)
+    return parser
+
+
+_Verb = tuple[Callable[[argparse.Namespace], Result], Callable[[argparse.ArgumentParser], None], str]
+
+
+def _verbs() -> Mapping[str, _Verb]:
+    """Return what each verb does, the arguments it takes, and what it is for."""
+    return {
+        "prepare": (_prepare, _experiment_arguments, "check the images and write them as Parquet shards"),
+        "train": (_train, _train_arguments, "fine-tune, and register the best checkpoint"),
+        "evaluate": (_evaluate, _evaluate_arguments, "measure a model on the test split"),
+        "promote": (_promote, _promote_arguments, "point an alias at a version"),
+        "serve": (_serve, _serve_arguments, "answer over HTTP"),
+        "predict": (_predict, _predict_arguments, "answer for image files"),
+        "runs": (_runs, _storage_argument, "list the runs"),
+        "models": (_models, _models_arguments, "list stored models, or describe a backbone"),
+        "schema": (_schema, lambda _parser: None, "print the JSON Schema of an experiment"),
+        "demo": (_demo, _experiment_arguments, "the whole road at once, from images to an answer over HTTP"),
+    }
+
+
+def _experiment_arguments(parser: argparse.ArgumentParser, optional: bool = False) -> None:
+    parser.add_argument("experiment", nargs="?" if optional else None, help="experiment YAML")
+    parser.add_argument("overrides", nargs="*", metavar="place=value", help="such as finetune.phases[1].depth=3")
+
+
+def _storage_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--storage", help="storage root; THAW_STORAGE or ./store when left out")
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    _experiment_arguments(parser, optional=True)
+    parser.add_argument("--resume", metavar="RUN", help="continue an interrupted run from its last checkpoint")
+    _storage_argument(parser)
+
+
+def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    _experiment_arguments(parser)
+    parser.add_argument("--model", help="NAME, NAME@alias or NAME/version; the newest version when left out")
+
+
+def _promote_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="NAME/version or NAME@alias")
+    parser.add_argument("alias", nargs="?", default="champion")
+    _storage_argument(parser)
+
+
+def _serve_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="NAME, NAME@alias or NAME/version")
+    parser.add_argument("experiment", nargs="?", help="experiment YAML, for its serve section")
+    parser.add_argument("overrides", nargs="*", metavar="place=value")
+    parser.add_argument("--host")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--replicas", type=int)
+    _storage_argument(parser)
+
+
+def _predict_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="NAME, NAME@alias or NAME/version")
+    parser.add_argument("images", nargs="+", help="image files")
+    _storage_argument(parser)
+
+
+def _models_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", help="a backbone, to list its layer groups")
+    parser.add_argument("--find", metavar="PATTERN", help="list the backbones that match, such as '*mobilenet*'")
+    _storage_argument(parser)
+
+
+def _experiment(options: argparse.Namespace) -> "Experiment":
+    from thaw.config import load
+    from thaw.errors import ConfigError
+
+    if not options.experiment:
+        raise ConfigError("no experiment: give the path of its YAML, such as jobs/configs/boards.yaml")
+    return load.load(options.experiment, options.overrides)
+
+
+def _root(options: argparse.Namespace) -> str:
+    from thaw.config.experiment import default_root
+
+    if options.storage:
+        return str(options.storage)
+    return _experiment(options).storage.root if getattr(options, "experiment", None) else default_root()
+
+
+def _newest(experiment: "Experiment") -> int:
+    from thaw.errors import StorageError
+    from thaw.registry import store
+    from thaw.storage import open_root
+
+    versions = store.versions(open_root(experiment.storage.root), experiment.name)
+    if not versions:
+        raise StorageError(f"{experiment.storage.root}: no version of {experiment.name} yet; run `thaw train` first")
+    return versions[-1]
+
+
+def _metric_lines(metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
+    return [
+        f"  {task:<12} " + "  ".join(f"{name} {value:.3f}" for name, value in values.items())
+        for task, values in metrics.items()
+    ]
+
+
+def _best(record: Any) -> str:
+    split = "test" if "test" in record.metrics else "val"
+    found = record.metrics.get(split, {})
+    return "  ".join(f"{split} {task} {next(iter(values.values())):.3f}" for task, values in found.items() if values)
+
+
+def _brief(answer: Mapping[str, Mapping[str, Any]]) -> str:
+    return "  ".join(
+        f"{task} {one['label']} {one['score']:.3f}" if "label" in one else f"{task} {', '.join(one['labels']) or '-'}"
+        for task, one in answer.items()
+    )

@@ -1,0 +1,111 @@
+"""The demo: the whole road at once, from an experiment to an answer over HTTP.
+
+It trains twice, so that the point of it all can be seen: the experiment's plan, which opens layers, and heads
+alone on the frozen backbone for as many epochs.
+"""
+
+import json
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from thaw import on_ray
+from thaw.config.experiment import Experiment, Phase
+from thaw.console import say
+from thaw.data import dataset
+from thaw.data import on_ray as data
+from thaw.data.dataset import Dataset
+from thaw.evaluation import on_ray as evaluation
+from thaw.evaluation.evaluate import Scores
+from thaw.registry import store
+from thaw.registry.record import RunRecord
+from thaw.serving import on_ray as serving
+from thaw.storage import Root, open_root
+from thaw.training import on_ray as training
+
+
+def run(experiment: Experiment) -> tuple[dict[str, Any], Sequence[str]]:
+    """Prepare, train, evaluate, promote, serve and ask; return the values and what to tell a person.
+
+    Raises:
+        ThawError: data, model, plan or cluster do not fit what is asked.
+    """
+    root = open_root(experiment.storage.root)
+    reserved = max(experiment.train.workers * experiment.train.cpus_per_worker, experiment.serve.replicas)
+    with on_ray.cluster(reserved):
+        _say(1, "prepare the images")
+        prepared = data.prepare(experiment)
+        _say(2, "train the heads alone on the frozen backbone, to compare with")
+        frozen = _trained(_frozen(experiment), prepared)
+        _say(3, "train with layers opened, as the experiment says")
+        opened = _trained(experiment, prepared)
+        _say(4, "evaluate both on the test images")
+        scores = {"frozen": _scores(experiment, frozen, prepared), "opened": _scores(experiment, opened, prepared)}
+        _say(5, "promote the new version to champion")
+        name, version = experiment.name, int(str(opened.bundle).rsplit("/", 1)[1])
+        store.set_alias(root, name, store.CHAMPION, version)
+        _say(6, "serve the champion and ask it over HTTP")
+        with serving.endpoint(f"{name}@{store.CHAMPION}", experiment.storage.root, experiment.serve) as url:
+            image_id, image = _test_image(root, prepared)
+            answer = _ask(url, image)
+    values = {
+        "test": {which: found.metrics for which, found in scores.items()},
+        "champion": version,
+        "run": opened.id,
+        "image": image_id,
+        "answer": answer,
+    }
+    return values, _lines(root, opened, scores, f"{name}@{store.CHAMPION} is version {version}", image_id, answer)
+
+
+def _say(step: int, what: str) -> None:
+    say(f"\n[{step}/6] {what}")
+
+
+def _frozen(experiment: Experiment) -> Experiment:
+    """Return the experiment with heads alone, for as many epochs at the rates of its first phase."""
+    epochs = sum(phase.epochs for phase in experiment.finetune.phases)
+    only = Phase(epochs=epochs, depth=0, rates=experiment.finetune.phases[0].rates)
+    plan = experiment.finetune.model_copy(update={"phases": (only,)})
+    return experiment.model_copy(update={"name": f"{experiment.name}-frozen", "finetune": plan})
+
+
+def _trained(experiment: Experiment, prepared: Dataset) -> RunRecord:
+    return training.train(experiment, prepared)
+
+
+def _scores(experiment: Experiment, trained: RunRecord, prepared: Dataset) -> Scores:
+    return evaluation.evaluate(experiment, str(trained.bundle).removeprefix("models/"), prepared)
+
+
+def _test_image(root: Root, prepared: Dataset) -> tuple[str, bytes]:
+    """Return the id and the encoded bytes of the first test image."""
+    shard = dataset.read_shard(root, f"{prepared.path}/{prepared.splits['test'][0].file}")
+    image_id, image, _ = dataset.encoded(shard, 0)
+    return image_id, image
+
+
+def _ask(url: str, image: bytes) -> dict[str, Any]:
+    request = urllib.request.Request(f"{url}/predict", image, {"content-type": "image/*"})  # noqa: S310 - http, ours
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+        answer: dict[str, Any] = json.load(response)
+    return answer
+
+
+def _lines(
+    root: Root, run: RunRecord, scores: Mapping[str, Scores], champion: str, image_id: str, answer: dict[str, Any]
+) -> Sequence[str]:
+    frozen, opened = scores["frozen"].metrics, scores["opened"].metrics
+    lines = ["", f"{'test metric':<28}{'frozen backbone':>16}{'layers opened':>16}"]
+    for task, metrics in opened.items():
+        for metric, value in metrics.items():
+            lines.append(f"{task + ' ' + metric:<28}{frozen[task][metric]:>16.3f}{value:>16.3f}")
+    return [
+        *lines,
+        "",
+        f"champion     {champion}",
+        f"asked        POST /predict with {image_id}",
+        f"answered     {json.dumps(answer)}",
+        f"TensorBoard  tensorboard --logdir {root}/runs/{run.id}",
+        f"bundle       {root}/{run.bundle}",
+    ]

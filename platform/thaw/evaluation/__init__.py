@@ -1,0 +1,1 @@
+"""Measuring a finished model on images that it has not seen."""

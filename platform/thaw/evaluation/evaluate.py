@@ -1,0 +1,78 @@
+"""Scoring stored answers: the metrics of every task, and the confusion matrices, from what was answered."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from thaw.data.labels import Annotation
+from thaw.predictor import Answers
+from thaw.tasks.contract import Task
+
+
+class Confusion(BaseModel):
+    """How often each class was answered for each class."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    names: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    """True class by row, answered class by column."""
+
+
+class Scores(BaseModel):
+    """What a model came to on one split of one dataset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    dataset: str
+    split: str
+    images: int
+    metrics: dict[str, dict[str, float]]
+    """Task -> metric -> value; a task without labels is left out."""
+    confusions: dict[str, Confusion]
+    answers: str
+    """Parquet file, below the storage root, with every image's answer."""
+
+
+class Tally:
+    """The metrics of all tasks, growing answer by answer."""
+
+    def __init__(self, tasks: Mapping[str, Task]) -> None:
+        self._tasks = tasks
+        self._meters = {name: task.meter() for name, task in tasks.items()}
+        self.images = 0
+
+    def add(self, answers: Sequence[Answers], annotations: Sequence[Mapping[str, Annotation]]) -> None:
+        """Add the answers to some images, and what the images carry."""
+        self.images += len(answers)
+        for name, task in self._tasks.items():
+            targets = torch.as_tensor(task.labels.targets([carried[name] for carried in annotations]))
+            self._meters[name].update([one[name] for one in answers], targets)
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Return task -> metric -> value."""
+        found = {name: meter.compute() for name, meter in self._meters.items()}
+        return {name: values for name, values in found.items() if values}
+
+    def confusions(self) -> dict[str, Confusion]:
+        """Return the confusion matrix of every task that has one."""
+        tables = {name: self._meters[name].confusion() for name in self.metrics()}
+        return {
+            name: Confusion(names=self._tasks[name].labels.names, counts=tuple(map(tuple, counts)))
+            for name, counts in tables.items()
+            if counts is not None
+        }
+
+
+def as_answers(stored: Mapping[str, Any], tasks: Mapping[str, Task]) -> Answers:
+    """Return the answers that a stored JSON object holds."""
+    return {name: task.answer_type.model_validate(stored[name]) for name, task in tasks.items()}
+
+
+def table(metrics: Mapping[str, Mapping[str, float]]) -> Iterable[str]:
+    """Yield the lines of a table of metrics that a person reads."""
+    for task, values in metrics.items():
+        yield f"  {task:<16}" + "  ".join(f"{name} {value:.4f}" for name, value in values.items())

@@ -1,0 +1,136 @@
+"""The serving stage on Ray: one Ray Serve application that answers from one version of a model."""
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from fastapi import FastAPI
+from numpy.typing import NDArray
+from ray import serve
+from ray.serve.config import HTTPOptions
+from ray.serve.schema import LoggingConfig
+
+from thaw import bundle, on_ray, predictor
+from thaw.config.experiment import Limits, Serve
+from thaw.console import say
+from thaw.data import quality
+from thaw.errors import ClusterError
+from thaw.registry import store
+from thaw.registry.store import ModelVersion
+from thaw.serving import api
+from thaw.storage import Root, local_cache, open_root
+from thaw.tasks.contract import Answer
+
+APPLICATION = "thaw"
+_PORTS_TRIED = 100
+
+
+@serve.deployment(name="Endpoint")
+@serve.ingress()
+class Replica:
+    """One process that holds the model: decodes in threads, answers waiting requests together."""
+
+    def __init__(self, root: Root, found: ModelVersion, options: dict[str, Any]) -> None:
+        chosen = Serve.model_validate(options)
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // chosen.replicas))
+        self.model, self.version = found.name, found.version
+        self.limits: Limits = chosen.limits
+        self._bundle = bundle.load(store.fetch(root, found, local_cache()))
+        if torch.cuda.is_available():
+            self._bundle.model.cuda()
+        self.answer_types: Mapping[str, type[Answer]] = {
+            name: task.answer_type for name, task in self._bundle.tasks.items()
+        }
+        self._decoders = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // chosen.replicas), "decode")
+        self._forward = ThreadPoolExecutor(1, "forward")
+        self._answer_together.set_max_batch_size(chosen.max_batch)  # type: ignore[attr-defined]
+        self._answer_together.set_batch_wait_timeout_s(chosen.batch_wait_ms / 1000)  # type: ignore[attr-defined]
+        self._warm_up()
+
+    def __serve_build_asgi_app__(self) -> FastAPI:  # noqa: PLW3201 - Ray Serve's name
+        return api.build_app(self)
+
+    async def answer(self, content: bytes) -> dict[str, Any]:
+        """Return every task's answer to one encoded image; decoding and the forward pass leave the event loop free."""
+        here = asyncio.get_running_loop()
+        image = await here.run_in_executor(self._decoders, quality.decode, content, self.limits)
+        answers: dict[str, Any] = await self._answer_together(image)
+        return answers
+
+    @serve.batch
+    async def _answer_together(self, images: list[NDArray[np.uint8]]) -> list[dict[str, Any]]:
+        here = asyncio.get_running_loop()
+        answers = await here.run_in_executor(self._forward, predictor.answer, self._bundle, images)
+        return [predictor.as_json(one) for one in answers]
+
+    def _warm_up(self) -> None:
+        side = self._bundle.description.preprocess.size
+        predictor.answer(self._bundle, [np.zeros((side, side, 3), np.uint8)])
+
+
+@contextmanager
+def endpoint(reference: str, storage_root: str, options: Serve) -> Iterator[str]:
+    """Serve a model while the block runs, and give the URL it answers at.
+
+    Args:
+        reference: NAME, NAME@alias or NAME/version.
+
+    Raises:
+        StorageError: there is no such model.
+        ClusterError: no free port was found.
+    """
+    root = open_root(storage_root)
+    found = store.resolve(root, reference)
+    with on_ray.cluster(options.replicas):
+        port = free_port(options.host, options.port)
+        if port != options.port:
+            say(f"port {options.port} is taken; using {port}")
+        quiet = LoggingConfig(enable_access_log=False, log_level="WARNING")
+        serve.start(http_options=HTTPOptions(host=options.host, port=port), logging_config=quiet)
+        application = Replica.options(  # type: ignore[attr-defined]
+            num_replicas=options.replicas,
+            max_ongoing_requests=2 * options.max_batch,
+            max_queued_requests=options.max_queued,
+            logging_config=quiet,
+        ).bind(root, found, options.model_dump(mode="json"))
+        try:
+            serve.run(application, name=APPLICATION, route_prefix="/")
+            shown = "127.0.0.1" if options.host == "0.0.0.0" else options.host  # noqa: S104 - compared, not bound
+            say(f"{found.name}/{found.version} answers at http://{shown}:{port}")
+            yield f"http://{shown}:{port}"
+        finally:
+            serve.shutdown()
+
+
+def serve_until_stopped(reference: str, storage_root: str, options: Serve) -> None:
+    """Serve a model until the process is interrupted or terminated."""
+    stop = threading.Event()
+    with endpoint(reference, storage_root, options):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        stop.wait()
+
+
+def free_port(host: str, first: int) -> int:
+    """Return the first port from ``first`` that nobody listens on.
+
+    Raises:
+        ClusterError: a hundred ports in a row are taken.
+    """
+    for port in range(first, min(first + _PORTS_TRIED, 65536)):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                tried.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise ClusterError(f"serve.port: {first} and the {_PORTS_TRIED} ports after it are taken or cannot be bound on {host}")
