@@ -1,6 +1,6 @@
 """The whole road at once, from an experiment to an answer over HTTP.
 
-    ray job submit --working-dir . -- python jobs/demo.py jobs/configs/boards.yaml
+ray job submit --working-dir . -- python jobs/demo.py jobs/configs/boards.yaml
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Measure a model on the test split.
 
-    ray job submit --working-dir . -- python jobs/evaluate.py jobs/configs/boards.yaml --model boards@champion
+ray job submit --working-dir . -- python jobs/evaluate.py jobs/configs/boards.yaml --model boards@champion
 """
 
 import sys

@@ -1,6 +1,6 @@
 """List stored models, or describe a backbone.
 
-    ray job submit --working-dir . -- python jobs/models.py tf_efficientnet_lite0
+ray job submit --working-dir . -- python jobs/models.py tf_efficientnet_lite0
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Answer for image files that the node can read.
 
-    ray job submit --working-dir . -- python jobs/predict.py boards@champion image.jpg --storage s3://bucket/thaw
+ray job submit --working-dir . -- python jobs/predict.py boards@champion image.jpg --storage s3://bucket/thaw
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Check an experiment's images and write them as Parquet shards.
 
-    ray job submit --working-dir . -- python jobs/prepare.py jobs/configs/boards.yaml
+ray job submit --working-dir . -- python jobs/prepare.py jobs/configs/boards.yaml
 """
 
 import sys

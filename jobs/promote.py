@@ -1,6 +1,6 @@
 """Point an alias at a version of a model.
 
-    ray job submit --working-dir . -- python jobs/promote.py boards/3 champion --storage s3://bucket/thaw
+ray job submit --working-dir . -- python jobs/promote.py boards/3 champion --storage s3://bucket/thaw
 """
 
 import sys

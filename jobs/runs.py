@@ -1,6 +1,6 @@
 """List the runs in a storage root.
 
-    ray job submit --working-dir . -- python jobs/runs.py --storage s3://bucket/thaw
+ray job submit --working-dir . -- python jobs/runs.py --storage s3://bucket/thaw
 """
 
 import sys

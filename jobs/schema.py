@@ -1,6 +1,6 @@
 """Print the JSON Schema of an experiment.
 
-    ray job submit --working-dir . -- python jobs/schema.py
+ray job submit --working-dir . -- python jobs/schema.py
 """
 
 import sys

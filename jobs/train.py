@@ -1,6 +1,6 @@
 """Fine-tune an experiment's model and register the best checkpoint.
 
-    ray job submit --working-dir . -- python jobs/train.py jobs/configs/boards.yaml
+ray job submit --working-dir . -- python jobs/train.py jobs/configs/boards.yaml
 """
 
 import sys

@@ -29,7 +29,6 @@ from thaw.tasks.contract import Task
 
 DESCRIPTION = "bundle.json"
 WEIGHTS = "model.safetensors"
-FORMAT = 1
 
 
 class Description(BaseModel):
@@ -37,7 +36,7 @@ class Description(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     thaw_version: str
     name: str
     backbone: str
@@ -72,9 +71,10 @@ def create(experiment: Experiment, labels: Mapping[str, LabelSchema]) -> Bundle:
         ModelError: the backbone or its weights cannot be had.
     """
     chosen, image = experiment.model, experiment.data.image
-    backbone, origin = weights.load(chosen.backbone, chosen.weights, image.size)
     tasks = build_tasks(experiment.tasks, labels)
     with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(experiment.seed)
+        backbone, origin = weights.load(chosen.backbone, chosen.weights, image.size)
         torch.manual_seed(experiment.seed)
         heads = _heads(tasks, backbone.num_features, chosen.dropout)
     described = Description(

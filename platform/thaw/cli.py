@@ -130,7 +130,7 @@ def _runs(options: argparse.Namespace) -> Result:
     for broken in found.unreadable:
         say(f"warning: {broken}")
     lines = [
-        f"{one.id}  {one.stage:<9}  {one.epochs_run:>3} epochs {one.wall_s:>6.0f} s  {one.bundle or '-':<20} {_best(one)}"
+        f"{one.id}  {one.stage:<9}  {one.epochs_run:>3} epochs {one.wall_s:>6.0f} s  {one.bundle or '-'}  {_best(one)}"
         for one in found.records
     ]
     return Result({"runs": [one.model_dump(mode="json") for one in found.records]}, lines or ["no runs yet"])
@@ -154,10 +154,17 @@ def _backbone(name: str) -> Result:
     backbone = timm_models.create(name, timm_models.input_size(name))
     sizes = {weight: value.numel() for weight, value in backbone.body.named_parameters()}
     groups = [
-        {"depth": len(backbone.groups) - place, "name": group.name, "parameters": sum(map(sizes.__getitem__, group.parameters))}
+        {
+            "depth": len(backbone.groups) - place,
+            "name": group.name,
+            "parameters": sum(map(sizes.__getitem__, group.parameters)),
+        }
         for place, group in enumerate(backbone.groups)
     ]
-    lines = [f"{name}: {sum(sizes.values()):,} parameters, {backbone.num_features} features", "depth  layer group"]
+    lines = [
+        f"{name}: {sum(sizes.values()):,} parameters, {backbone.num_features} features",
+        "depth  layer group",
+    ]
     lines += [f"{one['depth']:>5}  {one['name']:<24} {one['parameters']:>12,}" for one in groups]
     return Result({"backbone": name, "features": backbone.num_features, "groups": groups}, lines)
 
@@ -167,11 +174,13 @@ def _stored(options: argparse.Namespace) -> Result:
     from thaw.storage import open_root
 
     root = open_root(_root(options))
-    found = {name: {"versions": store.versions(root, name), "aliases": store.aliases(root, name)} for name in store.names(root)}
+    found: dict[str, Any] = {}
     lines = []
-    for name, facts in found.items():
-        aliases = "  ".join(f"@{alias} {version}" for alias, version in dict(facts["aliases"]).items())
-        lines.append(f"{name:<24} versions {', '.join(map(str, facts['versions']))}  {aliases}")
+    for name in store.names(root):
+        versions, aliases = store.versions(root, name), store.aliases(root, name)
+        found[name] = {"versions": versions, "aliases": aliases}
+        pointing = "  ".join(f"@{alias} {version}" for alias, version in aliases.items())
+        lines.append(f"{name:<24} versions {', '.join(map(str, versions))}  {pointing}")
     return Result({"models": found}, lines or [f"{root}: no models yet"])
 
 

@@ -40,7 +40,10 @@ def run(experiment: Experiment) -> tuple[dict[str, Any], Sequence[str]]:
         _say(3, "train with layers opened, as the experiment says")
         opened = _trained(experiment, prepared)
         _say(4, "evaluate both on the test images")
-        scores = {"frozen": _scores(experiment, frozen, prepared), "opened": _scores(experiment, opened, prepared)}
+        scores = {
+            "frozen": _scores(experiment, frozen, prepared),
+            "opened": _scores(experiment, opened, prepared),
+        }
         _say(5, "promote the new version to champion")
         name, version = experiment.name, int(str(opened.bundle).rsplit("/", 1)[1])
         store.set_alias(root, name, store.CHAMPION, version)
@@ -93,7 +96,12 @@ def _ask(url: str, image: bytes) -> dict[str, Any]:
 
 
 def _lines(
-    root: Root, run: RunRecord, scores: Mapping[str, Scores], champion: str, image_id: str, answer: dict[str, Any]
+    root: Root,
+    run: RunRecord,
+    scores: Mapping[str, Scores],
+    champion: str,
+    image_id: str,
+    answer: dict[str, Any],
 ) -> Sequence[str]:
     frozen, opened = scores["frozen"].metrics, scores["opened"].metrics
     lines = ["", f"{'test metric':<28}{'frozen backbone':>16}{'layers opened':>16}"]

@@ -20,6 +20,9 @@ HEADS = "heads"
 class FinetuneModel(nn.Module):
     """From uint8 pixels to the outputs of every head, in one forward pass."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, backbone: Backbone, heads: Mapping[str, nn.Module], batchnorm: Literal["held", "adapt"]) -> None:
         super().__init__()
         self.backbone = backbone
@@ -81,9 +84,8 @@ class FinetuneModel(nn.Module):
 def _hold_frozen(module: nn.Module, hold_batchnorm: bool) -> None:
     """Put modules whose weights are all frozen, and BatchNorm where asked, into evaluation mode."""
     weights = list(module.parameters())
-    if weights and not any(weight.requires_grad for weight in weights):
-        module.eval()
-    elif hold_batchnorm and isinstance(module, _BatchNorm):
+    frozen = bool(weights) and not any(weight.requires_grad for weight in weights)
+    if frozen or (hold_batchnorm and isinstance(module, _BatchNorm)):
         module.eval()
     else:
         for child in module.children():

@@ -43,7 +43,7 @@ def spare_cpus(reserved: float) -> float:
     Raises:
         ClusterError: none is left, so decoding could never start and everything would wait for ever.
     """
-    total = float(ray.cluster_resources().get("CPU", 0))
+    total = float(_resources().get("CPU", 0))
     if total - reserved < _SPARE_CPUS:
         raise ClusterError(
             f"the cluster has {total:g} CPUs; training reserves {reserved:g} and decoding needs at least "
@@ -54,7 +54,11 @@ def spare_cpus(reserved: float) -> float:
 
 def num_gpus() -> int:
     """Return the GPUs of the cluster."""
-    return int(ray.cluster_resources().get("GPU", 0))
+    return int(_resources().get("GPU", 0))
+
+
+def _resources() -> dict[str, float]:
+    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
 
 
 def _join() -> None:

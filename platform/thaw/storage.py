@@ -37,9 +37,7 @@ _POLL_S = 0.05
 _MAX_PAUSE_S = 1.0
 _LOCAL_PART = re.compile(r"\..+\.[0-9a-f]{32}\.part")
 _Names: TypeAlias = list[str]  # inside Root, `list` is its method
-_OPEN_QUERY = re.compile(
-    r"scheme|endpoint_override|region|(allow|tls)_\w+|smart_defaults|retry_limit_seconds"
-)
+_OPEN_QUERY = re.compile(r"scheme|endpoint_override|region|(allow|tls)_\w+|smart_defaults|retry_limit_seconds")
 """Query parameters that hold no secret."""
 
 
@@ -178,9 +176,7 @@ class Root:
             with contextlib.suppress(_ReplacedError):
                 return self._read_once(path, max_bytes)
             time.sleep(random.uniform(0, _POLL_S))
-        raise StorageError(
-            f"{self._shown(path)}: replaced {_READ_ATTEMPTS} times while it was read; try again"
-        )
+        raise StorageError(f"{self._shown(path)}: replaced {_READ_ATTEMPTS} times while it was read; try again")
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """Publish a file whole: a reader finds the old content or the new one, never a part."""

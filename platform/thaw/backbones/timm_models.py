@@ -61,7 +61,8 @@ def create(name: str, image_size: int, pretrained: bool = False, **overlay: Any)
 def input_size(name: str) -> int:
     """Return the side of the square images that a model's pretrained weights saw, in pixels."""
     check_name(name)
-    return int(timm.get_pretrained_cfg(name).input_size[-1])
+    facts = timm.get_pretrained_cfg(name)
+    return int(facts.input_size[-1]) if facts else 224
 
 
 def check_name(name: str) -> None:

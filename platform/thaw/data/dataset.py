@@ -108,8 +108,12 @@ def fingerprint(
     return content.hexdigest()[:12]
 
 
-def table(ids: Sequence[str], images: Sequence[bytes], annotations: Mapping[str, Sequence[Annotation]],
-          labels: Mapping[str, LabelSchema]) -> pa.Table:
+def table(
+    ids: Sequence[str],
+    images: Sequence[bytes],
+    annotations: Mapping[str, Sequence[Annotation]],
+    labels: Mapping[str, LabelSchema],
+) -> pa.Table:
     """Return shard rows: ``id``, the encoded ``image`` and ``label.<task>`` as class index or list of them."""
     kinds = {"class": pa.int64(), "classes": pa.list_(pa.int64())}
     columns = {"id": pa.array(ids, pa.string()), "image": pa.array(images, pa.large_binary())}

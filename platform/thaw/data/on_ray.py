@@ -5,10 +5,9 @@ What is done to an image stands in the modules beside this one; here is only whe
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import ray.data
 from numpy.typing import NDArray
@@ -58,7 +57,7 @@ def encoded_shards(root: Root, prepared: Dataset, split: str) -> list["ray.Objec
 
 def stream(
     feed: Feed, shards: Sequence["ray.ObjectRef[pa.Table]"], start: int, stop: int, prefetch: int
-) -> Iterator[dict[str, NDArray[Any]]]:
+) -> Generator[dict[str, NDArray[Any]]]:
     """Yield the batches of steps ``start`` to ``stop``, decoded and augmented by Ray Data ahead of their use.
 
     Args:
@@ -69,10 +68,11 @@ def stream(
         return
     steps = ray.data.range(stop - start, override_num_blocks=stop - start)
     batches = steps.map_batches(
-        _load_batch, fn_kwargs={"feed": feed, "shards": list(shards), "start": start}, concurrency=prefetch
+        _load_batch,  # type: ignore[arg-type] # the stubs know no keyword arguments
+        fn_kwargs={"feed": feed, "shards": list(shards), "start": start},
+        concurrency=prefetch,
     )
-    for batch in batches.iter_batches(batch_size=None, prefetch_batches=2):
-        yield batch
+    yield from batches.iter_batches(batch_size=None, prefetch_batches=2)
 
 
 def quiet() -> None:
@@ -86,8 +86,9 @@ def quiet() -> None:
 
 
 def _load_batch(
-    block: dict[str, NDArray[np.int64]], feed: Feed, shards: Sequence["ray.ObjectRef[pa.Table]"], start: int
+    block: Any, feed: Feed, shards: Sequence["ray.ObjectRef[pa.Table]"], start: int
 ) -> dict[str, NDArray[Any]]:
+    """Return the batch of the one step in a block."""
     [step] = block["id"]
     return feed.load(int(step) + start, lambda place: ray.get(shards[place]))
 

@@ -75,7 +75,10 @@ def plan(experiment: Experiment, references: Sequence[Reference], facts: Sequenc
     good, rejected = _sift(experiment, references, {fact["id"]: fact for fact in facts})
     labels = {
         task: LabelSchema.learn(
-            task, options.annotation, (one.labels.get(experiment.column(task)) for one in good), options.classes
+            task,
+            options.annotation,
+            (one.labels.get(experiment.column(task)) for one in good),
+            options.classes,
         )
         for task, options in experiment.tasks.items()
     }
@@ -98,7 +101,9 @@ def plan(experiment: Experiment, references: Sequence[Reference], facts: Sequenc
         fingerprint=dataset.fingerprint(rows, labels, [experiment.data.reencode, experiment.data.shard_images]),
         labels=labels,
         splits={
-            side: tuple(Shard(file=file, rows=len(members)) for file, members in shards.items() if file.startswith(side))
+            side: tuple(
+                Shard(file=file, rows=len(members)) for file, members in shards.items() if file.startswith(side)
+            )
             for side in split.SPLITS
         },
         report=_report(experiment, good, sides, labels, rejected),
@@ -129,8 +134,13 @@ def check_rejected(experiment: Experiment, plan: Plan, place: str) -> None:
         )
 
 
-def shard_table(source: Source, rows: Sequence[Row], labels: Mapping[str, LabelSchema], reencode: int | None,
-                limits: Limits) -> pa.Table:
+def shard_table(
+    source: Source,
+    rows: Sequence[Row],
+    labels: Mapping[str, LabelSchema],
+    reencode: int | None,
+    limits: Limits,
+) -> pa.Table:
     """Return the content of one shard.
 
     Raises:
@@ -160,8 +170,9 @@ def _smaller(content: bytes, side: int, limits: Limits) -> bytes:
     return buffer.getvalue()
 
 
-def _sift(experiment: Experiment, references: Sequence[Reference], facts: Mapping[str, Row]) -> tuple[
-        list[Reference], list[dict[str, str]]]:
+def _sift(
+    experiment: Experiment, references: Sequence[Reference], facts: Mapping[str, Row]
+) -> tuple[list[Reference], list[dict[str, str]]]:
     """Divide the images into those that can be used and those set aside, with reason and detail."""
     good: dict[str, Reference] = {}
     rejected = []
@@ -169,7 +180,10 @@ def _sift(experiment: Experiment, references: Sequence[Reference], facts: Mappin
         fact = facts[one.id]
         reason, detail = (fact["reason"], fact["detail"]) if fact["reason"] else _mislabelled(experiment, one)
         if reason is None and one.id in good:
-            reason, detail = "listed_twice", "the source names this image more than once; the first row is kept"
+            reason, detail = (
+                "listed_twice",
+                "the source names this image more than once; the first row is kept",
+            )
         if reason is None:
             good[one.id] = one
         else:
@@ -198,7 +212,12 @@ def _split(experiment: Experiment, good: Sequence[Reference]) -> dict[str, str]:
     stratum = experiment.stratified_task()
     column = experiment.column(stratum) if stratum else None
     items = [
-        split.Item(one.id, ",".join(as_names(one.labels.get(column))) or None if column else None, one.group, one.split)
+        split.Item(
+            one.id,
+            ",".join(as_names(one.labels.get(column))) or None if column else None,
+            one.group,
+            one.split,
+        )
         for one in good
     ]
     return split.assign(items, experiment.data.split, experiment.seed)
@@ -217,7 +236,10 @@ def _shards(rows: Sequence[Row], size: int) -> dict[str, list[Row]]:
 
 
 def _report(
-    experiment: Experiment, good: Sequence[Reference], sides: Mapping[str, str], labels: Mapping[str, LabelSchema],
+    experiment: Experiment,
+    good: Sequence[Reference],
+    sides: Mapping[str, str],
+    labels: Mapping[str, LabelSchema],
     rejected: Sequence[Mapping[str, str]],
 ) -> Report:
     classes: dict[str, dict[str, dict[str, int]]] = {}

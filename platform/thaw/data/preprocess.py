@@ -48,7 +48,8 @@ class Preprocess(BaseModel):
         """Centre the image in a grey square."""
         height, width = image.shape[-2:]
         left, top = (self.size - width) // 2, (self.size - height) // 2
-        return F.pad(image, [left, top, self.size - width - left, self.size - height - top], fill=PAD)
+        padded: Tensor = F.pad(image, [left, top, self.size - width - left, self.size - height - top], fill=PAD)
+        return padded
 
 
 def as_tensor(pixels: NDArray[Any]) -> Tensor:

@@ -24,8 +24,7 @@ from thaw.config.experiment import Limits
 # JPEG's opener also gives MPO, the stereo JPEG of phones. Naming the classes loads these plugins alone:
 # those that start other programs (EPS runs Ghostscript) are never asked.
 _FORMATS = tuple(
-    kind.format
-    for kind in (JpegImageFile, PngImageFile, GifImageFile, WebPImageFile, BmpImageFile, TiffImageFile)
+    kind.format for kind in (JpegImageFile, PngImageFile, GifImageFile, WebPImageFile, BmpImageFile, TiffImageFile)
 )
 
 
@@ -61,9 +60,7 @@ def decode(data: bytes, limits: Limits) -> NDArray[np.uint8]:
     if not data:
         raise BadImage("empty", "the file has no bytes")
     if len(data) > limits.max_bytes:
-        raise BadImage(
-            "too_large", f"the file has {len(data):,} bytes; at most {limits.max_bytes:,} are read"
-        )
+        raise BadImage("too_large", f"the file has {len(data):,} bytes; at most {limits.max_bytes:,} are read")
     _hush_pillow()
     try:
         return _decode(data, limits)
@@ -183,9 +180,7 @@ def _explain(error: Exception, data: bytes) -> BadImage:
     return BadImage("corrupt", "the file begins like a picture, but its content is broken")
 
 
-_SUPPORTED = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF.{4}WEBP|BM|II[*+]\0|MM\0[*+]", re.DOTALL
-)
+_SUPPORTED = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF.{4}WEBP|BM|II[*+]\0|MM\0[*+]", re.DOTALL)
 _KNOWN = {
     "AVIF": rb".{4}ftypavi[fs]",
     "HEIC": rb".{4}ftyp(?:hei|hev|mif|msf)",

@@ -2,7 +2,6 @@
 
 import functools
 import json
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -86,7 +85,7 @@ def _answers(
         return _answer(_loaded(root, found), rows, limits)
 
     data.quiet()
-    shards = ray.data.from_arrow_refs(data.encoded_shards(root, prepared, split))
+    shards = ray.data.from_arrow_refs(data.encoded_shards(root, prepared, split))  # type: ignore[arg-type] # invariant
     batches = shards.map_batches(answer, batch_size=experiment.evaluate.batch)
     rows = track(batches.iter_rows(), "answering images", prepared.rows(split))
     return sorted(rows, key=lambda row: str(row["id"]))

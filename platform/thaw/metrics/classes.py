@@ -6,6 +6,7 @@ exact only over all of them.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,7 +45,7 @@ class ClassMeter(_Meter):
         scores, targets = self._joined()
         if not len(targets):
             return {}
-        classes = {"num_classes": len(self.names), "validate_args": False}
+        classes: dict[str, Any] = {"num_classes": len(self.names), "validate_args": False}
         hot = torch.nn.functional.one_hot(targets, len(self.names))
         return {
             "accuracy": float(F.multiclass_accuracy(scores, targets, average="micro", **classes)),
@@ -75,7 +76,7 @@ class LabelSetMeter(_Meter):
         if not len(targets):
             return {}
         answered = (scores >= self._threshold).int()
-        each = {"num_labels": len(self.names), "average": "macro", "validate_args": False}
+        each: dict[str, Any] = {"num_labels": len(self.names), "average": "macro", "validate_args": False}
         return {
             "exact_match": float(F.multilabel_exact_match(answered, targets, len(self.names), validate_args=False)),
             "precision_macro": float(F.multilabel_precision(answered, targets, **each)),
@@ -87,7 +88,7 @@ class LabelSetMeter(_Meter):
 
     def confusion(self) -> None:
         """Return None: sets of classes have no single confusion matrix."""
-        return None
+        return
 
 
 def _mean_over_classes(

@@ -61,9 +61,7 @@ class ModelVersion:
     """The sorted aliases that pointed at it when it was looked up."""
 
 
-def register(
-    root: Root, name: str, bundle_dir: Path, lineage: Lineage, leave_out: Collection[str] = ()
-) -> int:
+def register(root: Root, name: str, bundle_dir: Path, lineage: Lineage, leave_out: Collection[str] = ()) -> int:
     """Upload a bundle as the next version of the model ``name`` and return its number, counted from 1.
 
     Any number of machines may register at once: each gets a number of its own. Readers see the version
@@ -96,9 +94,7 @@ def names(root: Root) -> list[str]:
 
 def versions(root: Root, name: str) -> list[int]:
     """Return the complete versions of a model, oldest first; none when there is no such model."""
-    return [
-        version for version in _allotted(root, name) if root.exists(f"{_folder(name, version)}/{_BUNDLE}")
-    ]
+    return [version for version in _allotted(root, name) if root.exists(f"{_folder(name, version)}/{_BUNDLE}")]
 
 
 def aliases(root: Root, name: str) -> dict[str, int]:
@@ -227,9 +223,7 @@ def _check_name_exists(root: Root, name: str) -> None:
 def _check_version(root: Root, name: str, version: int) -> None:
     known = versions(root, name)
     if version not in known:
-        raise StorageError(
-            f"{root}: model {name!r} has no complete version {version}; it has {_listed(known)}"
-        )
+        raise StorageError(f"{root}: model {name!r} has no complete version {version}; it has {_listed(known)}")
 
 
 def _check(what: str, word: str, pattern: str) -> None:

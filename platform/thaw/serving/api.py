@@ -24,7 +24,13 @@ from thaw.config.experiment import Limits
 from thaw.data.quality import BadImage
 from thaw.tasks.contract import Answer
 
-_STATUS = {"empty": 400, "too_large": 413, "too_many_pixels": 413, "not_an_image": 415, "unsupported_format": 415}
+_STATUS = {
+    "empty": 400,
+    "too_large": 413,
+    "too_many_pixels": 413,
+    "not_an_image": 415,
+    "unsupported_format": 415,
+}
 _UNDECODABLE = 422
 _ENVELOPE_BYTES = 64 * 2**10
 """What a multipart body may hold besides its image."""
@@ -80,9 +86,17 @@ def build_app(endpoint: Endpoint) -> FastAPI:
     _add_facts(app, endpoint)
     _add_docs(app)
     answered = _answered_type(endpoint)
-    refused = {status: {"model": Problem} for status in sorted({*_STATUS.values(), _UNDECODABLE})}
+    refused: dict[int | str, dict[str, Any]] = {
+        status: {"model": Problem} for status in sorted({*_STATUS.values(), _UNDECODABLE})
+    }
 
-    @app.post("/predict", response_model=answered, responses=refused, openapi_extra=_BODY, summary="Answer one image")
+    @app.post(
+        "/predict",
+        response_model=answered,
+        responses=refused,
+        openapi_extra=_BODY,
+        summary="Answer one image",
+    )
     async def predict(request: Request) -> JSONResponse:
         """Answer every task for one image, sent as the body itself or as a file of a multipart form."""
         content = await _image(request, endpoint.limits.max_bytes)
@@ -98,7 +112,11 @@ _FORM = {"type": "object", "required": ["image"], "properties": {"image": _BINAR
 _BODY = {
     "requestBody": {
         "required": True,
-        "content": {"image/*": _BINARY, "application/octet-stream": _BINARY, "multipart/form-data": {"schema": _FORM}},
+        "content": {
+            "image/*": _BINARY,
+            "application/octet-stream": _BINARY,
+            "multipart/form-data": {"schema": _FORM},
+        },
     }
 }
 
@@ -122,9 +140,7 @@ def _add_facts(app: FastAPI, endpoint: Endpoint) -> None:
     @app.get("/", summary="Which model answers here")
     async def facts() -> ModelFacts:
         tasks = tuple(endpoint.answer_types)
-        return ModelFacts(
-            model=endpoint.model, version=endpoint.version, tasks=tasks, thaw_version=thaw.__version__
-        )
+        return ModelFacts(model=endpoint.model, version=endpoint.version, tasks=tasks, thaw_version=thaw.__version__)
 
 
 def _add_docs(app: FastAPI) -> None:

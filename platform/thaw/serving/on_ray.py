@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from fastapi import FastAPI
 from numpy.typing import NDArray
-from ray import serve
 from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 
+from ray import serve
 from thaw import bundle, on_ray, predictor
 from thaw.config.experiment import Limits, Serve
 from thaw.console import say
@@ -55,7 +55,7 @@ class Replica:
         self._answer_together.set_batch_wait_timeout_s(chosen.batch_wait_ms / 1000)  # type: ignore[attr-defined]
         self._warm_up()
 
-    def __serve_build_asgi_app__(self) -> FastAPI:  # noqa: PLW3201 - Ray Serve's name
+    def __serve_build_asgi_app__(self) -> FastAPI:
         return api.build_app(self)
 
     async def answer(self, content: bytes) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def endpoint(reference: str, storage_root: str, options: Serve) -> Iterator[str]
             say(f"{found.name}/{found.version} answers at http://{shown}:{port}")
             yield f"http://{shown}:{port}"
         finally:
-            serve.shutdown()
+            serve.shutdown()  # type: ignore[no-untyped-call]
 
 
 def serve_until_stopped(reference: str, storage_root: str, options: Serve) -> None:
@@ -133,4 +133,6 @@ def free_port(host: str, first: int) -> int:
             except OSError:
                 continue
             return port
-    raise ClusterError(f"serve.port: {first} and the {_PORTS_TRIED} ports after it are taken or cannot be bound on {host}")
+    raise ClusterError(
+        f"serve.port: {first} and the {_PORTS_TRIED} ports after it are taken or cannot be bound on {host}"
+    )

@@ -5,7 +5,7 @@ the body of its own loop, in the order in which it happens.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from thaw.backbones.weights import digest
 from thaw.config.experiment import Finetune
 from thaw.data.feed import TARGET
 from thaw.errors import ConfigError
@@ -27,8 +28,8 @@ from thaw.training.plan import FinetunePlan, Span
 Batch = Mapping[str, NDArray[Any]]
 """``pixels`` (B, 3, S, S) uint8 and ``target.<task>`` arrays."""
 
-Batches = Callable[[int, int], Iterator[Batch]]
-"""The batches of steps from the first to before the second."""
+Batches = Callable[[int, int], Generator[Batch]]
+"""The batches of steps from the first to before the second; closed when they are not wanted any more."""
 
 
 class Epoch(BaseModel):
@@ -118,15 +119,30 @@ def fit(
         model.open_groups(span.depth)
         optimizer.follow(state.optimizer, model, options.optimizer)
         trainer = _Trainer(wrap(model), tasks, plan, options, state.optimizer, on, seed)
-        with closing(_closable(batches(state.step, span.stop))) as stream:
+        with closing(batches(state.step, span.stop)) as stream:
             while state.step < span.stop:
                 yield _epoch(model, trainer, plan, span, state, stream, validate)
                 if early_stopping.is_due(state.history, options.early_stopping):
                     state.step = span.stop
+        check_replicas(model, on)
 
 
-def _closable(batches: Iterator[Batch]) -> Iterator[Batch]:
-    yield from batches
+def check_replicas(model: nn.Module, on: Device) -> None:
+    """Refuse to go on when the workers' weights are no longer the same, bit for bit.
+
+    Nothing else would tell: a weight whose gradient is not averaged drifts apart on each worker in silence.
+
+    Raises:
+        RuntimeError: they differ.
+    """
+    content = digest({name: weight.detach() for name, weight in model.named_parameters()})
+    own = torch.tensor(int(content[:15], 16), device=on.device)
+    least, most = own.clone(), own.clone()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN)
+        torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
+    if least != most:
+        raise RuntimeError("the workers' weights have drifted apart: some gradient was not averaged over them")
 
 
 def _epoch(

@@ -81,7 +81,13 @@ def flat(epoch: Epoch) -> dict[str, float]:
 def as_csv(history: list[Epoch]) -> str:
     """Return one line an epoch, with the figures of all epochs as columns."""
     rows = [
-        {"epoch": epoch.epoch, "phase": epoch.phase, "step": epoch.step, "seconds": epoch.seconds, **flat(epoch)}
+        {
+            "epoch": epoch.epoch,
+            "phase": epoch.phase,
+            "step": epoch.step,
+            "seconds": epoch.seconds,
+            **flat(epoch),
+        }
         for epoch in history
     ]
     columns = list(dict.fromkeys(name for row in rows for name in row))

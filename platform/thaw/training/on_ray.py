@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -41,7 +41,7 @@ from thaw.registry.record import RunRecord
 from thaw.registry.store import Lineage
 from thaw.storage import Root, open_root
 from thaw.training import checkpoint, loop, monitor
-from thaw.training.loop import Batch, Device, Epoch, State
+from thaw.training.loop import Batch, Batches, Device, Epoch, State
 from thaw.training.plan import FinetunePlan
 
 _CHECKPOINTS = "checkpoints"
@@ -173,7 +173,7 @@ def _fit(root: Root, run_id: str, experiment: Experiment, prepared: Dataset) -> 
     chosen = experiment.train
     with _told() as channel:
         trainer = TorchTrainer(
-            _work,
+            _work,  # type: ignore[arg-type] # V2 hands rank 0's return value on; the stubs are V1's
             train_loop_config={
                 "experiment": experiment.model_dump(mode="json"),
                 "dataset": prepared.model_dump(mode="json"),
@@ -249,7 +249,7 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
     on = _device(experiment, context.get_world_rank(), context.get_world_size())
     data.quiet()
     trained = bundle.create(experiment, prepared.labels)
-    trained.model.to(device=on.device, memory_format=torch.channels_last)
+    trained.model.to(on.device).to(memory_format=torch.channels_last)
     plan = plan_of(experiment, trained.model, prepared)
     state = _state(trained, plan, experiment)
     environment = _environment(on)
@@ -298,14 +298,18 @@ def best_precision(device: str) -> Literal["fp32", "bf16"]:
     """Return bf16 where this machine multiplies it in hardware, else fp32."""
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    able = getattr(torch.cpu, "get_capabilities", dict)()
+    able = _cpu_facts()
     return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "fp32"
+
+
+def _cpu_facts() -> dict[str, Any]:
+    """Return what torch knows of this processor; nothing where it is too old to say."""
+    return dict(getattr(torch.cpu, "get_capabilities", dict)())
 
 
 def _environment(on: Device) -> dict[str, str | int]:
     """Return what a run's figures depend on besides its experiment."""
-    able = getattr(torch.cpu, "get_capabilities", dict)()
-    cpu = f"{able.get('cpu_name', 'CPU')} x {torch.get_num_threads()}"
+    cpu = f"{_cpu_facts().get('cpu_name', 'CPU')} x {torch.get_num_threads()}"
     return {
         "device": torch.cuda.get_device_name(on.device) if on.device.type == "cuda" else cpu,
         "precision": "bf16" if on.autocast else "fp32",
@@ -325,13 +329,11 @@ def _state(trained: Bundle, plan: FinetunePlan, experiment: Experiment) -> State
         return checkpoint.load(Path(folder), trained, plan, experiment.finetune)
 
 
-def _batches(
-    setup: dict[str, Any], experiment: Experiment, prepared: Dataset, split: str, on: Device
-) -> Callable[[int, int], Iterator[Batch]]:
+def _batches(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, split: str, on: Device) -> Batches:
     feed = feed_of(experiment, prepared, split, on.worker)
     shards, prefetch = setup["shards"][split], experiment.train.prefetch
 
-    def batches(start: int, stop: int) -> Iterator[Batch]:
+    def batches(start: int, stop: int) -> Generator[Batch]:
         return data.stream(feed, shards, start, stop, prefetch)
 
     return batches
@@ -374,11 +376,11 @@ def _report(trained: Bundle, state: State, on: Device) -> None:
 
 def _finish(root: Root, begun: RunRecord, result: ray.train.Result, wall_s: float) -> RunRecord:
     """Register the best checkpoint as a bundle and complete the run's record."""
-    told = result.return_value
+    told: dict[str, Any] = result.return_value  # type: ignore[attr-defined] # of the V2 result, which fit() gives
     if "refused" in told:
         raise ConfigError(told["refused"])
     history = [Epoch.model_validate(epoch) for epoch in told["history"]]
-    best, figures = max(result.best_checkpoints, key=lambda kept: float(kept[1]["score"]))
+    best, figures = max(result.best_checkpoints or [], key=lambda kept: float(kept[1]["score"]))
     name = str(begun.experiment["name"])
     lineage = Lineage(run_id=begun.id, dataset_fingerprint=begun.dataset_fingerprint, git_commit=begun.git_commit)
     with best.as_directory() as folder:

@@ -46,9 +46,7 @@ def _in_a_fresh_process(code: str, *arguments: str) -> subprocess.CompletedProce
     """Run ``code`` with the import path of these tests: memory, modules, filters and output are its own."""
     paths = os.pathsep.join(path for path in sys.path if path)
     command = [sys.executable, "-W", "always", "-c", code, *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths}, check=True
-    )
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths}, check=True)
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -78,9 +76,7 @@ def test_the_folder_holds_every_file_and_its_answer(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("name", "shape"), [("red_line_1x3000.png", (3000, 1, 3)), ("red_pixel_1x1.png", (1, 1, 3))]
-)
+@pytest.mark.parametrize(("name", "shape"), [("red_line_1x3000.png", (3000, 1, 3)), ("red_pixel_1x1.png", (1, 1, 3))])
 def test_rows_come_before_columns(name: str, shape: tuple[int, ...]) -> None:
     assert decode(FILES[name][0], LIMITS).shape == shape
 

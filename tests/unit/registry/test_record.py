@@ -20,6 +20,7 @@ FIELDS = {
     "git_commit": "0" * 40,
     "thaw_version": "0.1.0",
     "experiment": {"name": "boards", "finetune": {"phases": [{"epochs": 2, "depth": 0}]}},
+    "dataset": "datasets/boards-f00d",
     "dataset_fingerprint": "f00d",
     "label_fingerprints": {"kind": "beef"},
     "weights": {"source": "timm", "sha256": "ab"},

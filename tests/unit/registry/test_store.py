@@ -269,9 +269,7 @@ def test_a_wrong_reference_is_answered_with_what_exists(local, reference, messag
 
 def test_a_plain_name_without_champion_asks_to_promote_one(root, tmp_path):
     register(root, tmp_path, "run-1")
-    with pytest.raises(
-        StorageError, match=r"no alias 'champion': it has none\. Its versions: 1;.*`thaw promote`"
-    ):
+    with pytest.raises(StorageError, match=r"no alias 'champion': it has none\. Its versions: 1;.*`thaw promote`"):
         store.resolve(root, "boards")
 
 

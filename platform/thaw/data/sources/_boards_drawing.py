@@ -6,7 +6,7 @@ knows of defects, verdicts or files.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from math import atan2, ceil, cos, hypot, pi, radians, sin, tan
+from math import ceil, cos, hypot, pi, radians, sin, tan
 
 import numpy as np
 from numpy.random import Generator
@@ -49,31 +49,35 @@ class Artwork:
     pads: tuple[Pad, ...]
 
 
+_RUN = 170.0  # from one row of vias across a bus to the next
+
+
 def _bus(rng: Generator) -> Artwork:
     """Return wide buses: parallel traces that bend together and are cut by slanted rows of vias."""
     pitch = rng.uniform(11.0, 13.5)
     width, via = pitch * rng.uniform(0.36, 0.44), pitch * 0.44
     slope, bend, shift = rng.choice((-1.0, 1.0)), rng.uniform(40, 140), rng.uniform(25, 70)
-    skip, phase, swap = rng.integers(5, 9), rng.integers(0, 9), rng.random() < 0.5
-    row, stagger, traces, pads = rng.uniform(0, 150), pitch * rng.choice((-0.9, 0.9)), [], []
+    omit, phase, swap = rng.integers(5, 9), rng.integers(0, 9), rng.random() < 0.5
+    row, stagger = rng.uniform(0, 150), pitch * rng.choice((-0.9, 0.9))
+
+    def bends(across: float) -> float:
+        return bend - slope * tan(pi / 8) * (across - VIEW / 2)  # keeps the lanes apart through the bend
 
     def place(along: float, across: float) -> Point:
-        start = bend - slope * tan(pi / 8) * (across - VIEW / 2)  # keeps the lanes apart through the bend
-        point = along, across + slope * min(max(along - start, 0.0), shift)
+        point = along, across + slope * min(max(along - bends(across), 0.0), shift)
         return (point[1], point[0]) if swap else point
 
+    traces, pads = [], []
     for lane in range(int((_HIGH - _LOW + 200) / pitch)):
-        across = _LOW - 100 + lane * pitch
-        if (lane + phase) % skip == 0:
+        if (lane + phase) % omit == 0:
             continue
-        start = bend - slope * tan(pi / 8) * (across - VIEW / 2)
-        cut = (row + lane * stagger - _LOW) % 170 + _LOW - 170
-        while cut < _HIGH:
-            begin, end = cut + abs(stagger) * 2, cut + 170
-            inner = [along for along in (start, start + shift) if begin < along < end]
-            traces.append(Trace(tuple(place(along, across) for along in (begin, *inner, end)), width))
-            pads += [Pad(place(along, across), via, via * 0.5) for along in (begin, end)]
-            cut += 170
+        across = _LOW - 100 + lane * pitch
+        first = (row + lane * stagger - _LOW) % _RUN + _LOW - _RUN
+        for cut in np.arange(first, _HIGH, _RUN).tolist():
+            begin, end = cut + abs(stagger) * 2, cut + _RUN
+            corners = [at for at in (bends(across), bends(across) + shift) if begin < at < end]
+            traces.append(Trace(tuple(place(at, across) for at in (begin, *corners, end)), width))
+            pads += [Pad(place(at, across), via, via * 0.5) for at in (begin, end)]
     return Artwork(tuple(traces), tuple(pads))
 
 
@@ -88,9 +92,7 @@ def _grid(rng: Generator) -> Artwork:
         column, channel = int(rng.integers(0, 3)), top + (row + 0.5) * pitch
         while column + 1 < num:
             last = min(column + int(rng.integers(1, 6)), num - 1)
-            ends = [
-                (left + at * pitch, top + (row + int(rng.integers(0, 2))) * pitch) for at in (column, last)
-            ]
+            ends = [(left + at * pitch, top + (row + int(rng.integers(0, 2))) * pitch) for at in (column, last)]
             inner = (ends[0][0] + pitch / 2, channel), (ends[1][0] - pitch / 2, channel)
             traces.append(Trace((ends[0], *inner, ends[1]), width))
             column = last + 1
@@ -103,7 +105,7 @@ def _grid(rng: Generator) -> Artwork:
 
 
 def _spiral(rng: Generator) -> Artwork:
-    """Return planar coils in cells, with stitching vias in the corners between the cells."""
+    """Return planar coils in square cells, each with a pad at its outer end and one in its centre."""
     cell = rng.uniform(88, 120)
     left, top = _LOW - rng.uniform(0, cell, 2)
     sides, pitch, width = int(rng.choice((4, 8, 32))), rng.uniform(10.5, 12.5), rng.uniform(4.2, 5.2)
@@ -148,9 +150,7 @@ def _mesh(rng: Generator) -> Artwork:
 _TURNS = ((1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))
 
 
-def _walk(
-    free: NDArray[np.bool_], start: tuple[int, int], steps: int, rng: Generator
-) -> list[tuple[int, int]]:
+def _walk(free: NDArray[np.bool_], start: tuple[int, int], steps: int, rng: Generator) -> list[tuple[int, int]]:
     """Walk over free nodes, mostly straight on, and take those nodes. A lone start is left free."""
     walk, heading = [start], int(rng.integers(0, 8))
     for _ in range(steps):
@@ -159,11 +159,7 @@ def _walk(
             dx, dy = _TURNS[(heading + turn) % 8]
             inside = 0 <= x + dx < len(free) and 0 <= y + dy < len(free)
             # a diagonal step needs both nodes beside it, or it could cross another trace
-            if (
-                inside
-                and free[x + dx, y + dy]
-                and (not dx or not dy or (free[x + dx, y] and free[x, y + dy]))
-            ):
+            if inside and free[x + dx, y + dy] and (not dx or not dy or (free[x + dx, y] and free[x, y + dy])):
                 free[x, y], heading = False, int(heading + turn) % 8
                 walk.append((x + dx, y + dy))
                 break
@@ -227,6 +223,8 @@ class Canvas:
         for trace in artwork.traces:
             self.line(self.copper, trace.points, trace.width)
         for pad in artwork.pads:
+            if max(abs(at - VIEW / 2) for at in pad.center) > VIEW * 0.55 + pad.radius:
+                continue  # out of sight, however the board is turned
             for layer in (self.copper, self.bare):
                 self._land(layer, pad)
             self.disc(self.holes, pad.center, pad.hole)
@@ -279,9 +277,10 @@ class Canvas:
 def along(trace: Trace, step: float) -> Iterator[tuple[Point, Point]]:
     """Yield points on a trace every ``step`` units, each with the unit vector of its direction."""
     for (x, y), (x2, y2) in zip(trace.points, trace.points[1:], strict=False):
-        length, angle = hypot(x2 - x, y2 - y), atan2(y2 - y, x2 - x)
-        for reach in np.arange(step / 2, length, step):
-            yield (x + float(reach) * cos(angle), y + float(reach) * sin(angle)), (cos(angle), sin(angle))
+        length = hypot(x2 - x, y2 - y)
+        dx, dy = ((x2 - x) / length, (y2 - y) / length) if length else (0.0, 0.0)
+        for reach in np.arange(step / 2, length, step).tolist():
+            yield (x + reach * dx, y + reach * dy), (dx, dy)
 
 
 Color = tuple[int, int, int]

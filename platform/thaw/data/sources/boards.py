@@ -99,9 +99,7 @@ def _labels(seed: int, index: int) -> tuple[str, str]:
 
 def _draw(seed: int, index: int, size: int, layout: str, verdict: str) -> Board:
     """Draw a board of a given layout and verdict; but for its defects, it is the same for both verdicts."""
-    geometry, flaws, look = (
-        np.random.default_rng((seed, index, part)) for part in (_GEOMETRY, _DEFECTS, _LOOK)
-    )
+    geometry, flaws, look = (np.random.default_rng((seed, index, part)) for part in (_GEOMETRY, _DEFECTS, _LOOK))
     canvas = Canvas(size, geometry.uniform(-5, 5))
     artwork = drawing.LAYOUTS[layout](geometry)
     canvas.etch(artwork)
@@ -133,12 +131,12 @@ class _Site:
 
 def _damage(canvas: Canvas, artwork: Artwork, rng: Generator) -> list[tuple[str, _Box]]:
     """Plant one to three defects; return the kind of each and its box, in final pixels."""
-    wanted, sites = int(rng.choice((1, 2, 2, 3, 3))), _sites(artwork, rng)
+    wanted, sites = int(rng.choice((1, 2, 2, 3, 3))), _sites(artwork)
     found: list[tuple[str, _Box]] = []
     while len(found) < wanted:
         kind = tuple(DEFECTS)[rng.integers(len(DEFECTS))]
         for _ in range(_TRIES):
-            plant = partial(DEFECTS[kind], canvas, artwork, next(sites), rng)
+            plant = partial(DEFECTS[kind], canvas, artwork, sites[rng.integers(len(sites))], rng)
             box = _attempt(canvas, plant, [box for _, box in found])
             if box:
                 found.append((kind, box))
@@ -146,19 +144,18 @@ def _damage(canvas: Canvas, artwork: Artwork, rng: Generator) -> list[tuple[str,
     return found
 
 
-def _sites(artwork: Artwork, rng: Generator) -> Iterator[_Site]:
-    """Yield, endlessly, random places along the visible traces that are clear of pads."""
-    lands = np.array([(*pad.center, pad.radius) for pad in artwork.pads])
-    places = [
+def _sites(artwork: Artwork) -> list[_Site]:
+    """Return places along the visible traces: those clear of pads, or all of them if no place is."""
+    sites = [
         _Site(point, direction, trace.width)
         for trace in artwork.traces
         for point, direction in drawing.along(trace, 5.0)
         if _inside(point)
     ]
-    while True:
-        site = places[rng.integers(len(places))]
-        if (np.hypot(*(lands[:, :2] - site.point).T) > lands[:, 2] + 6.0).all():
-            yield site
+    lands = np.array([(*pad.center, pad.radius) for pad in artwork.pads])
+    away = np.array([site.point for site in sites])[:, None] - lands[:, :2]
+    clear = (np.hypot(away[..., 0], away[..., 1]) > lands[:, 2] + 6.0).all(1)
+    return [sites[at] for at in np.flatnonzero(clear)] or sites
 
 
 def _inside(point: Point) -> bool:
@@ -208,9 +205,7 @@ def _missing_hole(canvas: Canvas, artwork: Artwork, _site: _Site, rng: Generator
 def _mouse_bite(canvas: Canvas, _artwork: Artwork, site: _Site, rng: Generator) -> None:
     """Nibble at the edge of a trace."""
     side = rng.choice((-1.0, 1.0))
-    canvas.disc(
-        canvas.copper, site.beside(0, side * site.width * 0.8), rng.uniform(0.95, 1.2) * site.width, ink=0
-    )
+    canvas.disc(canvas.copper, site.beside(0, side * site.width * 0.8), rng.uniform(0.95, 1.2) * site.width, ink=0)
 
 
 def _spur(canvas: Canvas, _artwork: Artwork, site: _Site, rng: Generator) -> None:
@@ -228,9 +223,7 @@ def _spurious_copper(canvas: Canvas, _artwork: Artwork, _site: _Site, rng: Gener
     (x, y), radius = rng.uniform(_MARGIN, VIEW - _MARGIN, 2).tolist(), rng.uniform(3.5, 6.0)
     if canvas.is_free((x, y), radius + 1.0):
         reach, angles = radius * rng.uniform(0.7, 1.2, 8), np.linspace(0, 2 * np.pi, 8, endpoint=False)
-        corners = zip(
-            (x + reach * np.cos(angles)).tolist(), (y + reach * np.sin(angles)).tolist(), strict=True
-        )
+        corners = zip((x + reach * np.cos(angles)).tolist(), (y + reach * np.sin(angles)).tolist(), strict=True)
         canvas.polygon(canvas.copper, tuple(corners))
 
 

@@ -35,6 +35,7 @@ class Reference:
 class SourceOptions(Part):
     """What a user says about where the images come from; each source adds its own fields."""
 
+
 class Source(ABC):
     """A place images come from. Built from plain options wherever it is needed, so it holds no open handles."""
 

@@ -37,8 +37,10 @@ def test_an_image_depends_on_seed_index_and_size_alone(index):
 
 
 def test_another_seed_or_index_gives_another_image():
-    images = {boards.draw(seed, index, 64).image.tobytes() for seed in (0, 1) for index in range(4)}
+    alike = [boards._draw(seed, index, 64, "bus", "ok") for seed in (0, 1) for index in range(4)]
+    images = {board.image.tobytes() for board in alike}
     assert len(images) == 8
+    assert len({board.copper.tobytes() for board in alike}) == 8
 
 
 def test_references_say_what_is_then_drawn():
@@ -111,9 +113,7 @@ def test_boxes_are_tight_around_the_changed_copper():
     for index in range(12):
         clean, flawed = (boards._draw(5, index, 256, "bus", verdict) for verdict in ("ok", "defective"))
         for left, top, right, bottom in flawed.boxes.astype(int):
-            rows, columns = np.nonzero(
-                clean.copper[top:bottom, left:right] != flawed.copper[top:bottom, left:right]
-            )
+            rows, columns = np.nonzero(clean.copper[top:bottom, left:right] != flawed.copper[top:bottom, left:right])
             reach = columns.min(), rows.min(), right - left - 1 - columns.max(), bottom - top - 1 - rows.max()
             assert max(reach) <= 2
 

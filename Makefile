@@ -1,0 +1,67 @@
+# Two commands: `make demo` shows the whole road, `make test` runs every check. Each sets up what it needs.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+NEEDED_GIB := 9
+TESTS ?=
+
+export OMP_NUM_THREADS ?= 2
+export RAY_DISABLE_IMPORT_WARNING := 1
+
+.PHONY: help demo test test-slow bench install format lint types imports unit ray clean
+
+help:
+	@echo "make demo       prepare, train, evaluate, promote and serve a model of generated circuit boards"
+	@echo "make test       format, lint, types, import floors, unit and contract tests, tests on a local Ray"
+	@echo "make test-slow  the checks that take minutes"
+	@echo "make bench      the benchmarks, one after another"
+	@echo "make clean      remove the environment and everything the demo stored"
+
+demo: $(READY)
+	@$(BIN)/python jobs/demo.py jobs/configs/boards.yaml
+
+test: lint types imports unit ray
+
+install: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@python=""; for one in python3.13 python3.12 python3.11 python3; do \
+	  if $$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$one; break; fi; done; \
+	if [ -z "$$python" ]; then echo "Thaw needs Python 3.11 or newer; none was found on the PATH." >&2; exit 1; fi; \
+	free=$$(df -Pk . | awk 'NR==2 {print int($$4 / 1048576)}'); \
+	if [ ! -d $(VENV) ] && [ "$$free" -lt $(NEEDED_GIB) ]; then \
+	  echo "Thaw's environment needs $(NEEDED_GIB) GiB; $$free GiB are free here." >&2; exit 1; fi; \
+	echo "installing into $(VENV) with $$($$python --version) (PyTorch is large: this takes some minutes)"; \
+	$$python -m venv $(VENV) && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[weights,dev]'
+	@touch $@
+
+format: $(READY)
+	$(BIN)/ruff format platform jobs tests
+	$(BIN)/ruff check --fix platform jobs tests
+
+lint: $(READY)
+	$(BIN)/ruff format --check platform jobs tests
+	$(BIN)/ruff check platform jobs tests
+
+types: $(READY)
+	$(BIN)/mypy
+
+imports: $(READY)
+	$(BIN)/lint-imports --no-logo
+
+unit: $(READY)
+	$(BIN)/python -m pytest tests/unit tests/contract -m "not slow" --durations 5 $(TESTS)
+
+ray: $(READY)
+	$(BIN)/python -m pytest tests/ray -m "not slow" --durations 5 $(TESTS)
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest tests -m slow --durations 0 $(TESTS)
+
+bench: $(READY)
+	@for one in tests/bench/bench_*.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
+
+clean:
+	rm -rf $(VENV) store .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,145 @@
+"""Every backbone keeps the contract: its groups cover it, frozen means frozen, its features are as wide as said."""
+
+import functools
+from collections.abc import Callable, Iterator
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from thaw.backbones import timm_models
+from thaw.backbones.contract import Backbone
+from thaw.config.experiment import Optimizer
+from thaw.model import HEADS, FinetuneModel
+from thaw.training import optimizer
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _tiny_swin(size: int) -> Backbone:
+    """Return Swin's code at a size that takes milliseconds."""
+    shape = {"embed_dim": 16, "depths": (1, 2), "num_heads": (1, 2), "window_size": 4}
+    return timm_models.TimmBackbone(
+        timm.create_model("swin_tiny_patch4_window7_224", num_classes=0, img_size=size, **shape)
+    )
+
+
+def _named(name: str) -> Callable[[int], Backbone]:
+    return functools.partial(timm_models.create, name)
+
+
+SMALL = {
+    name: _named(name)
+    for name in ("tf_efficientnet_lite0", "test_resnet", "test_vit", "test_convnext", "mobilenetv3_small_050")
+} | {"swin": _tiny_swin}
+"""Few enough operations to train on in every test run."""
+LARGE = {name: _named(name) for name in ("inception_v3", "densenet121", "vgg11", "resnet50", "maxvit_pico_rw_256")}
+"""Looked at without computing: their tensors have shapes and no values."""
+SIZES = {"inception_v3": (75, 107), "maxvit_pico_rw_256": (64, 128)}
+
+
+def _without_values(name: str, size: int) -> Backbone:
+    with torch.device("meta"):
+        return (SMALL | LARGE)[name](size)
+
+
+def _sizes(name: str) -> tuple[int, int]:
+    return SIZES.get(name, (32, 64))
+
+
+@pytest.mark.parametrize("name", SMALL | LARGE)
+def test_every_parameter_is_in_exactly_one_group_and_no_two_groups_share_a_name(name: str) -> None:
+    backbone = _without_values(name, _sizes(name)[0])
+    covered = [f"body.{parameter}" for group in backbone.groups for parameter in group.parameters]
+    assert sorted(covered) == sorted(name for name, _ in backbone.named_parameters())
+    names = [group.name for group in backbone.groups]
+    assert len(set(names)) == len(names) > 1
+    assert HEADS not in names
+
+
+@pytest.mark.parametrize("name", SMALL | LARGE)
+def test_groups_stand_in_the_order_in_which_the_image_passes_them(name: str) -> None:
+    size = _sizes(name)[0]
+    backbone = _without_values(name, size).eval()
+    passed: list[str] = []
+    for place, module in backbone.named_modules():
+        module.register_forward_pre_hook(lambda _module, _given, place=place: passed.append(place))
+    backbone(torch.zeros(1, 3, size, size, device="meta"))
+    order = {place: rank for rank, place in reversed(list(enumerate(passed)))}
+    begins = [min(_ranks(order, group.parameters)) for group in backbone.groups]
+    assert begins == sorted(begins)
+
+
+def _ranks(order: dict[str, int], parameters: tuple[str, ...]) -> Iterator[int]:
+    """Yield when the modules that own these weights were entered; weights of the body itself come first."""
+    for parameter in parameters:
+        owner = f"body.{parameter}".rpartition(".")[0]
+        yield -1 if owner == "body" else order.get(owner, len(order))
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("name", SMALL | LARGE)
+def test_features_are_one_vector_an_image_as_wide_as_said_at_any_size(name: str, place: int) -> None:
+    size = _sizes(name)[place]
+    backbone = _without_values(name, size).eval()
+    pooled = backbone(torch.zeros(3, 3, size, size, device="meta")).pooled
+    assert pooled.shape == (3, backbone.num_features)
+
+
+@pytest.mark.parametrize("name", SMALL | LARGE)
+def test_mean_and_std_are_three_numbers_on_a_scale_of_one(name: str) -> None:
+    backbone = _without_values(name, _sizes(name)[0])
+    assert len(backbone.mean) == len(backbone.std) == 3
+    assert all(0 <= mean <= 1 and 0 < std <= 1 for mean, std in zip(backbone.mean, backbone.std, strict=True))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_frozen_means_bit_for_bit_frozen_at_every_depth(name: str) -> None:
+    model = _model(name, "adapt")
+    group_of = _group_of_state(model)
+    trained = optimizer.build(model, Optimizer())
+    for depth in range(len(model.groups) + 1):
+        model.open_groups(depth)
+        optimizer.follow(trained, model, Optimizer())
+        moved = _moved_by_two_steps(model, trained)
+        assert {group_of[name] for name in moved} == {*model.open_names(), HEADS}
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mobilenetv3_small_050", "test_resnet"])
+def test_held_batchnorm_keeps_its_statistics_where_everything_else_learns(name: str) -> None:
+    model = _model(name, "held")
+    model.open_groups(len(model.groups))
+    moved = _moved_by_two_steps(model, optimizer.build(model, Optimizer()))
+    assert moved
+    assert not moved & {name for name, _ in model.named_buffers()}
+
+
+def _model(name: str, batchnorm: str) -> FinetuneModel:
+    torch.manual_seed(0)
+    backbone = SMALL[name](32)
+    return FinetuneModel(backbone, {"kind": nn.Linear(backbone.num_features, 3)}, batchnorm)
+
+
+def _group_of_state(model: FinetuneModel) -> dict[str, str]:
+    """Return which group each parameter belongs to, and each buffer through the parameters beside it."""
+    found = {name: group for group, weights in model.group_parameters() for name in weights}
+    beside = {name.rpartition(".")[0]: group for name, group in found.items()}
+    return {name: found.get(name, beside.get(name.rpartition(".")[0], "none")) for name in model.state_dict()}
+
+
+def _moved_by_two_steps(model: FinetuneModel, trained: torch.optim.Optimizer) -> set[str]:
+    """Return the names in the model's state whose values two steps of training changed."""
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    for step in range(2):
+        optimizer.set_rates(trained, dict.fromkeys((*(group.name for group in model.groups), HEADS), 1e-2))
+        pixels = torch.randint(0, 256, (4, 3, 32, 32), generator=torch.Generator().manual_seed(step))
+        trained.zero_grad(set_to_none=True)
+        outputs = model(pixels.to(torch.uint8))["kind"]
+        nn.functional.cross_entropy(outputs, torch.tensor([0, 1, 2, 0])).backward()
+        trained.step()
+    return {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}

@@ -1,0 +1,155 @@
+"""From a trained model to an answer over HTTP: what is served is what was scored."""
+
+import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import hostile
+from thaw.config.experiment import Limits, Serve
+from thaw.data import dataset
+from thaw.errors import DataError, StorageError
+from thaw.evaluation import on_ray as evaluation
+from thaw.evaluation.predict import predict
+from thaw.registry import record, store
+from thaw.serving import on_ray as serving
+from thaw.storage import open_root
+from thaw.training import on_ray as training
+
+
+@pytest.fixture(scope="module")
+def trained(experiment, prepared):
+    return training.train(experiment, prepared)
+
+
+@pytest.fixture(scope="module")
+def reference(trained):
+    return trained.bundle.removeprefix("models/")
+
+
+@pytest.fixture(scope="module")
+def scores(experiment, reference):
+    return evaluation.evaluate(experiment, reference)
+
+
+@pytest.fixture(scope="module")
+def stored(experiment, scores):
+    """Image id -> the answer that was scored."""
+    table = pq.read_table(open_root(experiment.storage.root).path_of(scores.answers))
+    return {row["id"]: json.loads(row["answer"]) for row in table.to_pylist()}
+
+
+@pytest.fixture(scope="module")
+def images(experiment, prepared):
+    """Image id -> encoded bytes of the test split."""
+    root = open_root(experiment.storage.root)
+    shards = [dataset.read_shard(root, f"{prepared.path}/{shard.file}") for shard in prepared.splits["test"]]
+    return {row["id"]: row["image"] for shard in shards for row in shard.to_pylist()}
+
+
+@pytest.fixture(scope="module")
+def url(experiment, reference):
+    limits = Limits(max_bytes=2_000_000, max_pixels=4_000_000)
+    with serving.endpoint(reference, experiment.storage.root, Serve(port=8123, limits=limits)) as address:
+        yield address
+
+
+def flat(value, place=""):
+    """Return place -> number or word of nested plain values."""
+    if isinstance(value, dict):
+        return {where: leaf for key, inner in value.items() for where, leaf in flat(inner, f"{place}/{key}").items()}
+    return {place: value}
+
+
+def same(one, other):
+    one, other = flat(one), flat(other)
+    assert one.keys() == other.keys()
+    for place, value in one.items():
+        if isinstance(value, float):
+            assert abs(value - other[place]) <= 1e-6, place
+        else:
+            assert value == other[place], place
+
+
+def test_every_test_image_is_answered_once_and_scored(experiment, scores, stored, images, trained):
+    assert stored.keys() == images.keys()
+    assert scores.images == len(images)
+    run = record.load(open_root(experiment.storage.root), trained.id)
+    assert run.stage == "evaluated"
+    assert run.metrics["test"] == scores.metrics
+    table = np.array(scores.confusions["layout"].counts)
+    assert table.sum() == len(images)
+    assert scores.metrics["layout"]["accuracy"] == pytest.approx(np.trace(table) / table.sum())
+
+
+def test_http_gives_the_answer_that_was_scored(url, stored, images):
+    for image_id, image in images.items():
+        response = httpx.post(f"{url}/predict", content=image, headers={"content-type": "image/png"})
+        same(response.json()["answers"], stored[image_id])
+
+
+def test_answers_do_not_depend_on_which_requests_came_together(url, stored, images):
+    def ask(image_id):
+        return httpx.post(f"{url}/predict", files={"image": images[image_id]}).json()["answers"]
+
+    with ThreadPoolExecutor(12) as people:
+        for image_id, answers in zip(images, people.map(ask, images), strict=True):
+            same(answers, stored[image_id])
+
+
+def test_predict_gives_the_answer_that_was_scored(experiment, reference, stored, images, tmp_path):
+    paths = []
+    for image_id, image in images.items():
+        paths.append(tmp_path / image_id)
+        paths[-1].write_bytes(image)
+    paths.append(tmp_path / "none.png")
+    answers, refused = predict(experiment.storage.root, reference, paths, Limits())
+    assert list(refused) == [str(paths[-1])]
+    for path, answer in answers.items():
+        same(answer, stored[path.rsplit("/", 1)[1]])
+
+
+def test_hostile_bodies_are_refused_and_the_replica_lives_on(url, images):
+    for name, (content, reason) in hostile.files().items():
+        response = httpx.post(f"{url}/predict", content=content, headers={"content-type": "image/jpeg"})
+        assert (response.status_code == 200) == (reason is None) or response.status_code == 413, name
+        assert response.status_code < 500, name
+        assert "detail" in response.json() or "answers" in response.json()
+    last = httpx.post(f"{url}/predict", content=next(iter(images.values())), headers={"content-type": "image/png"})
+    assert last.status_code == 200
+
+
+def test_health_and_readiness(url):
+    assert httpx.get(f"{url}/healthz").json() == {"status": "ok"}
+    assert httpx.get(f"{url}/v2/health/ready").json() == {"ready": True}
+
+
+def test_a_taken_port_gives_the_next_free_one():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert port < serving.free_port("127.0.0.1", port) <= port + 100
+
+
+def test_a_model_that_does_not_exist_is_refused_before_anything_starts(experiment):
+    with pytest.raises(StorageError, match="nothing"), serving.endpoint("nothing", experiment.storage.root, Serve()):
+        pass
+
+
+def test_a_dataset_with_other_classes_cannot_measure_a_model(experiment, reference, prepared):
+    other = prepared.labels["layout"].model_copy(update={"names": ("a", "b", "c", "d")})
+    strange = prepared.model_copy(update={"labels": {**prepared.labels, "layout": other}})
+    with pytest.raises(DataError, match="task layout knows the classes"):
+        evaluation.evaluate(experiment, reference, strange)
+
+
+def test_an_alias_serves_what_it_points_at(experiment, reference):
+    root = open_root(experiment.storage.root)
+    name, version = reference.split("/")
+    assert store.set_alias(root, name, "champion", int(version)) is None
+    assert store.resolve(root, name).version == int(version)

@@ -1,0 +1,156 @@
+"""Datasets: what is written comes back, and the fingerprint is of all that training sees."""
+
+import random
+
+import pytest
+from pydantic import ValidationError
+
+from thaw.data import dataset
+from thaw.data.dataset import Dataset, Report, Shard
+from thaw.data.labels import LabelSchema
+from thaw.errors import DataError, ThawError
+from thaw.storage import open_root
+
+LABELS = {
+    "kind": LabelSchema(kind="class", names=("cat", "dog")),
+    "tags": LabelSchema(kind="classes", names=("big", "old", "wet")),
+}
+ANNOTATIONS = {"kind": [1, None, 0, 1], "tags": [(0, 2), (), None, (1,)]}
+IDS = ["a/1.jpg", "a/ümlaut 猫.png", "b", "c" * 200]
+IMAGES = [b"\xff\xd8", b"\0" * 1000, b"x", bytes(range(256))]
+
+
+def described(**changes):
+    report = Report(listed=4, rejected={"empty": 1}, classes={}, labelled={}, warnings=("few",))
+    splits = {"train": (Shard(file="train-00000.parquet", rows=3), Shard(file="train-00001.parquet", rows=2))}
+    values = {"name": "pets", "fingerprint": "0123456789ab", "labels": LABELS, "splits": splits, "report": report}
+    return Dataset(**values | changes)
+
+
+@pytest.mark.parametrize("kept_in", ["memory", "storage"])
+def test_a_shard_gives_back_every_image_and_annotation(kept_in, tmp_path):
+    shard = dataset.table(IDS, IMAGES, ANNOTATIONS, LABELS)
+    if kept_in == "storage":
+        root = open_root(str(tmp_path))
+        dataset.write_shard(root, "datasets/x/train-00000.parquet", shard)
+        shard = dataset.read_shard(root, "datasets/x/train-00000.parquet")
+    assert shard.num_rows == 4
+    for row in range(4):
+        expected = {task: values[row] for task, values in ANNOTATIONS.items()}
+        assert dataset.encoded(shard, row) == (IDS[row], IMAGES[row], expected)
+
+
+def test_a_shard_names_a_column_for_every_task():
+    shard = dataset.table(IDS, IMAGES, ANNOTATIONS, LABELS)
+    assert shard.column_names == ["id", "image", "label.kind", "label.tags"]
+
+
+@pytest.mark.parametrize("task", LABELS)
+def test_a_shard_without_any_label_for_a_task_keeps_its_column(task, tmp_path):
+    root = open_root(str(tmp_path))
+    shard = dataset.table(IDS, IMAGES, ANNOTATIONS | {task: [None] * 4}, LABELS)
+    dataset.write_shard(root, "s.parquet", shard)
+    again = dataset.read_shard(root, "s.parquet")
+    assert again.schema == shard.schema
+    assert [dataset.encoded(again, row)[2][task] for row in range(4)] == [None] * 4
+
+
+def test_a_task_may_be_called_like_a_column():
+    labels = {"id": LABELS["kind"], "label": LABELS["kind"]}
+    shard = dataset.table(["x"], [b"y"], {"id": [1], "label": [0]}, labels)
+    assert dataset.encoded(shard, 0) == ("x", b"y", {"id": 1, "label": 0})
+
+
+def test_a_description_is_saved_below_its_name_and_fingerprint_and_comes_back_equal(tmp_path):
+    root = open_root(str(tmp_path))
+    saved = described()
+    saved.save(root)
+    assert saved.path == "datasets/pets-0123456789ab"
+    assert (tmp_path / saved.path / "dataset.json").is_file()
+    assert Dataset.load(root, saved.path) == saved
+
+
+def test_a_missing_description_is_the_users_to_mend(tmp_path):
+    with pytest.raises(ThawError, match="nothing-000"):
+        Dataset.load(open_root(str(tmp_path)), "datasets/nothing-000")
+
+
+@pytest.mark.parametrize("change", [{"extra": 1}, {"fingerprint": None}, {"splits": {"train": [{"file": "x"}]}}])
+def test_a_description_of_another_version_is_refused(change, tmp_path):
+    root = open_root(str(tmp_path))
+    root.write_json("d/dataset.json", described().model_dump(mode="json") | change)
+    with pytest.raises(DataError, match="not a dataset of this version of Thaw"):
+        Dataset.load(root, "d")
+
+
+def test_rows_of_a_split_are_those_of_its_shards():
+    assert described().rows("train") == 5
+    assert described(splits={"train": ()}).rows("train") == 0
+
+
+def test_a_description_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        described().name = "x"
+
+
+def rows():
+    return [
+        {
+            "id": f"{index}.jpg",
+            "sha256": f"{index:064x}",
+            "split": "train",
+            "annotations": {"kind": index % 2, "tags": None},
+        }
+        for index in range(9)
+    ]
+
+
+def fingerprint(changed=None, labels=LABELS, storing=(None, 256)):
+    return dataset.fingerprint(rows() if changed is None else changed, labels, storing)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_fingerprint_is_the_same_in_any_order(seed):
+    shuffled = random.Random(seed).sample(rows(), 9)
+    backwards = dict(reversed(LABELS.items()))
+    assert fingerprint(shuffled, backwards) == fingerprint()
+
+
+def test_the_fingerprint_does_not_depend_on_the_order_of_tasks():
+    backwards = [row | {"annotations": dict(reversed(row["annotations"].items()))} for row in rows()]
+    assert fingerprint(backwards, dict(reversed(LABELS.items()))) == fingerprint()
+
+
+def test_the_fingerprint_is_a_short_word_for_a_path():
+    assert len(fingerprint()) == 12
+    assert set(fingerprint()) <= set("0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "other.jpg"},
+        {"sha256": "f" * 64},
+        {"split": "val"},
+        {"annotations": {"kind": 1, "tags": None}},
+        {"annotations": {"kind": None, "tags": None}},
+        {"annotations": {"kind": 0, "tags": ()}},
+        {"annotations": {"kind": 0, "tags": (0,)}},
+    ],
+)
+def test_the_fingerprint_changes_with_anything_that_training_sees_of_an_image(change):
+    changed = rows()
+    changed[4] = changed[4] | change
+    assert fingerprint(changed) != fingerprint()
+
+
+def test_the_fingerprint_changes_with_images_classes_and_how_they_are_stored():
+    renamed = LABELS | {"kind": LabelSchema(kind="class", names=("cat", "emu"))}
+    others = [
+        fingerprint(rows()[:-1]),
+        fingerprint(labels=renamed),
+        fingerprint(labels={"kind": LABELS["kind"]}),
+        fingerprint(storing=(224, 256)),
+        fingerprint(storing=(None, 128)),
+    ]
+    assert len({fingerprint(), *others}) == 6

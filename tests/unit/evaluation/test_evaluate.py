@@ -1,0 +1,108 @@
+"""Scores are the metrics of the answers, and come back from storage as they were."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from thaw import bundle
+from thaw.config.experiment import TaskOptions
+from thaw.data.labels import LabelSchema
+from thaw.evaluation import evaluate
+from thaw.evaluation.evaluate import Confusion, Scores, Tally
+from thaw.predictor import Answers, as_json
+from thaw.tasks import classification, multilabel
+from thaw.tasks.contract import Task
+
+ANNOTATIONS: list[dict[str, Any]] = [
+    {"kind": 0, "tags": (0, 1)},
+    {"kind": 1, "tags": ()},
+    {"kind": None, "tags": (1,)},
+    {"kind": 1, "tags": None},
+    {"kind": 0, "tags": (0,)},
+]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _tasks() -> dict[str, Task]:
+    options: dict[str, TaskOptions] = {
+        "kind": classification.Options(type="classification"),
+        "tags": multilabel.Options(type="multilabel"),
+    }
+    labels = {
+        "kind": LabelSchema(kind="class", names=("a", "b", "c")),
+        "tags": LabelSchema(kind="classes", names=("x", "y")),
+    }
+    return bundle.build_tasks(options, labels)
+
+
+def _answers(tasks: dict[str, Task]) -> list[Answers]:
+    random = torch.Generator().manual_seed(0)
+    outputs = {name: torch.randn(5, len(task.labels.names), generator=random) for name, task in tasks.items()}
+    decoded = {name: task.decode(outputs[name]) for name, task in tasks.items()}
+    return [{name: answers[row] for name, answers in decoded.items()} for row in range(5)]
+
+
+def test_a_tally_equals_the_meters_of_the_tasks() -> None:
+    tasks = _tasks()
+    answers, tally = _answers(tasks), Tally(tasks)
+    tally.add(answers[:2], ANNOTATIONS[:2])
+    tally.add(answers[2:], ANNOTATIONS[2:])
+    assert tally.images == 5
+    for name, task in tasks.items():
+        meter = task.meter()
+        targets = torch.as_tensor(task.labels.targets([one[name] for one in ANNOTATIONS]))
+        meter.update([one[name] for one in answers], targets)
+        assert tally.metrics()[name] == meter.compute()
+    table = tasks["kind"].meter()
+    table.update([one["kind"] for one in answers], torch.tensor([0, 1, -1, 1, 0]))
+    assert tally.confusions() == {
+        "kind": Confusion(names=("a", "b", "c"), counts=tuple(map(tuple, table.confusion() or ())))
+    }
+    assert sum(map(sum, tally.confusions()["kind"].counts)) == 4
+
+
+def test_a_task_without_labels_is_left_out() -> None:
+    tasks = _tasks()
+    tally = Tally(tasks)
+    tally.add(_answers(tasks), [one | {"kind": None} for one in ANNOTATIONS])
+    assert set(tally.metrics()) == {"tags"}
+    assert tally.confusions() == {}
+
+
+def test_no_images_come_to_no_scores() -> None:
+    tally = Tally(_tasks())
+    assert (tally.images, tally.metrics(), tally.confusions()) == (0, {}, {})
+
+
+def test_stored_answers_are_the_answers_that_were_given() -> None:
+    tasks = _tasks()
+    for given in _answers(tasks):
+        assert evaluate.as_answers(as_json(given), tasks) == given
+
+
+def test_scores_survive_json() -> None:
+    tasks = _tasks()
+    tally = Tally(tasks)
+    tally.add(_answers(tasks), ANNOTATIONS)
+    scores = Scores(
+        model="tiny/1",
+        dataset="abc",
+        split="test",
+        images=tally.images,
+        metrics=tally.metrics(),
+        confusions=tally.confusions(),
+        answers="runs/one/evaluation/test.parquet",
+    )
+    assert Scores.model_validate_json(scores.model_dump_json()) == scores
+
+
+def test_the_table_has_a_line_a_task_with_four_decimals() -> None:
+    assert list(evaluate.table({"kind": {"accuracy": 0.5, "f1_macro": 1 / 3}, "tags": {}})) == [
+        "  kind            accuracy 0.5000  f1_macro 0.3333",
+        "  tags            ",
+    ]

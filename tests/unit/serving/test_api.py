@@ -1,0 +1,192 @@
+"""The HTTP interface, in this process: a real bundle answers behind the real application."""
+
+import asyncio
+import io
+import json
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+import hostile
+from thaw import bundle, predictor
+from thaw.config import load
+from thaw.config.experiment import Limits
+from thaw.data import quality
+from thaw.data.labels import LabelSchema
+from thaw.serving import api
+
+LIMITS = Limits(max_bytes=200_000, max_pixels=1_000_000)
+
+
+class InProcess:
+    """An endpoint without Ray."""
+
+    model, version, limits = "tiny", 7, LIMITS
+
+    def __init__(self):
+        experiment = load.parse(
+            {
+                "name": "tiny",
+                "data": {"source": {"type": "boards"}, "image": {"size": 32}},
+                "tasks": {"verdict": {"type": "classification"}, "tags": {"type": "multilabel"}},
+                "model": {"backbone": "test_resnet", "weights": {"source": "none"}},
+            },
+            "test",
+        )
+        labels = {
+            "verdict": LabelSchema(kind="class", names=("no", "yes")),
+            "tags": LabelSchema(kind="classes", names=("a", "b", "c")),
+        }
+        self.bundle = bundle.create(experiment, labels)
+        self.bundle.model.eval()
+        self.answer_types = {name: task.answer_type for name, task in self.bundle.tasks.items()}
+
+    async def answer(self, content):
+        if content == b"break":
+            raise RuntimeError("a fault that must not be told, at /some/secret/place")
+        return predictor.as_json(predictor.answer(self.bundle, [quality.decode(content, self.limits)])[0])
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    return InProcess()
+
+
+@pytest.fixture(scope="module")
+def ask(endpoint):
+    """Send one request to the application and return its response."""
+    transport = httpx.ASGITransport(api.build_app(endpoint), raise_app_exceptions=False)
+
+    def send(method, path, **request):
+        async def once():
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await client.request(method, path, **request)
+
+        return asyncio.run(once())
+
+    return send
+
+
+def picture(kind="PNG", size=(40, 30)):
+    pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def test_one_request_answers_every_task_with_model_version_and_request_id(ask):
+    response = ask("POST", "/predict", content=picture(), headers={"content-type": "image/png", "x-request-id": "me-1"})
+    told = response.json()
+    assert response.status_code == 200
+    assert (told["model"], told["version"], told["request_id"]) == ("tiny", 7, "me-1")
+    assert response.headers["x-request-id"] == "me-1"
+    assert set(told["answers"]) == {"verdict", "tags"}
+    assert told["answers"]["verdict"]["label"] in ("no", "yes")
+
+
+def test_a_form_and_a_raw_body_get_the_same_answer(ask):
+    raw = ask("POST", "/predict", content=picture(), headers={"content-type": "application/octet-stream"})
+    form = ask("POST", "/predict", files={"image": ("board.png", picture())})
+    assert raw.json()["answers"] == form.json()["answers"]
+
+
+@pytest.mark.parametrize("sent", ["", "a b", "x" * 65, "näh", "<script>"])
+def test_a_request_id_that_is_no_plain_word_is_replaced(ask, sent):
+    headers = {b"content-type": b"image/png", b"x-request-id": sent.encode()}
+    told = ask("POST", "/predict", content=picture(), headers=headers).json()
+    assert told["request_id"] != sent
+    assert len(told["request_id"]) == 32
+
+
+def problem(response):
+    told = response.json()
+    assert set(told) == {"error", "detail", "request_id"}
+    assert response.headers["x-request-id"] == told["request_id"]
+    return response.status_code, told["error"]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "expected"),
+    [
+        (b"", "image/png", (400, "empty")),
+        (b"plain text", "image/png", (415, "not_an_image")),
+        (picture()[:300], "image/png", (422, "truncated")),
+        (b"x" * 200_001, "image/png", (413, "too_large")),
+        (picture(size=(1001, 1000), kind="GIF")[:100_000], "image/png", (413, "too_many_pixels")),
+        (picture(), "text/plain", (415, "unsupported_media_type")),
+        (picture(), "", (415, "unsupported_media_type")),
+        (b"junk", "multipart/form-data; boundary=x", (400, "bad_form")),
+        (b"junk", "multipart/form-data", (400, "bad_form")),
+        (
+            b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--x--",
+            "multipart/form-data; boundary=x",
+            (400, "bad_form"),
+        ),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_with_the_right_status(ask, content, kind, expected):
+    assert problem(ask("POST", "/predict", content=content, headers={"content-type": kind})) == expected
+
+
+def test_a_body_without_a_length_is_cut_off_at_the_limit(ask):
+    async def endless():
+        for _ in range(1000):
+            sent.append(1)
+            yield b"x" * 10_000
+
+    sent = []
+    refused = ask("POST", "/predict", content=endless(), headers={"content-type": "image/png"})
+    assert problem(refused) == (413, "too_large")
+
+
+def test_a_form_larger_than_the_limit_is_refused(ask):
+    assert problem(ask("POST", "/predict", files={"image": ("a.png", b"x" * 300_000)})) == (413, "too_large")
+    assert problem(ask("POST", "/predict", files={"image": ("a.png", b"x" * 200_500)})) == (413, "too_large")
+
+
+def test_paths_and_methods_that_do_not_exist_are_problems_too(ask):
+    assert problem(ask("GET", "/nothing")) == (404, "http_404")
+    assert problem(ask("GET", "/predict")) == (405, "http_405")
+
+
+def test_a_fault_of_the_server_tells_nothing_of_itself(ask):
+    response = ask("POST", "/predict", content=b"break", headers={"content-type": "image/png"})
+    assert problem(response) == (500, "http_500")
+    assert "secret" not in response.text
+
+
+@pytest.mark.parametrize("name", sorted(hostile.files()))
+def test_every_hostile_file_is_answered_or_refused_with_a_reason(ask, name):
+    content, reason = hostile.files()[name]
+    response = ask("POST", "/predict", content=content, headers={"content-type": "image/jpeg"})
+    if response.status_code != 200:
+        status, error = problem(response)
+        assert 400 <= status < 500
+        assert error == reason or error in ("too_large", "too_many_pixels")
+    else:
+        assert reason is None
+
+
+def test_health_readiness_and_facts(ask):
+    assert ask("GET", "/healthz").json() == {"status": "ok"}
+    assert ask("GET", "/v2/health/ready").json() == {"ready": True}
+    assert ask("GET", "/").json()["tasks"] == ["verdict", "tags"]
+
+
+def test_the_openapi_document_describes_the_answer_of_every_task(ask):
+    document = ask("GET", "/openapi.json").json()
+    text = json.dumps(document)
+    assert "ClassificationAnswer" in text
+    assert "MultilabelAnswer" in text
+    assert set(document["paths"]["/predict"]["post"]["responses"]) >= {"200", "400", "413", "415", "422"}
+
+
+def test_the_documentation_page_needs_no_other_host(ask):
+    page = ask("GET", "/docs").text
+    assert "http://" not in page
+    assert "https://" not in page
+    for asset in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
+        assert f"/docs/static/{asset}" in page
+        assert ask("GET", f"/docs/static/{asset}").status_code == 200

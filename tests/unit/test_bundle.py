@@ -1,0 +1,150 @@
+"""A bundle holds all that an answer needs, comes back as it was, and refuses what is none."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from thaw import bundle
+from thaw.bundle import Bundle
+from thaw.config import load as config
+from thaw.data.labels import LabelSchema
+from thaw.errors import ModelError
+
+LABELS = {
+    "verdict": LabelSchema(kind="class", names=("bad", "good")),
+    "tags": LabelSchema(kind="classes", names=("grün", "red", "blue")),
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _create(seed: int = 0, backbone: str = "test_resnet", source: str = "none") -> Bundle:
+    values = {
+        "name": "tiny",
+        "seed": seed,
+        "data": {"source": {"type": "boards"}, "image": {"size": 48, "fit": "letterbox"}},
+        "tasks": {
+            "verdict": {"type": "classification", "label_smoothing": 0.1},
+            "tags": {"type": "multilabel", "threshold": 0.3, "weight": 2},
+        },
+        "model": {"backbone": backbone, "weights": {"source": source}, "dropout": 0.4},
+        "finetune": {"phases": [{"epochs": 1}], "batchnorm": "adapt"},
+    }
+    return bundle.create(config.parse(values, "test"), LABELS)
+
+
+def _equal(first: Bundle, second: Bundle) -> bool:
+    mine, other = first.model.state_dict(), second.model.state_dict()
+    return list(mine) == list(other) and all(torch.equal(value, other[name]) for name, value in mine.items())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "source"), [("tf_efficientnet_lite0", "package"), ("test_resnet", "none"), ("test_vit", "none")]
+)
+def test_the_same_seed_makes_the_same_bundle_and_another_seed_other_heads(backbone: str, source: str) -> None:
+    made = _create(3, backbone, source)
+    assert _equal(made, _create(3, backbone, source))
+    other = _create(4, backbone, source)
+    assert not torch.equal(made.model.heads["verdict"][1].weight, other.model.heads["verdict"][1].weight)
+
+
+def test_creating_a_bundle_leaves_the_random_state_of_the_process_alone() -> None:
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    _create()
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_bundle_comes_back_as_it_was_ready_to_answer(tmp_path: Path) -> None:
+    made = _create()
+    made.save(tmp_path)
+    loaded = bundle.load(tmp_path)
+    assert _equal(made, loaded)
+    assert loaded.description == made.description
+    assert not any(module.training for module in loaded.model.modules())
+    assert {name: task.options for name, task in loaded.tasks.items()} == {
+        name: task.options for name, task in made.tasks.items()
+    }
+    assert {name: task.labels for name, task in loaded.tasks.items()} == LABELS
+
+
+def test_a_bundle_says_what_it_was_made_of() -> None:
+    said = _create(source="none").description
+    assert (said.name, said.backbone, said.dropout) == ("tiny", "test_resnet", 0.4)
+    assert (said.preprocess.size, said.preprocess.fit) == (48, "letterbox")
+    assert said.origin["source"] == "none"
+    assert len(said.origin["sha256"]) == 64
+
+
+def test_a_saved_bundle_is_two_files_that_run_no_code(tmp_path: Path) -> None:
+    _create().save(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["bundle.json", "model.safetensors"]
+    assert "grün" in (tmp_path / "bundle.json").read_text(encoding="utf-8")
+    assert safetensors.torch.load_file(tmp_path / "model.safetensors").keys() == _create().model.state_dict().keys()
+
+
+def _edited(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    change(content)
+    (folder / "bundle.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def _other_weights(folder: Path) -> None:
+    state = _create(backbone="test_efficientnet").model.state_dict()
+    safetensors.torch.save_file({name: value.contiguous() for name, value in state.items()}, folder / bundle.WEIGHTS)
+
+
+def _one_weight_less(folder: Path) -> None:
+    state = safetensors.torch.load_file(folder / bundle.WEIGHTS)
+    del state["heads.verdict.1.bias"]
+    safetensors.torch.save_file(state, folder / bundle.WEIGHTS)
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no description": (lambda folder: (folder / "bundle.json").unlink(), "holds no bundle"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "holds no bundle"),
+    "no JSON": (lambda folder: (folder / "bundle.json").write_text("{"), "holds no bundle"),
+    "no text": (lambda folder: (folder / "bundle.json").write_bytes(b"\xff\xfe\x00"), "holds no bundle"),
+    "JSON of another kind": (lambda folder: (folder / "bundle.json").write_text("[1]"), "holds no bundle"),
+    "a later format": (lambda folder: _edited(folder, lambda said: said.update(format=2)), "holds no bundle"),
+    "an unknown key": (lambda folder: _edited(folder, lambda said: said.update(extra=1)), "extra"),
+    "an unknown task type": (
+        lambda folder: _edited(folder, lambda said: said["tasks"]["tags"].update(type="poetry")),
+        "poetry",
+    ),
+    "an unknown backbone": (lambda folder: _edited(folder, lambda said: said.update(backbone="nonesuch")), "nonesuch"),
+    "a task without labels": (lambda folder: _edited(folder, lambda said: said["labels"].pop("tags")), "tags"),
+    "truncated weights": (
+        lambda folder: (folder / bundle.WEIGHTS).write_bytes((folder / bundle.WEIGHTS).read_bytes()[:-100]),
+        "holds no bundle",
+    ),
+    "weights of another backbone": (_other_weights, "weights do not fit test_resnet"),
+    "a weight less": (_one_weight_less, "heads.verdict.1.bias"),
+    "a class more": (
+        lambda folder: _edited(folder, lambda said: said["labels"]["verdict"]["names"].append("ugly")),
+        "heads.verdict.1.weight",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_no_whole_bundle_is_refused_saying_why(damage: str, tmp_path: Path) -> None:
+    _create().save(tmp_path)
+    harm, said = DAMAGES[damage]
+    harm(tmp_path)
+    with pytest.raises(ModelError, match=said):
+        bundle.load(tmp_path)
+
+
+def test_an_empty_folder_is_refused_naming_it(tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        bundle.load(tmp_path / "gone")
+    assert str(tmp_path / "gone") in str(caught.value)

@@ -1,0 +1,91 @@
+"""The command line: what it prints where, and how it ends."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import thaw
+from thaw import cli
+
+VERBS = ("prepare", "train", "evaluate", "promote", "serve", "predict", "runs", "models", "schema", "demo")
+JOBS = Path(__file__).parents[2] / "jobs"
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from thaw import cli\n"
+        "try: cli.run(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'ray', 'timm', 'torchvision', 'pydantic', 'pyarrow', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(verb in done.stdout for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_a_job_that_runs_the_same_code(verb):
+    text = (JOBS / f"{verb}.py").read_text()
+    assert f'run("{verb}")' in text
+    assert f"python jobs/{verb}.py" in text.split('"""')[1]
+
+
+def test_a_job_runs_without_an_installed_package(tmp_path):
+    done = subprocess.run(
+        [sys.executable, JOBS / "schema.py", "--json"], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert json.loads(done.stdout)["title"] == "Experiment"
+
+
+def test_what_a_user_can_mend_ends_with_2_and_no_traceback(tmp_path, capsys):
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("name: x\ndata: {source: {type: boards}}\ntasks: {verdict: {type: clasification}}\n")
+    assert cli.run(["prepare", str(broken)]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "tasks.verdict: type: 'clasification' is not one of" in told.err
+    assert "did you mean 'classification'?" in told.err
+    assert "Traceback" not in told.err
+
+
+@pytest.mark.parametrize("verb", ["prepare", "train", "evaluate", "demo"])
+def test_a_missing_experiment_is_named(verb, tmp_path, capsys):
+    assert cli.run([verb, str(tmp_path / "none.yaml")]) == 2
+    assert "none.yaml: cannot be read" in capsys.readouterr().err
+
+
+def test_train_without_an_experiment_says_what_to_give(capsys):
+    assert cli.run(["train"]) == 2
+    assert "give the path of its YAML" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["runs"], ["models"], ["models", "test_resnet"], ["models", "--find", "test_*"]])
+def test_json_is_exactly_one_object_on_stdout(arguments, tmp_path, capsys):
+    extra = ["--storage", str(tmp_path)]
+    assert cli.run([*arguments, *extra, "--json"]) == 0
+    told = capsys.readouterr().out
+    assert isinstance(json.loads(told), dict)
+    assert told.count("\n") == 1
+
+
+def test_models_prints_groups_from_the_input_to_the_head(capsys):
+    assert cli.run(["models", "tf_efficientnet_lite0", "--json"]) == 0
+    groups = json.loads(capsys.readouterr().out)["groups"]
+    assert [group["depth"] for group in groups] == [8, 7, 6, 5, 4, 3, 2, 1]
+    assert sum(group["parameters"] for group in groups) == 3_371_008
+
+
+def test_promote_of_a_missing_model_names_those_there_are(tmp_path, capsys):
+    assert cli.run(["promote", "boards/1", "--storage", str(tmp_path)]) == 2
+    assert "boards" in capsys.readouterr().err
+
+
+def test_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.run(["--version"])
+    assert ended.value.code == 0
+    assert thaw.__version__ in capsys.readouterr().out

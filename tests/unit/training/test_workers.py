@@ -1,0 +1,70 @@
+"""Two workers that share a batch learn what one learns, and whatever would break that is noticed."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+import two_workers
+from tiny_run import Run, experiment
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of two processes came to; started once for all rules here."""
+    folder = tmp_path_factory.mktemp("workers")
+    paths = os.pathsep.join(path for path in sys.path if path)
+    command = [sys.executable, two_workers.__file__, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths})
+    assert done.returncode == 0, done.stderr
+    return [json.loads((folder / f"{worker}.json").read_text()) for worker in range(two_workers.WORKERS)]
+
+
+@pytest.fixture(scope="module")
+def alone() -> list[dict[str, Any]]:
+    """What one process comes to with the same global batches."""
+    torch.set_num_threads(1)
+    return two_workers.told(Run.new(experiment()))
+
+
+def test_losses_and_metrics_of_two_workers_are_those_of_one(
+    workers: list[dict[str, Any]], alone: list[dict[str, Any]]
+) -> None:
+    assert [epoch["phase"] for epoch in alone] == [0, 0, 1, 1, 2]
+    for found in workers:
+        for one, other in zip(found["right"], alone, strict=True):
+            assert one["train"] == pytest.approx(other["train"], rel=0, abs=1e-5)
+            assert one["val"] == pytest.approx(other["val"], rel=0, abs=1e-5)
+            for task, values in other["metrics"].items():
+                assert one["metrics"][task] == pytest.approx(values, abs=1e-6)
+
+
+def test_workers_hold_the_same_weights_after_every_epoch(workers: list[dict[str, Any]]) -> None:
+    first, second = ([epoch["digest"] for epoch in found["right"]] for found in workers)
+    assert first == second
+    assert len(set(first)) == len(first)
+
+
+def test_weights_that_are_not_averaged_since_they_opened_end_the_run_in_that_phase(
+    workers: list[dict[str, Any]],
+) -> None:
+    for found in workers:
+        assert "drifted apart" in found["wrapped once"]["error"]
+        assert set(found["wrapped once"]["phases"]) <= {0, 1}
+        assert found["wrapped once"]["phases"][:2] == [0, 0]
+
+
+def test_metrics_of_two_workers_are_those_of_one(workers: list[dict[str, Any]]) -> None:
+    wanted = two_workers.metrics(0, 1)
+    for found in workers:
+        assert found["metrics"]["confusion"] == wanted["confusion"]
+        for name in ("kinds", "sets"):
+            assert found["metrics"][name] == pytest.approx(wanted[name], abs=1e-6)

@@ -1,0 +1,91 @@
+"""What two worker processes do for test_workers.py; run by it as ``python two_workers.py FOLDER``.
+
+One process that forks into two, because each costs seconds of imports.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from tiny_run import Run, experiment
+from torch import distributed, multiprocessing, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from thaw.backbones import weights
+from thaw.metrics.classes import ClassMeter, LabelSetMeter
+from thaw.model import FinetuneModel
+
+WORKERS = 2
+NAMES = ("a", "b", "c")
+
+
+class WrapOnce:
+    """The mistake that costs silently: weights that open later are never averaged."""
+
+    def __init__(self) -> None:
+        self.wrapped: nn.Module | None = None
+
+    def __call__(self, model: FinetuneModel) -> nn.Module:
+        self.wrapped = self.wrapped or _wrap(model)
+        return self.wrapped
+
+
+def _wrap(model: FinetuneModel) -> nn.Module:
+    return DistributedDataParallel(model, broadcast_buffers=False)
+
+
+def told(run: Run, **more: Any) -> list[dict[str, Any]]:
+    """Return losses, metrics and a digest of the weights after every epoch."""
+    return [
+        {
+            "train": progress.epoch.train_loss,
+            "val": progress.epoch.val_loss,
+            "metrics": progress.epoch.metrics,
+            "phase": progress.epoch.phase,
+            "digest": weights.digest(run.trained.model.state_dict()),
+        }
+        for progress in run.fit(**more)
+    ]
+
+
+def _refusal(run: Run, **more: Any) -> dict[str, Any]:
+    """Return how far a run came, and the error that ended it."""
+    try:
+        told(run, **more)
+    except RuntimeError as error:
+        return {"error": str(error), "phases": [epoch.phase for epoch in run.state.history]}
+    return {"error": "", "phases": [epoch.phase for epoch in run.state.history]}
+
+
+def metrics(worker: int, workers: int) -> dict[str, dict[str, float]]:
+    """Return joined metrics of 50 images of which the second worker has labels for few."""
+    random = torch.Generator().manual_seed(0)
+    scores, targets = torch.rand(50, 3, generator=random), torch.randint(0, 3, (50,), generator=random)
+    hot = torch.randint(0, 2, (50, 3), generator=random)
+    targets[1:40:2] = -1
+    hot[1::2] = -1
+    kinds, sets = ClassMeter(NAMES), LabelSetMeter(NAMES, 0.5)
+    kinds.add(scores[worker::workers], targets[worker::workers])
+    sets.add(scores[worker::workers], hot[worker::workers])
+    return {"kinds": kinds.compute(), "sets": sets.compute(), "confusion": {"rows": kinds.confusion()}}
+
+
+def _work(worker: int, folder: str) -> None:
+    """Do as one worker all that needs two, and write down what it came to."""
+    torch.set_num_threads(1)
+    place = f"file://{folder}/meet"
+    distributed.init_process_group("gloo", init_method=place, rank=worker, world_size=WORKERS)
+    found = {
+        "metrics": metrics(worker, WORKERS),
+        "right": told(Run.new(experiment(), worker, WORKERS), wrap=_wrap),
+        "wrapped once": _refusal(Run.new(experiment(), worker, WORKERS), wrap=WrapOnce()),
+    }
+    Path(folder, f"{worker}.json").write_text(json.dumps(found), encoding="utf-8")
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    multiprocessing.start_processes(_work, (sys.argv[1],), nprocs=WORKERS, start_method="fork")
