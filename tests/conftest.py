@@ -10,9 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from pyarrow import fs
 
 _START_S = 30
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Networks this small are slower on several threads, and several test processes would fight for the cores."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

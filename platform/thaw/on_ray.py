@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+
 import thaw
 from thaw.console import say
 from thaw.errors import ClusterError

@@ -4,9 +4,19 @@ Values only. How a value is used stands where it is used; what a value means sta
 """
 
 import os
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from thaw.config.parts import Part, PartOf, Section
 
@@ -155,11 +165,19 @@ class Rates(Section):
     """Each deeper layer group learns at this share of the rate of the group above it."""
 
 
+def _groups_or_all(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Tell of one mistake where a union would tell of one for each of its members."""
+    try:
+        return check(value)
+    except ValidationError:
+        raise PydanticCustomError("depth", "needs a number of layer groups, 0 or more, or the word all") from None
+
+
 class Phase(Section):
     """Some epochs with the same layer groups open."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)]
-    depth: NonNegativeInt | Literal["all"] = 0
+    depth: Annotated[NonNegativeInt | Literal["all"], WrapValidator(_groups_or_all)] = 0
     """How many layer groups, counted from the head, learn; 0 trains the heads alone."""
     rates: Rates = Rates()
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -271,7 +289,10 @@ class Experiment(Section):
     """The model's name in the store."""
     seed: NonNegativeInt = 0
     data: Data
-    tasks: Annotated[dict[Name, Annotated[TaskOptions, PartOf("tasks")]], Field(min_length=1)]
+    tasks: Annotated[
+        dict[Name, Annotated[TaskOptions, PartOf("tasks")]],
+        Field(min_length=1, json_schema_extra={"additionalProperties": False}),
+    ]
     """The heads, by name; one is not a special case."""
     model: Model = Model()
     finetune: Finetune = Finetune()

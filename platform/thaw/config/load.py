@@ -35,7 +35,7 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
     values = experiment.model_dump(mode="json")  # with every default, so that an override can enter each of them
     for override in overrides:
         _apply(values, override)
-    return parse(_expand(values, place), place)
+    return parse(values, place)
 
 
 def parse(values: Mapping[str, Any], place: str) -> Experiment:
@@ -47,7 +47,11 @@ def parse(values: Mapping[str, Any], place: str) -> Experiment:
     try:
         return Experiment.model_validate(dict(values))
     except ValidationError as error:
-        lines = [f"{place}: {_explain(detail)}" for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        inside = {detail["loc"][:end] for detail in details for end in range(len(detail["loc"]))}
+        # a list whose only entry is wrong is also called too short: the entry is the mistake
+        told = [one for one in details if one["type"] != "too_short" or one["loc"] not in inside]
+        lines = [f"{place}: {_explain(detail)}" for detail in told]
         raise ConfigError("\n".join(lines)) from None
 
 
@@ -61,13 +65,27 @@ def schema() -> dict[str, Any]:
     return Experiment.model_json_schema()
 
 
+class _PlainYaml(yaml.SafeLoader):
+    """YAML as plain data; a key that is written twice is an error, not a silent choice of the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # refused as unhashable
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is written twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _PlainYaml)  # noqa: S506 - a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(f"{path}: cannot be read ({reason}); give the path of an experiment YAML") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must be a mapping with name, data and tasks; found {type(values).__name__}")
@@ -81,8 +99,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not equals or not steps or isinstance(steps[0], int):
         raise ConfigError(f"{override!r} is not an override; write place=value, as in train.batch=64")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = _expand(yaml.safe_load(text), override)
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(f"{override!r}: {text!r} is not a YAML value") from None
     inner: Any = values
     for step, following in zip(steps, [*steps[1:], None], strict=True):

@@ -64,7 +64,7 @@ def _colour(image: Tensor, options: Augment, random: np.random.Generator) -> Ten
 
 
 def _blur(image: Tensor, options: Augment, random: np.random.Generator) -> Tensor:
-    if random.random() >= options.blur:
+    if random.random() >= options.blur or min(image.shape[-2:]) <= 3:  # reflects 3 pixels beyond each edge
         return image
     blurred: Tensor = F.gaussian_blur(image, kernel_size=[7, 7], sigma=[random.uniform(0.1, 2.0)])
     return blurred

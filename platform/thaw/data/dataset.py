@@ -104,7 +104,8 @@ def fingerprint(
     schemas = {task: schema.fingerprint for task, schema in sorted(labels.items())}
     content.update(json.dumps([FORMAT, *storing, schemas]).encode())
     for row in sorted(rows, key=lambda row: str(row["id"])):
-        content.update(json.dumps([row[key] for key in ("id", "sha256", "split", "annotations")]).encode())
+        facts = [row[key] for key in ("id", "sha256", "split", "annotations")]
+        content.update(json.dumps(facts, sort_keys=True).encode())
     return content.hexdigest()[:12]
 
 

@@ -79,7 +79,10 @@ class Feed:
             place = int(np.searchsorted(starts, row, side="right")) - 1
             samples.append(self._sample(shard(place), int(row - starts[place])))
         epoch = step // self.epoch_steps
-        pixels = np.stack([self._pixels(sample, epoch) for sample in samples])
+        size = self.preprocess.size
+        pixels = np.empty((len(samples), 3, size, size), dtype=np.uint8)  # a worker may be left without an image
+        for place, sample in enumerate(samples):
+            pixels[place] = self._pixels(sample, epoch)
         targets = {
             TARGET + task: schema.targets([sample.annotations[task] for sample in samples])
             for task, schema in self.labels.items()
@@ -102,4 +105,6 @@ class Feed:
 @functools.lru_cache(maxsize=2)
 def shuffled(seed: int, epoch: int, images: int) -> NDArray[np.int64]:
     """Return the order of an epoch: a permutation of all images, seeded by (seed, epoch)."""
-    return augment.generator(seed, epoch, "order").permutation(images)
+    order = augment.generator(seed, epoch, "order").permutation(images)
+    order.flags.writeable = False  # every caller gets the same one
+    return order

@@ -65,7 +65,7 @@ class LabelSchema(BaseModel):
         if label is None:
             return None
         if self.kind == "classes":
-            return tuple(sorted(self.index[name] for name in as_names(label)))
+            return tuple(sorted({self.index[name] for name in as_names(label)}))
         [name] = as_names(label)
         return self.index[name]
 
@@ -90,7 +90,7 @@ def as_names(label: RawLabel) -> tuple[str, ...]:
     """Return the class names in a raw label; none when it is missing."""
     if label is None:
         return ()
-    return (label,) if isinstance(label, str) else tuple(label)
+    return (label,) if isinstance(label, str) else tuple(dict.fromkeys(label))
 
 
 def counts(schema: LabelSchema, labels: Iterable[RawLabel]) -> Mapping[str, int]:

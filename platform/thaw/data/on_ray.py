@@ -9,10 +9,10 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 import pyarrow as pa
+import ray
 import ray.data
 from numpy.typing import NDArray
 
-import ray
 from thaw import on_ray
 from thaw.config.experiment import Experiment
 from thaw.console import say, track

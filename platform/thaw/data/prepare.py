@@ -20,7 +20,7 @@ from thaw.config.parts import Part
 from thaw.data import dataset, quality, split
 from thaw.data.dataset import Dataset, Report, Shard
 from thaw.data.labels import LabelSchema, as_names, counts
-from thaw.data.sources.contract import Reference, Source
+from thaw.data.sources.contract import RawLabel, Reference, Source
 from thaw.errors import DataError
 
 _JPEG_QUALITY = 95
@@ -89,9 +89,7 @@ def plan(experiment: Experiment, references: Sequence[Reference], facts: Sequenc
             "id": one.id,
             "sha256": sha256[one.id],
             "split": sides[one.id],
-            "annotations": {
-                task: schema.encode(one.labels.get(experiment.column(task))) for task, schema in labels.items()
-            },
+            "annotations": {task: schema.encode(_raw_label(experiment, task, one)) for task, schema in labels.items()},
         }
         for one in sorted(good, key=lambda one: one.id)
     ]
@@ -152,7 +150,10 @@ def shard_table(
 
 
 def _content(source: Source, row: Row, reencode: int | None, limits: Limits) -> bytes:
-    content = source.read(row["id"])
+    try:
+        content = source.read(row["id"])
+    except OSError:
+        content = b""
     if hashlib.sha256(content).hexdigest() != row["sha256"]:
         raise DataError(f"{row['id']}: changed while the dataset was being prepared; run prepare again")
     return content if reencode is None else _smaller(content, reencode, limits)
@@ -193,9 +194,15 @@ def _sift(
     return list(good.values()), rejected
 
 
+def _raw_label(experiment: Experiment, task: str, one: Reference) -> RawLabel:
+    """Return what the source says of an image for a task; an empty set is no class at all."""
+    label = one.labels.get(experiment.column(task))
+    return None if label == () and experiment.tasks[task].annotation == "class" else label
+
+
 def _mislabelled(experiment: Experiment, one: Reference) -> tuple[str | None, str]:
     """Return why the labels of an image cannot be used, if so."""
-    labels = {task: one.labels.get(experiment.column(task)) for task in experiment.tasks}
+    labels = {task: _raw_label(experiment, task, one) for task in experiment.tasks}
     if all(label is None for label in labels.values()):
         return "no_label", "carries a label for none of the tasks"
     for task, options in experiment.tasks.items():
@@ -246,7 +253,7 @@ def _report(
     labelled: dict[str, dict[str, int]] = {}
     for side in split.SPLITS:
         members = [one for one in good if sides[one.id] == side]
-        found = {task: [one.labels.get(experiment.column(task)) for one in members] for task in labels}
+        found = {task: [_raw_label(experiment, task, one) for one in members] for task in labels}
         classes[side] = {task: dict(counts(schema, found[task])) for task, schema in labels.items()}
         labelled[side] = {task: sum(label is not None for label in found[task]) for task in labels}
     return Report(

@@ -36,10 +36,10 @@ class Preprocess(BaseModel):
         if self.fit == "stretch":
             return self._resize(image, self.size, self.size)
         height, width = image.shape[-2:]
-        side = min(height, width) if self.fit == "crop" else max(height, width)
-        scaled = (max(1, round(edge * self.size / side)) for edge in (height, width))
-        resized = self._resize(image, *scaled)
-        return F.center_crop(resized, [self.size]) if self.fit == "crop" else self._pad(resized)
+        if self.fit == "crop":  # cut before resizing, or a very long image would grow beyond all memory
+            return self._resize(F.center_crop(image, [min(height, width)]), self.size, self.size)
+        scaled = (max(1, round(edge * self.size / max(height, width))) for edge in (height, width))
+        return self._pad(self._resize(image, *scaled))
 
     def _resize(self, image: Tensor, height: int, width: int) -> Tensor:
         return image if image.shape[-2:] == (height, width) else F.resize(image, [height, width], antialias=True)

@@ -5,7 +5,7 @@ A pure function of ids, labels, groups and the seed: the order in which images a
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from thaw.config.experiment import Split
@@ -61,26 +61,44 @@ def _divide(pool: Sequence[Item], shares: Mapping[str, float], seed: int) -> dic
         groups[f"group {item.group}" if item.group is not None else f"image {item.id}"].append(item)
     strata: dict[str | None, list[str]] = defaultdict(list)
     for name, members in groups.items():
-        strata[Counter(item.stratum for item in members).most_common(1)[0][0]].append(name)
-    result = {}
-    for stratum in sorted(strata, key=str):
+        strata[_commonest(item.stratum for item in members)].append(name)
+    result: dict[str, str] = {}
+    owed = dict.fromkeys(shares, 0.0)
+    for stratum in sorted(strata, key=_by_name):
         names = sorted(strata[stratum], key=lambda name: _draw(seed, name))
         sizes = {name: len(groups[name]) for name in names}
-        for name, split in _fill(names, sizes, shares).items():
+        for name, split in _fill(names, sizes, shares, owed).items():
             result.update({item.id: split for item in groups[name]})
     return result
 
 
-def _fill(names: Sequence[str], sizes: Mapping[str, int], shares: Mapping[str, float]) -> dict[str, str]:
-    """Give each part groups from the front of ``names`` until its share of the images is reached."""
+def _commonest(strata: Iterable[str | None]) -> str | None:
+    """Return the stratum of most images, and of equally many the first by name."""
+    counts = Counter(strata)
+    return min(counts, key=lambda stratum: (-counts[stratum], _by_name(stratum)))
+
+
+def _by_name(stratum: str | None) -> tuple[bool, str]:
+    return stratum is None, stratum or ""  # a class may be called None
+
+
+def _fill(
+    names: Sequence[str], sizes: Mapping[str, int], shares: Mapping[str, float], owed: dict[str, float]
+) -> dict[str, str]:
+    """Give each part groups from the front of ``names`` until its share of the images is reached.
+
+    ``owed`` carries what rounding left over to the next stratum, or many small classes would add up to shares
+    that nobody asked for.
+    """
     total = sum(sizes.values())
     result, start = {}, 0
     for split, share in shares.items():
-        wanted, taken = share * total, 0
+        wanted, taken = share * total + owed[split], 0
         while start < len(names) - 1 and taken + sizes[names[start]] / 2 <= wanted:
             result[names[start]] = split
             taken += sizes[names[start]]
             start += 1
+        owed[split] = wanted - taken
     return result
 
 

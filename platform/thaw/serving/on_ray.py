@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from fastapi import FastAPI
 from numpy.typing import NDArray
+from ray import serve
 from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 
-from ray import serve
 from thaw import bundle, on_ray, predictor
 from thaw.config.experiment import Limits, Serve
 from thaw.console import say

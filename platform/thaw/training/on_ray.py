@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import ray
 import ray.train
 import ray.train.torch
 import timm
@@ -22,7 +23,6 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.util.queue import Queue
 from torch import nn
 
-import ray
 import thaw
 from thaw import bundle, on_ray
 from thaw.bundle import Bundle

@@ -140,7 +140,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "tag",
     [
-        "!!python/object/apply:pathlib.Path.touch",
+        "!!python/object/apply:os.mkdir",
         "!!python/object/new:pathlib.Path",
         "!!python/name:os.system",
         "!!python/module:os",

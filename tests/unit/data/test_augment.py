@@ -117,16 +117,16 @@ def test_a_probability_is_how_often_it_happens(name):
 
 
 def test_a_shift_moves_everything_alike_up_to_its_share_of_each_side():
-    image = spots((50, 45), (50, 75))
+    image = spots((30, 45), (30, 75), height=61)
     moved = []
     for seed in range(40):
         result = changed(image, only(shift=0.2), seed)
         rows, columns = torch.where(result[0] > 200)
         halves = columns < columns.float().mean()
         for half, column in ((halves, 45), (~halves, 75)):
-            moved.append((rows[half].float().mean() - 50, columns[half].float().mean() - column))
+            moved.append((rows[half].float().mean() - 30, columns[half].float().mean() - column))
     down, right = np.array(moved).T.reshape(2, -1, 2).transpose(0, 2, 1)
-    for shift, side in ((down, 101), (right, 121)):
+    for shift, side in ((down, 61), (right, 121)):
         assert np.abs(shift[0] - shift[1]).max() < 1  # both squares
         assert np.abs(shift).max() <= 0.2 * side + 1
         assert shift.max() > 0.15 * side
@@ -168,7 +168,7 @@ def test_a_zoom_magnifies_about_the_middle_within_its_bounds():
 
 
 def colours(options, image):
-    return np.array([changed(image, options, seed).float().mean((1, 2)).numpy() for seed in range(60)])
+    return np.array([changed(image, options, seed).float().mean((1, 2)).numpy() for seed in range(40)])
 
 
 def flat(red, green, blue):
@@ -188,7 +188,7 @@ def test_contrast_stretches_about_the_mean_within_its_bound():
     image[:, :, 3:] = 140
     spread = [
         float(result[0, 0, -1]) - float(result[0, 0, 0])
-        for result in (changed(image, only(contrast=0.5), seed) for seed in range(60))
+        for result in (changed(image, only(contrast=0.5), seed) for seed in range(40))
     ]
     assert min(spread) >= 19
     assert max(spread) <= 61
@@ -197,10 +197,13 @@ def test_contrast_stretches_about_the_mean_within_its_bound():
     assert np.abs(colours(only(contrast=0.5), image) - 120).max() <= 1
 
 
-def test_saturation_and_hue_leave_grey_alone_and_change_colour():
-    for options in (only(saturation=0.5), only(hue=0.5)):
-        assert np.abs(colours(options, flat(90, 90, 90)) - 90).max() <= 1
-        assert np.ptp(colours(options, flat(200, 80, 40)), axis=0).max() > 20
+@pytest.mark.parametrize("options", [only(saturation=0.5), only(hue=0.5)], ids=["saturation", "hue"])
+def test_saturation_and_hue_leave_grey_alone_and_change_colour(options):
+    grey = flat(90, 90, 90)
+    grey[:, :, 3:] = 180
+    for seed in SEEDS:
+        assert (changed(grey, options, seed).int() - grey).abs().max() <= 1
+    assert np.ptp(colours(options, flat(200, 80, 40)), axis=0).max() > 20
 
 
 def test_a_blur_smooths_and_keeps_the_brightness():

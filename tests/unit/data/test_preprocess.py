@@ -88,9 +88,9 @@ def test_a_stretch_keeps_everything_and_fills_the_square(height, width):
 
 @pytest.mark.parametrize("fit", FITS)
 def test_a_smaller_picture_averages_what_it_leaves_out(fit):
-    checks = torch.zeros(3, 128, 128, dtype=torch.uint8)
-    checks[:, ::2, ::2] = checks[:, 1::2, 1::2] = 200
-    assert (shown(checks, fit).int() - 100).abs().max() <= 8
+    lines = torch.zeros(3, 128, 128, dtype=torch.uint8)
+    lines[:, ::4] = 200
+    assert (shown(lines, fit).int() - 50).abs().max() <= 15
 
 
 @pytest.mark.parametrize("fit", FITS)

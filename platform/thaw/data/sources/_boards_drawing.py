@@ -61,7 +61,7 @@ def _bus(rng: Generator) -> Artwork:
     row, stagger = rng.uniform(0, 150), pitch * rng.choice((-0.9, 0.9))
 
     def bends(across: float) -> float:
-        return bend - slope * tan(pi / 8) * (across - VIEW / 2)  # keeps the lanes apart through the bend
+        return float(bend - slope * tan(pi / 8) * (across - VIEW / 2))  # keeps the lanes apart through the bend
 
     def place(along: float, across: float) -> Point:
         point = along, across + slope * min(max(along - bends(across), 0.0), shift)

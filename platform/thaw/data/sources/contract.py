@@ -64,6 +64,14 @@ _SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "te
 )
 
 
+def as_text(name: str) -> str:
+    """Return a file's name as text that can be kept; one that is no valid text is escaped.
+
+    No file has the escaped name, so reading it fails and this image alone is set aside.
+    """
+    return name.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
 def given_split(word: str) -> str | None:
     """Return train, val or test for the words that data sets use for them, else None."""
     return _SPLITS.get(word.lower())

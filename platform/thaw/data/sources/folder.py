@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from thaw.data.sources import contract
-from thaw.data.sources.contract import Reference, SourceOptions, given_split
+from thaw.data.sources.contract import Reference, SourceOptions, as_text, given_split
 from thaw.errors import DataError
 
 COLUMN = "label"
@@ -29,6 +29,17 @@ class Source(contract.Source):
         root = Path(self.options.path)
         if not root.is_dir():
             raise DataError(f"data.source.path: {root} is not a folder that this node can read")
+        listed = self._listed(root)
+        first = next(listed, None)
+        if first is None:
+            raise DataError(f"data.source.path: {root} holds no image; put images into one folder per class")
+        yield first
+        yield from listed
+
+    def read(self, image_id: str) -> bytes:
+        return (Path(self.options.path) / image_id).read_bytes()
+
+    def _listed(self, root: Path) -> Iterator[Reference]:
         tops = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
         splits = {top: given_split(top.name) for top in tops}
         if tops and all(splits.values()):
@@ -37,11 +48,8 @@ class Source(contract.Source):
         else:
             yield from self._classes(root, root, None)
 
-    def read(self, image_id: str) -> bytes:
-        return (Path(self.options.path) / image_id).read_bytes()
-
     def _classes(self, root: Path, folder: Path, split: str | None) -> Iterator[Reference]:
         for label in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
             for file in sorted(file for file in label.rglob("*") if file.is_file()):
-                if not file.name.startswith("."):
-                    yield Reference(file.relative_to(root).as_posix(), {COLUMN: label.name}, split)
+                if not any(part.startswith(".") for part in file.relative_to(label).parts):
+                    yield Reference(as_text(file.relative_to(root).as_posix()), {COLUMN: as_text(label.name)}, split)

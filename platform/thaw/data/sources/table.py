@@ -8,12 +8,12 @@ import csv
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from pydantic import Field
 
 from thaw.data.sources import contract
-from thaw.data.sources.contract import RawLabel, Reference, SourceOptions, given_split
+from thaw.data.sources.contract import RawLabel, Reference, SourceOptions, as_text, given_split
 from thaw.errors import DataError
 
 _TABLES = (".csv", ".jsonl")
@@ -41,9 +41,14 @@ class Source(contract.Source):
     def references(self) -> Iterator[Reference]:
         tables = self._tables()
         named = {table: given_split(table.stem) for table in tables}
+        empty = True
         for table in tables:
             for line, row in _rows(table):
+                empty = False
                 yield self._reference(row, f"{table.name}:{line}", named[table])
+
+        if empty:
+            raise DataError(f"data.source.path: {self.options.path} names no image; a table has one row an image")
 
     def read(self, image_id: str) -> bytes:
         return (self._folder() / image_id).read_bytes()
@@ -55,7 +60,7 @@ class Source(contract.Source):
     def _tables(self) -> list[Path]:
         path = Path(self.options.path)
         found = [path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else []
-        tables = [table for table in found if table.suffix in _TABLES]
+        tables = [table for table in found if table.suffix in _TABLES and not table.name.startswith(".")]
         if not tables:
             raise DataError(f"data.source.path: {path} is neither a {' or '.join(_TABLES)} file nor a folder with one")
         return tables
@@ -73,7 +78,7 @@ class Source(contract.Source):
         group = row.get(options.group_column) if options.group_column else None
         said = row.get(options.split_column)
         return Reference(
-            id=Path(name).as_posix(),
+            id=as_text(Path(name).as_posix()),
             labels={key: self._label(value) for key, value in row.items() if key != options.file_column},
             split=(given_split(said) or said) if isinstance(said, str) and said else split,
             group=None if group in (None, "") else str(group),
@@ -97,12 +102,38 @@ def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield (line number, row) of a table."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            if table.suffix == ".csv":
-                yield from enumerate(csv.DictReader(file, strict=True), start=2)
-            else:
-                yield from ((line, _object(text)) for line, text in enumerate(file, start=1) if text.strip())
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
+            yield from _of_csv(file) if table.suffix == ".csv" else _of_json_lines(file)
+    except _BadLine as error:
+        raise DataError(f"{table.name}:{error}") from None
+    except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{table.name}: cannot be read as a table: {error}") from None
+
+
+class _BadLine(Exception):  # noqa: N818
+    pass
+
+
+def _of_csv(file: TextIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    reader = csv.DictReader(file, strict=True)
+    try:
+        for row in reader:
+            if None in row:
+                raise _BadLine(f"{reader.line_num}: has more cells than there are columns")
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise _BadLine(f"{reader.reader.line_num}: not CSV: {error}") from None
+
+
+def _of_json_lines(file: TextIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for line, text in enumerate(file, start=1):
+        if text.strip():
+            try:
+                row = _object(text)
+            except json.JSONDecodeError as error:
+                raise _BadLine(f"{line}: not JSON: {error.msg} at character {error.colno}") from None
+            except ValueError as error:
+                raise _BadLine(f"{line}: {error}") from None
+            yield line, row
 
 
 def _object(text: str) -> Mapping[str, Any]:
