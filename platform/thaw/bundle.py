@@ -8,11 +8,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from safetensors import SafetensorError
 from torch import nn
 
@@ -46,6 +46,12 @@ class Description(BaseModel):
     preprocess: Preprocess
     tasks: dict[str, Annotated[TaskOptions, PartOf("tasks")]]
     labels: dict[str, LabelSchema]
+
+    @model_validator(mode="after")
+    def _know_the_classes_of_every_task(self) -> Self:
+        if set(self.tasks) != set(self.labels):
+            raise ValueError(f"tasks {sorted(self.tasks)} and labels {sorted(self.labels)} must be of the same names")
+        return self
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ def create(experiment: Experiment, labels: Mapping[str, LabelSchema]) -> Bundle:
 
 
 def load(folder: Path) -> Bundle:
-    """Read a bundle, ready to answer.
+    """Read a bundle, ready to answer on a GPU where this process has one.
 
     Raises:
         ModelError: the folder holds no bundle, or one that this version of Thaw cannot read.
@@ -109,6 +115,7 @@ def load(folder: Path) -> Bundle:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise ModelError(f"{folder}: weights do not fit {described.backbone}: {error}") from None
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     return Bundle(described, model.eval(), tasks)
 
 

@@ -115,10 +115,21 @@ def test_a_killed_worker_changes_nothing(experiment, prepared):
 
 def test_a_run_is_continued_from_its_last_checkpoint_by_its_id(plain, one_worker):
     root = open_root(plain.storage.root)
+    unfinished = one_worker.model_copy(update={"bundle": None, "stage": "failed"})
+    record.save(root, unfinished)  # as if the driver had died before it could register the best checkpoint
     again = training.train(training.resumed(root, one_worker.id), resume=one_worker.id)
     assert again.id == one_worker.id
     assert again.metrics == one_worker.metrics
     assert again.epochs_run == one_worker.epochs_run
+    assert again.stage == "trained"
+
+
+def test_resuming_a_complete_run_does_nothing_again(plain, one_worker):
+    root = open_root(plain.storage.root)
+    complete = record.load(root, one_worker.id)
+    versions = store.versions(root, "tiny")
+    assert training.train(plain, resume=one_worker.id) == complete
+    assert store.versions(root, "tiny") == versions
 
 
 def test_a_plan_deeper_than_the_backbone_is_refused_before_training(experiment, prepared):

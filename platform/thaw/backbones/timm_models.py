@@ -1,13 +1,14 @@
 """Backbones from timm: any of its models, with timm's own facts about each.
 
-Layer groups are those of the model's ``group_matcher``. timm puts weights that match nothing into the last
-group: right for a final norm or a neck, wrong for anything earlier, which is refused here.
+Layer groups are those of the model's ``group_matcher``. timm puts weights that match nothing into a
+group after all others: right for a final norm or a neck, wrong for anything earlier, which is refused here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import timm
+import torch
 from timm.models import group_parameters
 from torch import Tensor, nn
 
@@ -51,11 +52,8 @@ def create(name: str, image_size: int, pretrained: bool = False, **overlay: Any)
         options["pretrained_cfg_overlay"] = overlay
     if _is_sized(name):
         options["img_size"] = image_size
-    try:
-        body = timm.create_model(name, **options)
-    except AssertionError as error:
-        raise ModelError(f"data.image.size: {name} cannot take {image_size} pixels: {error}") from None
-    return TimmBackbone(body)
+    _check_size(name, image_size, options)
+    return TimmBackbone(timm.create_model(name, **options))
 
 
 def input_size(name: str) -> int:
@@ -73,6 +71,19 @@ def check_name(name: str) -> None:
             f"model.backbone: timm {timm.__version__} has no model {name!r}{catalog.did_you_mean(name, known)}; "
             f"`thaw models --find '*{name[:4]}*'` lists the {len(known)} it has"
         )
+
+
+def _check_size(name: str, image_size: int, options: Mapping[str, Any]) -> None:
+    """Raise a ModelError when the model cannot take the size: tried without values, in milliseconds."""
+    plain = {key: value for key, value in options.items() if not key.startswith("pretrained")}
+    try:
+        with torch.device("meta"):
+            timm.create_model(name, **plain).eval()(torch.empty(1, 3, image_size, image_size))
+    except (AssertionError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ModelError(
+            f"data.image.size: {name} cannot take {image_size} pixels ({reason}); its own size is {input_size(name)}"
+        ) from None
 
 
 def names(pattern: str = "") -> list[str]:
@@ -96,7 +107,15 @@ def layer_groups(body: nn.Module) -> tuple[LayerGroup, ...]:
     order = {name: place for place, (name, _) in enumerate(body.named_parameters())}
     if len(members) > 1 and min(order[name] for name in members[-1]) < max(order[name] for name in members[-2]):
         raise ModelError(f"model.backbone: {kind} leaves weights without a layer group, such as {members[-1][0]}")
-    return tuple(LayerGroup(_group_name(names), tuple(names)) for names in members)
+    called = _apart([_group_name(names) for names in members])
+    return tuple(LayerGroup(name, tuple(names)) for name, names in zip(called, members, strict=True))
+
+
+def _apart(words: Sequence[str]) -> list[str]:
+    """Return the words with a number behind those that come more than once."""
+    return [
+        f"{word}#{words[:place].count(word) + 1}" if words.count(word) > 1 else word for place, word in enumerate(words)
+    ]
 
 
 def _group_name(members: Iterable[str]) -> str:

@@ -5,7 +5,6 @@ Nothing is unpickled: files are safetensors or are read by ``torch.load(weights_
 
 import hashlib
 import importlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError  # only its name: weights_only refuses foreign objects with it
@@ -15,11 +14,12 @@ import safetensors.torch
 import timm
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
 from thaw.backbones import timm_models
 from thaw.backbones.contract import Backbone
 from thaw.config.experiment import Weights
+from thaw.console import say
 from thaw.errors import ModelError
 
 PACKAGES = {
@@ -79,6 +79,7 @@ def _from_hub(name: str, image_size: int) -> Backbone:
     facts = timm.get_pretrained_cfg(name)
     if not (facts and facts.has_weights):
         raise ModelError(f"model.weights: timm has no pretrained weights of {name}; use source path or none")
+    say(f"loading the weights of {name} from timm's hub")
     try:
         return timm_models.create(name, image_size, pretrained=True)
     except (
@@ -150,25 +151,24 @@ def _unreadable(path: Path, error: Exception) -> ModelError:
 
 
 def _with_state(name: str, image_size: int, state: dict[str, Tensor], place: str) -> Backbone:
-    """Build a backbone and load ``state`` through timm's own renaming and resizing for that family."""
-    twins = []
-    for overlay in ({}, {"state_dict": state, "custom_load": False}):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            try:
-                twins.append(timm_models.create(name, image_size, pretrained=bool(overlay), **overlay))
-            except RuntimeError as error:
-                reason = " ".join(str(error).split())[:300]
-                raise ModelError(f"{place} does not fit {name}: {reason}") from None
-    untouched = list(_same_random_weights(*twins))
-    if untouched:
-        raise ModelError(f"{place} does not fit {name}: it lacks {len(untouched)} weights, such as {untouched[0]}")
-    return twins[1]
+    """Build a backbone and load ``state`` through timm's own renaming and resizing for that family.
+
+    timm passes over what is missing in silence. So the state is loaded a second time with every value moved, and
+    whatever then is the same in both was never reached by it.
+    """
+    loaded = _loaded(name, image_size, state, place)
+    moved = _loaded(name, image_size, {key: tensor + 1 for key, tensor in state.items()}, place).state_dict()
+    missed = [key for key, tensor in loaded.state_dict().items() if torch.equal(tensor, moved[key])]
+    missed = [key for key in missed if not key.endswith("num_batches_tracked")]
+    if missed:
+        raise ModelError(f"{place} does not fit {name}: it lacks {len(missed)} tensors, such as {missed[0]}")
+    return loaded
 
 
-def _same_random_weights(first: nn.Module, second: nn.Module) -> Iterator[str]:
-    """Yield the names of randomly started weights that are equal in both: loading did not reach them."""
-    other = dict(second.named_parameters())
-    for name, weight in first.named_parameters():
-        if weight.numel() > 1 and weight.std() > 0 and torch.equal(weight, other[name]):
-            yield name
+def _loaded(name: str, image_size: int, state: dict[str, Tensor], place: str) -> Backbone:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            return timm_models.create(name, image_size, pretrained=True, state_dict=dict(state), custom_load=False)
+        except (RuntimeError, KeyError) as error:
+            raise ModelError(f"{place} does not fit {name}: {' '.join(str(error).split())[:300]}") from None

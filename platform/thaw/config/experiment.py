@@ -251,6 +251,8 @@ class Evaluate(Section):
     split: Literal["val", "test"] = "test"
     batch: PositiveInt = 32
     """Images per forward pass."""
+    gpus: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """GPUs that each answering process reserves; 0 answers on CPUs."""
 
 
 class Serve(Section):
@@ -261,6 +263,9 @@ class Serve(Section):
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     """First port to try; the next free one is taken."""
     replicas: PositiveInt = 1
+    """Processes that each hold the model."""
+    gpus: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """GPUs that each replica reserves; 0 answers on CPUs."""
     max_batch: Annotated[int, Field(ge=1, le=1024)] = 16
     """Most images in one forward pass."""
     batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 2.0
@@ -287,7 +292,8 @@ class Experiment(Section):
 
     name: Name
     """The model's name in the store."""
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Everything random is derived from it."""
     data: Data
     tasks: Annotated[
         dict[Name, Annotated[TaskOptions, PartOf("tasks")]],

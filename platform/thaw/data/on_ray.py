@@ -27,6 +27,9 @@ from thaw.storage import Root, open_root
 _CHUNK = 64
 """Images that one task checks: enough to pay for starting it, few enough to show progress."""
 
+_STRETCH = 2000
+"""Steps that one Ray Data pipeline covers: its plan grows with them, and starting one costs about a second."""
+
 
 def prepare(experiment: Experiment) -> Dataset:
     """Bring the experiment's images into Parquet shards, unless exactly these are there already.
@@ -64,8 +67,14 @@ def stream(
         shards: what `encoded_shards` returned, in the feed's order.
         prefetch: batches kept ready.
     """
-    if start >= stop:
-        return
+    for first in range(start, stop, _STRETCH):
+        yield from _stretch(feed, shards, first, min(first + _STRETCH, stop), prefetch)
+
+
+def _stretch(
+    feed: Feed, shards: Sequence["ray.ObjectRef[pa.Table]"], start: int, stop: int, prefetch: int
+) -> Generator[dict[str, NDArray[Any]]]:
+    """Yield the batches of so many steps as one pipeline can plan at once, a task a step."""
     steps = ray.data.range(stop - start, override_num_blocks=stop - start)
     batches = steps.map_batches(
         _load_batch,  # type: ignore[arg-type] # the stubs know no keyword arguments
@@ -78,6 +87,7 @@ def stream(
 def quiet() -> None:
     """Keep Ray Data's bars and plans out of the logs of this process and its datasets, and its batches in order."""
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # it warns that bars are off
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

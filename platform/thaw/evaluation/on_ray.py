@@ -86,7 +86,9 @@ def _answers(
 
     data.quiet()
     shards = ray.data.from_arrow_refs(data.encoded_shards(root, prepared, split))  # type: ignore[arg-type] # invariant
-    batches = shards.map_batches(answer, batch_size=experiment.evaluate.batch)
+    batches = shards.map_batches(
+        answer, batch_size=experiment.evaluate.batch, num_gpus=experiment.evaluate.gpus or None
+    )
     rows = track(batches.iter_rows(), "answering images", prepared.rows(split))
     return sorted(rows, key=lambda row: str(row["id"]))
 

@@ -17,10 +17,10 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 class _Meter:
     """Scores and targets seen so far."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], target_shape: tuple[int, ...]) -> None:
         self.names = tuple(names)
-        self._scores: list[Tensor] = []
-        self._targets: list[Tensor] = []
+        self._scores = [torch.empty(0, len(self.names))]
+        self._targets = [torch.empty((0, *target_shape), dtype=torch.int64)]
 
     def add(self, scores: Tensor, targets: Tensor) -> None:
         """Add (B, C) scores in [0, 1] and their targets; rows whose target is -1 are passed over."""
@@ -39,6 +39,9 @@ class _Meter:
 
 class ClassMeter(_Meter):
     """Exactly one class an image: (B, C) probabilities against (B,) class indices."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(names, ())
 
     def compute(self) -> dict[str, float]:
         """Return metric name -> value in [0, 1]; empty when no image had a label."""
@@ -67,7 +70,7 @@ class LabelSetMeter(_Meter):
     """Any number of classes an image: (B, C) probabilities against (B, C) zeros and ones."""
 
     def __init__(self, names: Sequence[str], threshold: float) -> None:
-        super().__init__(names)
+        super().__init__(names, (len(names),))
         self._threshold = threshold
 
     def compute(self) -> dict[str, float]:
@@ -76,12 +79,9 @@ class LabelSetMeter(_Meter):
         if not len(targets):
             return {}
         answered = (scores >= self._threshold).int()
-        each: dict[str, Any] = {"num_labels": len(self.names), "average": "macro", "validate_args": False}
         return {
             "exact_match": float(F.multilabel_exact_match(answered, targets, len(self.names), validate_args=False)),
-            "precision_macro": float(F.multilabel_precision(answered, targets, **each)),
-            "recall_macro": float(F.multilabel_recall(answered, targets, **each)),
-            "f1_macro": float(F.multilabel_f1_score(answered, targets, **each)),
+            **_set_metrics(answered, targets),
             **_mean_over_classes("auroc_macro", F.binary_auroc, scores, targets),
             **_mean_over_classes("average_precision_macro", F.binary_average_precision, scores, targets),
         }
@@ -89,6 +89,20 @@ class LabelSetMeter(_Meter):
     def confusion(self) -> None:
         """Return None: sets of classes have no single confusion matrix."""
         return
+
+
+def _set_metrics(answered: Tensor, targets: Tensor) -> dict[str, float]:
+    """Return macro precision, recall and F1 over the classes that are among labels or answers."""
+    metrics = {
+        "precision_macro": F.multilabel_precision,
+        "recall_macro": F.multilabel_recall,
+        "f1_macro": F.multilabel_f1_score,
+    }
+    occurs = (answered.sum(dim=0) + targets.sum(dim=0)) > 0
+    if not occurs.any():
+        return dict.fromkeys(metrics, 0.0)
+    kept: dict[str, Any] = {"num_labels": int(occurs.sum()), "average": "macro", "validate_args": False}
+    return {name: float(metric(answered[:, occurs], targets[:, occurs], **kept)) for name, metric in metrics.items()}
 
 
 def _mean_over_classes(

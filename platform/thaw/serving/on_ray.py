@@ -1,6 +1,7 @@
 """The serving stage on Ray: one Ray Serve application that answers from one version of a model."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -44,8 +45,6 @@ class Replica:
         self.model, self.version = found.name, found.version
         self.limits: Limits = chosen.limits
         self._bundle = bundle.load(store.fetch(root, found, local_cache()))
-        if torch.cuda.is_available():
-            self._bundle.model.cuda()
         self.answer_types: Mapping[str, type[Answer]] = {
             name: task.answer_type for name, task in self._bundle.tasks.items()
         }
@@ -94,12 +93,17 @@ def endpoint(reference: str, storage_root: str, options: Serve) -> Iterator[str]
         if port != options.port:
             say(f"port {options.port} is taken; using {port}")
         quiet = LoggingConfig(enable_access_log=False, log_level="WARNING")
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        was_running = bool(serve.status().proxies)
+        if was_running:
+            say("Ray Serve runs on this cluster already: the model answers at its address, whatever port is asked for")
         serve.start(http_options=HTTPOptions(host=options.host, port=port), logging_config=quiet)
         application = Replica.options(  # type: ignore[attr-defined]
             num_replicas=options.replicas,
             max_ongoing_requests=2 * options.max_batch,
             max_queued_requests=options.max_queued,
             logging_config=quiet,
+            ray_actor_options={"num_gpus": options.gpus},
         ).bind(root, found, options.model_dump(mode="json"))
         try:
             serve.run(application, name=APPLICATION, route_prefix="/")
@@ -107,7 +111,7 @@ def endpoint(reference: str, storage_root: str, options: Serve) -> Iterator[str]
             say(f"{found.name}/{found.version} answers at http://{shown}:{port}")
             yield f"http://{shown}:{port}"
         finally:
-            serve.shutdown()  # type: ignore[no-untyped-call]
+            serve.delete(APPLICATION) if was_running else serve.shutdown()  # type: ignore[no-untyped-call]
 
 
 def serve_until_stopped(reference: str, storage_root: str, options: Serve) -> None:

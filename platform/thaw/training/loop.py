@@ -4,6 +4,7 @@ No callbacks and no Ray: what happens between epochs, such as saving and telling
 the body of its own loop, in the order in which it happens.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
@@ -115,16 +116,24 @@ def fit(
         ConfigError: the loss is no longer a finite number.
     """
     while state.step < plan.steps:
-        span = plan.spans[plan.phase_at(state.step)]
+        phase = plan.phase_at(state.step)
+        span = plan.spans[phase]
+        if _is_over(state, phase, options):
+            state.step = span.stop
+            continue
         model.open_groups(span.depth)
         optimizer.follow(state.optimizer, model, options.optimizer)
         trainer = _Trainer(wrap(model), tasks, plan, options, state.optimizer, on, seed)
         with closing(batches(state.step, span.stop)) as stream:
-            while state.step < span.stop:
+            while state.step < span.stop and not _is_over(state, phase, options):
                 yield _epoch(model, trainer, plan, span, state, stream, validate)
-                if early_stopping.is_due(state.history, options.early_stopping):
-                    state.step = span.stop
         check_replicas(model, on)
+
+
+def _is_over(state: State, phase: int, options: Finetune) -> bool:
+    """Return whether early stopping ends this phase here; read off the history, so a restart sees it too."""
+    begun = bool(state.history) and state.history[-1].phase == phase
+    return begun and early_stopping.is_due(state.history, options.early_stopping)
 
 
 def check_replicas(model: nn.Module, on: Device) -> None:
@@ -213,7 +222,7 @@ class _Trainer:
 
     def step(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
         """Take one step; return each task's mean loss over all workers' labelled images, and their number."""
-        torch.manual_seed((self.seed * 1_000_003 + step) * 4099 + self.on.worker)
+        torch.manual_seed(derived_seed(self.seed, step, self.on.worker))
         optimizer.set_rates(self.optimizer, self.plan.rates_at(step))
         sums, counts = losses(self.model, self.tasks, batch, self.on)
         everyone = _over_workers(counts.clone())
@@ -236,6 +245,11 @@ class _Trainer:
             raise ConfigError(f"{place}: the loss is not a finite number after step {step}; lower these rates")
         seen = counts.sum(dim=0).tolist()
         return {name: float(value) for name, value, count in zip(self.tasks, total, seen, strict=True) if count}
+
+
+def derived_seed(seed: int, step: int, worker: int) -> int:
+    """Return the seed of what is random inside a step, such as dropout: nothing carries over from the step before."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{step}/{worker}".encode(), digest_size=8).digest(), "little")
 
 
 def losses(model: nn.Module, tasks: Mapping[str, Task], batch: Batch, on: Device) -> tuple[Tensor, Tensor]:

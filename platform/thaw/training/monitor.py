@@ -45,7 +45,9 @@ class Monitor:
         self._losses(progress.step_losses, progress.epoch.step, tasks)
         self._rates(progress.epoch.step)
         for name, value in flat(progress.epoch).items():
-            self._writer.add_scalar(name, value, progress.epoch.step)
+            self._writer.add_scalar(
+                name, value, progress.epoch.step - 1
+            )  # the last step done: a restart purges later ones
         self._writer.flush()
         for file in Path(self._folder.name).iterdir():
             self._root.write_bytes(f"{self._run_path}/{file.name}", file.read_bytes())

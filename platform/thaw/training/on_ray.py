@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import ray
 import ray.train
@@ -40,7 +40,7 @@ from thaw.registry import store
 from thaw.registry.record import RunRecord
 from thaw.registry.store import Lineage
 from thaw.storage import Root, open_root
-from thaw.training import checkpoint, loop, monitor
+from thaw.training import checkpoint, loop, monitor, precision
 from thaw.training.loop import Batch, Batches, Device, Epoch, State
 from thaw.training.plan import FinetunePlan
 
@@ -59,6 +59,9 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
     """
     started = time.monotonic()
     root = open_root(experiment.storage.root)
+    if resume and (earlier := records.load(root, resume)).bundle:
+        say(f"run {resume} is complete: {earlier.bundle}")
+        return earlier
     with on_ray.cluster(experiment.train.workers * experiment.train.cpus_per_worker):
         prepared = prepared or data.prepare(experiment)
         experiment = resolve(experiment)
@@ -250,6 +253,8 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
     data.quiet()
     trained = bundle.create(experiment, prepared.labels)
     trained.model.to(on.device).to(memory_format=torch.channels_last)
+    if on.device.type == "cpu" and on.autocast is not None:
+        precision.learn_depthwise_in_fp32(trained.model)
     plan = plan_of(experiment, trained.model, prepared)
     state = _state(trained, plan, experiment)
     environment = _environment(on)
@@ -285,8 +290,8 @@ def _device(experiment: Experiment, worker: int, workers: int) -> Device:
     device = ray.train.torch.get_device()
     if device.type == "cpu":
         torch.set_num_threads(_threads(ray.train.get_context().get_local_world_size()))
-    precision = experiment.train.precision or best_precision(device.type)
-    return Device(device, torch.bfloat16 if precision == "bf16" else None, worker, workers)
+    chosen = experiment.train.precision or precision.best(device.type)
+    return Device(device, torch.bfloat16 if chosen == "bf16" else None, worker, workers)
 
 
 def _threads(workers_here: int) -> int:
@@ -294,22 +299,9 @@ def _threads(workers_here: int) -> int:
     return max(1, (os.cpu_count() or 1) // workers_here)
 
 
-def best_precision(device: str) -> Literal["fp32", "bf16"]:
-    """Return bf16 where this machine multiplies it in hardware, else fp32."""
-    if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    able = _cpu_facts()
-    return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "fp32"
-
-
-def _cpu_facts() -> dict[str, Any]:
-    """Return what torch knows of this processor; nothing where it is too old to say."""
-    return dict(getattr(torch.cpu, "get_capabilities", dict)())
-
-
 def _environment(on: Device) -> dict[str, str | int]:
     """Return what a run's figures depend on besides its experiment."""
-    cpu = f"{_cpu_facts().get('cpu_name', 'CPU')} x {torch.get_num_threads()}"
+    cpu = f"{precision.cpu_facts().get('cpu_name', 'CPU')} x {torch.get_num_threads()}"
     return {
         "device": torch.cuda.get_device_name(on.device) if on.device.type == "cuda" else cpu,
         "precision": "bf16" if on.autocast else "fp32",

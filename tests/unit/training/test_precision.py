@@ -1,0 +1,68 @@
+"""Precision: which layers leave bf16, and that it changes speed and rounding, not the result."""
+
+import pytest
+import timm
+import torch
+
+from thaw.training import precision
+
+
+def network():
+    torch.manual_seed(0)
+    return timm.create_model("tf_efficientnet_lite0", num_classes=3).eval()
+
+
+def eased(model):
+    return {name for name, module in model.named_modules() if isinstance(module.forward, precision._Fp32Where)}
+
+
+def gradients(model, images):
+    model.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = model(images)
+    outputs.float().square().sum().backward()
+    return torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
+
+
+def test_only_depthwise_convolutions_with_a_stride_or_a_large_kernel_leave_bf16():
+    model = network()
+    precision.learn_depthwise_in_fp32(model)
+    chosen = eased(model)
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Conv2d):
+            depthwise = module.groups > 1
+            assert (name in chosen) == (depthwise and (module.stride[0] > 1 or module.kernel_size[0] > 3)), name
+    assert chosen
+
+
+def test_gradients_are_those_of_bf16_up_to_its_rounding():
+    usual, changed = network(), network()
+    precision.learn_depthwise_in_fp32(changed)
+    images = torch.randn(4, 3, 64, 64)
+    one, other = gradients(usual, images), gradients(changed, images)
+    assert torch.nn.functional.cosine_similarity(one, other, dim=0) > 0.99
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_network_computes_as_before(frozen):
+    usual, changed = network(), network()
+    precision.learn_depthwise_in_fp32(changed)
+    images = torch.randn(2, 3, 64, 64)
+    for model in (usual, changed):
+        model.requires_grad_(not frozen)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(usual(images), changed(images)) == frozen
+
+
+def test_without_autocast_nothing_changes():
+    usual, changed = network(), network()
+    precision.learn_depthwise_in_fp32(changed)
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(usual(images), changed(images))
+
+
+def test_the_best_precision_is_one_that_the_machine_has():
+    assert precision.best("cpu") in ("fp32", "bf16")
+    if not any(precision.cpu_facts().get(name) for name in ("avx512_bf16", "amx_bf16")):
+        assert precision.best("cpu") == "fp32"
