@@ -96,8 +96,8 @@ def create(experiment: Experiment, labels: Mapping[str, LabelSchema]) -> Bundle:
     return Bundle(described, FinetuneModel(backbone, heads, experiment.finetune.batchnorm), tasks)
 
 
-def load(folder: Path) -> Bundle:
-    """Read a bundle, ready to answer on a GPU where this process has one.
+def load(folder: Path, device: str = "cpu") -> Bundle:
+    """Read a bundle, ready to answer on a device.
 
     Raises:
         ModelError: the folder holds no bundle, or one that this version of Thaw cannot read.
@@ -115,8 +115,7 @@ def load(folder: Path) -> Bundle:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise ModelError(f"{folder}: weights do not fit {described.backbone}: {error}") from None
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return Bundle(described, model.eval(), tasks)
+    return Bundle(described, model.to(device).eval(), tasks)
 
 
 def build_tasks(options: Mapping[str, TaskOptions], labels: Mapping[str, LabelSchema]) -> dict[str, Task]:

@@ -59,10 +59,13 @@ def _prepare(options: argparse.Namespace) -> Result:
 
 
 def _train(options: argparse.Namespace) -> Result:
+    from thaw.errors import ConfigError
     from thaw.storage import open_root
     from thaw.training import on_ray
 
     if options.resume:
+        if options.experiment:
+            raise ConfigError("--resume continues a run as it was begun; leave the experiment and its overrides out")
         root = open_root(_root(options))
         record = on_ray.train(on_ray.resumed(root, options.resume), resume=options.resume)
     else:
@@ -100,12 +103,20 @@ def _promote(options: argparse.Namespace) -> Result:
 
 
 def _serve(options: argparse.Namespace) -> Result:
+    from pydantic import ValidationError
+
     from thaw.config.experiment import Serve
+    from thaw.errors import ConfigError
     from thaw.serving import on_ray
 
     settings = _experiment(options).serve if options.experiment else Serve()
     given = {key: getattr(options, key) for key in ("host", "port", "replicas") if getattr(options, key) is not None}
-    on_ray.serve_until_stopped(options.model, _root(options), Serve.model_validate({**settings.model_dump(), **given}))
+    try:
+        chosen = Serve.model_validate({**settings.model_dump(), **given})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"--{first['loc'][0]}: {first['msg']} (got {first['input']!r})") from None
+    on_ray.serve_until_stopped(options.model, _root(options), chosen)
     return Result({"model": options.model, "stopped": True}, [f"{options.model}: stopped"])
 
 
@@ -301,7 +312,9 @@ def _newest(experiment: "Experiment") -> int:
 
     versions = store.versions(open_root(experiment.storage.root), experiment.name)
     if not versions:
-        raise StorageError(f"{experiment.storage.root}: no version of {experiment.name} yet; run `thaw train` first")
+        raise StorageError(
+            f"{open_root(experiment.storage.root)}: no version of {experiment.name} yet; run `thaw train` first"
+        )
     return versions[-1]
 
 

@@ -53,6 +53,41 @@ def spare_cpus(reserved: float) -> float:
     return total - reserved
 
 
+def check_gpus(place: str, wanted: float) -> None:
+    """Raise a ClusterError when the cluster has fewer GPUs than wanted: Ray would wait for them for ever."""
+    if wanted > num_gpus():
+        raise ClusterError(f"{place}: {wanted:g} GPUs are needed in all and the cluster has {num_gpus()}")
+
+
+def check_shared(root: str) -> None:
+    """Refuse a relative storage root in a cluster: every process would take it for a folder of its own.
+
+    Raises:
+        ClusterError: the root is relative and Ray runs on other machines too, as far as can be told.
+    """
+    joins = os.environ.get("RAY_ADDRESS") or os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR")
+    if joins and "://" not in root and not Path(root).expanduser().is_absolute():
+        raise ClusterError(
+            f"storage.root: {root!r} is relative to the folder of a job, which Ray deletes; give a path or URI that "
+            "every node reaches, such as storage.root=s3://bucket/thaw"
+        )
+
+
+def cores() -> int:
+    """Return the cores that this process may use, which in a container are fewer than the machine has."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, _quota()))
+
+
+def _quota() -> int:
+    """Return the whole CPUs that the control group grants, or a great many where it sets no limit."""
+    try:
+        granted, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, int(granted) // int(period))
+    except (OSError, ValueError):
+        return 1 << 16
+
+
 def num_gpus() -> int:
     """Return the GPUs of the cluster."""
     return int(_resources().get("GPU", 0))
@@ -66,10 +101,10 @@ def _join() -> None:
     say(f"thaw {thaw.__version__} from {_package()} joins the Ray cluster at {os.environ['RAY_ADDRESS']}")
     try:
         ray.init(runtime_env=_runtime_env(), log_to_driver=_wants_logs(), logging_level=logging.WARNING)
-    except ConnectionError as error:
+    except (ConnectionError, ValueError, RuntimeError) as error:
         raise ClusterError(
-            f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}: no Ray cluster answers there ({error}); start one, or unset "
-            "RAY_ADDRESS to run on this machine"
+            f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}: no Ray cluster can be joined there ({error}); give HOST:PORT of "
+            "its head or `auto`, submit a job with `ray job submit`, or unset RAY_ADDRESS to run on this machine"
         ) from None
 
 
@@ -79,7 +114,7 @@ def _start(cpus: float) -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     ray.init(
         address="local",
-        num_cpus=max(os.cpu_count() or 1, int(cpus + _SPARE_CPUS + 0.999)),
+        num_cpus=max(cores(), int(cpus + _SPARE_CPUS + 0.999)),
         include_dashboard=False,
         log_to_driver=_wants_logs(),
         logging_level=logging.ERROR,

@@ -30,7 +30,7 @@ def answer(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> list[Answers]
     preprocess = bundle.description.preprocess
     pixels = torch.stack([preprocess(as_tensor(image)) for image in images])
     device = next(bundle.model.parameters()).device
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
         outputs = bundle.model(pixels.to(device))
     decoded = {name: task.decode(outputs[name]) for name, task in bundle.tasks.items()}
     return [{name: answers[row] for name, answers in decoded.items()} for row in range(len(images))]

@@ -8,10 +8,13 @@ import httpx
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import hostile
 from thaw.config.experiment import Limits, Serve
 from thaw.data import dataset
+from thaw.data import on_ray as data
+from thaw.data.sources import boards
 from thaw.errors import DataError, StorageError
 from thaw.evaluation import on_ray as evaluation
 from thaw.evaluation.predict import predict
@@ -19,6 +22,33 @@ from thaw.registry import record, store
 from thaw.serving import on_ray as serving
 from thaw.storage import open_root
 from thaw.training import on_ray as training
+from tiny import changed
+
+IMAGES = 72
+
+
+@pytest.fixture(scope="module")
+def experiment(experiment, tmp_path_factory):
+    """Two heads of different kinds on a table whose labels are partly missing."""
+    folder = tmp_path_factory.mktemp("table")
+    rows = [json.dumps(_drawn(folder, place)) for place in range(IMAGES)]
+    (folder / "metadata.jsonl").write_text("\n".join(rows))
+    tasks = {"verdict": {"type": "classification"}, "tags": {"type": "multilabel"}}
+    source = {"type": "table", "path": str(folder)}
+    return changed(experiment, name="partial", tasks=tasks, data__source=source)
+
+
+def _drawn(folder, place):
+    board = boards.draw(0, place, 64)
+    Image.fromarray(board.image).save(folder / f"{place:03d}.png")
+    tags = [board.layout, *(["tall"] if place % 2 else [])]
+    verdict = board.verdict if place % 3 else None
+    return {"file_name": f"{place:03d}.png", "verdict": verdict, "tags": tags if place % 4 else None}
+
+
+@pytest.fixture(scope="module")
+def prepared(experiment):
+    return data.prepare(experiment)
 
 
 @pytest.fixture(scope="module")
@@ -75,15 +105,17 @@ def same(one, other):
             assert value == other[place], place
 
 
-def test_every_test_image_is_answered_once_and_scored(experiment, scores, stored, images, trained):
+def test_every_test_image_is_answered_once_and_scored(experiment, prepared, scores, stored, images, trained):
     assert stored.keys() == images.keys()
     assert scores.images == len(images)
     run = record.load(open_root(experiment.storage.root), trained.id)
     assert run.stage == "evaluated"
     assert run.metrics["test"] == scores.metrics
-    table = np.array(scores.confusions["layout"].counts)
-    assert table.sum() == len(images)
-    assert scores.metrics["layout"]["accuracy"] == pytest.approx(np.trace(table) / table.sum())
+    labelled = prepared.report.labelled["test"]
+    table = np.array(scores.confusions["verdict"].counts)
+    assert table.sum() == labelled["verdict"] < len(images)
+    assert scores.metrics["verdict"]["accuracy"] == pytest.approx(np.trace(table) / table.sum())
+    assert scores.metrics["tags"]
 
 
 def test_http_gives_the_answer_that_was_scored(url, stored, images):
@@ -142,9 +174,9 @@ def test_a_model_that_does_not_exist_is_refused_before_anything_starts(experimen
 
 
 def test_a_dataset_with_other_classes_cannot_measure_a_model(experiment, reference, prepared):
-    other = prepared.labels["layout"].model_copy(update={"names": ("a", "b", "c", "d")})
-    strange = prepared.model_copy(update={"labels": {**prepared.labels, "layout": other}})
-    with pytest.raises(DataError, match="task layout knows the classes"):
+    other = prepared.labels["verdict"].model_copy(update={"names": ("a", "b")})
+    strange = prepared.model_copy(update={"labels": {**prepared.labels, "verdict": other}})
+    with pytest.raises(DataError, match="task verdict knows the classes"):
         evaluation.evaluate(experiment, reference, strange)
 
 

@@ -135,7 +135,7 @@ class Weights(Section):
     source: Literal["hub", "path", "package", "none"] = "package"
     """hub: timm's own download; path: a file; package: an installed Python package; none: random."""
     path: str | None = None
-    """With source ``path``: a .safetensors file or a weights-only PyTorch checkpoint of the backbone."""
+    """With source ``path``: a .safetensors file or a weights-only PyTorch checkpoint, on a disk every node reaches."""
 
     @model_validator(mode="after")
     def _path_goes_with_path(self) -> Self:
@@ -234,7 +234,7 @@ class Train(Section):
     precision: Literal["fp32", "bf16"] | None = None
     """Left out: bf16 where the processor has it in hardware, else fp32."""
     prefetch: Annotated[int, Field(ge=1, le=256)] = 8
-    """Batches that Ray Data keeps ready ahead of each worker."""
+    """Batches that are decoded at once for each worker, and about as many that wait ready for it."""
     max_failures: Annotated[int, Field(ge=0)] = 3
     """Crashes of workers or nodes after which training goes on from its last checkpoint."""
 
@@ -284,7 +284,7 @@ class Storage(Section):
     """Where datasets, runs and models are kept."""
 
     root: str = Field(default_factory=default_root)
-    """A folder or any URI that pyarrow opens, such as s3://bucket/thaw; every node must reach it."""
+    """A folder, s3://bucket/thaw or gs://bucket/thaw; every node must reach it."""
 
 
 class Experiment(Section):

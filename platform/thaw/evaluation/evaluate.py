@@ -1,6 +1,6 @@
 """Scoring stored answers: the metrics of every task, and the confusion matrices, from what was answered."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -70,9 +70,3 @@ class Tally:
 def as_answers(stored: Mapping[str, Any], tasks: Mapping[str, Task]) -> Answers:
     """Return the answers that a stored JSON object holds."""
     return {name: task.answer_type.model_validate(stored[name]) for name, task in tasks.items()}
-
-
-def table(metrics: Mapping[str, Mapping[str, float]]) -> Iterable[str]:
-    """Yield the lines of a table of metrics that a person reads."""
-    for task, values in metrics.items():
-        yield f"  {task:<16}" + "  ".join(f"{name} {value:.4f}" for name, value in values.items())

@@ -7,7 +7,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray.data
-from numpy.typing import NDArray
 
 from thaw import bundle, on_ray, predictor
 from thaw.bundle import Bundle
@@ -36,15 +35,17 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
         DataError: the dataset is gone, or its classes are not those of the model.
         StorageError: there is no such model.
     """
+    on_ray.check_shared(experiment.storage.root)
     root = open_root(experiment.storage.root)
     found = store.resolve(root, reference)
     lineage = store.lineage(root, found)
     prepared = prepared or _trained_on(root, lineage.run_id)
     split = experiment.evaluate.split
-    loaded = load(root, found)
+    loaded = _loaded(root, found, "cpu")
     _check_labels(loaded, prepared, found)
     place = f"runs/{lineage.run_id}/evaluation"
     with on_ray.cluster():
+        on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus)
         say(f"evaluating {found.name}/{found.version} on {prepared.rows(split)} {split} images of {prepared.path}")
         rows = _answers(root, found, prepared, split, experiment)
     tally = Tally(loaded.tasks)
@@ -64,44 +65,43 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
     return scores
 
 
-def load(root: Root, found: ModelVersion) -> Bundle:
-    """Return the bundle of a model version, fetched to this node where the store is elsewhere."""
-    return bundle.load(store.fetch(root, found, local_cache()))
-
-
 @functools.lru_cache(maxsize=2)
-def _loaded(root: Root, found: ModelVersion) -> Bundle:
+def _loaded(root: Root, found: ModelVersion, device: str) -> Bundle:
     """Load a bundle once a process, however many batches it answers."""
-    return load(root, found)
+    return bundle.load(store.fetch(root, found, local_cache()), device)
 
 
 def _answers(
     root: Root, found: ModelVersion, prepared: Dataset, split: str, experiment: Experiment
 ) -> list[dict[str, Any]]:
     """Return ``id``, ``answer`` and ``annotations`` (both JSON) of every image, ordered by id."""
-    limits = experiment.data.limits
+    limits, device = experiment.data.limits, "cuda" if experiment.evaluate.gpus else "cpu"
 
-    def answer(rows: dict[str, NDArray[Any]]) -> dict[str, list[str]]:
-        return _answer(_loaded(root, found), rows, limits)
+    def answer(rows: pa.Table) -> pa.Table:
+        return _answer(_loaded(root, found, device), rows, limits)
 
     data.quiet()
     shards = ray.data.from_arrow_refs(data.encoded_shards(root, prepared, split))  # type: ignore[arg-type] # invariant
     batches = shards.map_batches(
-        answer, batch_size=experiment.evaluate.batch, num_gpus=experiment.evaluate.gpus or None
+        answer,
+        batch_size=experiment.evaluate.batch,
+        batch_format="pyarrow",  # numpy would turn class indices into floats where one is missing
+        num_gpus=experiment.evaluate.gpus or None,
     )
     rows = track(batches.iter_rows(), "answering images", prepared.rows(split))
     return sorted(rows, key=lambda row: str(row["id"]))
 
 
-def _answer(loaded: Bundle, rows: dict[str, NDArray[Any]], limits: Limits) -> dict[str, list[str]]:
-    shard = pa.table({name: pa.array(list(column)) for name, column in rows.items()})
-    ids, images, annotations = zip(*(dataset.encoded(shard, row) for row in range(len(shard))), strict=True)
+def _answer(loaded: Bundle, rows: pa.Table, limits: Limits) -> pa.Table:
+    ids, images, annotations = zip(*(dataset.encoded(rows, row) for row in range(len(rows))), strict=True)
     answers = predictor.answer(loaded, [quality.decode(image, limits) for image in images])
-    return {
-        "id": list(ids),
-        "answer": [json.dumps(predictor.as_json(one)) for one in answers],
-        "annotations": [json.dumps(one) for one in annotations],
-    }
+    return pa.table(
+        {
+            "id": list(ids),
+            "answer": [json.dumps(predictor.as_json(one)) for one in answers],
+            "annotations": [json.dumps(one) for one in annotations],
+        }
+    )
 
 
 def _annotations(text: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class RunRecord(BaseModel):
     created: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00$")
     """When the run began: ISO 8601 in UTC, from `utc_now`."""
     git_commit: str | None
-    """Commit of the code that ran, ``+dirty`` when it had changes; None outside a repository."""
+    """Commit the run was started from, ``+dirty`` when there were changes; None when it is not known."""
     thaw_version: str
     """Version of Thaw that ran."""
     experiment: dict[str, Any]
@@ -62,8 +62,6 @@ class RunRecord(BaseModel):
     """Seconds from the start of training to its end."""
     bundle: str | None
     """Where the bundle is below the root, e.g. ``models/boards/3``; None while there is none."""
-    parent: str | None
-    """Model version the run went on from, e.g. ``boards/2``; None when it began from pretrained weights."""
 
 
 class Runs(NamedTuple):

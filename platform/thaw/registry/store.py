@@ -166,7 +166,8 @@ def fetch(root: Root, found: ModelVersion, folder: Path) -> Path:
     """
     if root.is_local:
         return Path(root.path_of(found.path))
-    store = hashlib.sha256(str(root).encode()).hexdigest()[:12]
+    content = root.read_bytes(f"{found.path}/{_LINEAGE}")  # a store that was emptied may hold another model 1
+    store = hashlib.sha256(str(root).encode() + content).hexdigest()[:12]
     target = folder / store / found.name / str(found.version)
     if not target.exists():
         _download(root, found.path, target)

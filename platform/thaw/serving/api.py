@@ -82,6 +82,7 @@ class _RefusedError(Exception):
 def build_app(endpoint: Endpoint) -> FastAPI:
     """Return the web application in front of an endpoint."""
     app = FastAPI(title=f"Thaw: {endpoint.model}", version=str(endpoint.version), docs_url=None, redoc_url=None)
+    app.openapi_version = "3.0.3"  # the newest that the Swagger UI packaged for Python can show
     _add_problems(app)
     _add_facts(app, endpoint)
     _add_docs(app)

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import threading
@@ -41,14 +40,15 @@ class Replica:
 
     def __init__(self, root: Root, found: ModelVersion, options: dict[str, Any]) -> None:
         chosen = Serve.model_validate(options)
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // chosen.replicas))
+        threads = max(1, on_ray.cores() // chosen.replicas)
+        torch.set_num_threads(threads)
         self.model, self.version = found.name, found.version
         self.limits: Limits = chosen.limits
-        self._bundle = bundle.load(store.fetch(root, found, local_cache()))
+        self._bundle = bundle.load(store.fetch(root, found, local_cache()), "cuda" if chosen.gpus else "cpu")
         self.answer_types: Mapping[str, type[Answer]] = {
             name: task.answer_type for name, task in self._bundle.tasks.items()
         }
-        self._decoders = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // chosen.replicas), "decode")
+        self._decoders = ThreadPoolExecutor(threads, "decode")
         self._forward = ThreadPoolExecutor(1, "forward")
         self._answer_together.set_max_batch_size(chosen.max_batch)  # type: ignore[attr-defined]
         self._answer_together.set_batch_wait_timeout_s(chosen.batch_wait_ms / 1000)  # type: ignore[attr-defined]
@@ -84,19 +84,22 @@ def endpoint(reference: str, storage_root: str, options: Serve) -> Iterator[str]
 
     Raises:
         StorageError: there is no such model.
-        ClusterError: no free port was found.
+        ClusterError: no free port was found, Ray Serve runs already, or the cluster has too few GPUs.
     """
     root = open_root(storage_root)
     found = store.resolve(root, reference)
     with on_ray.cluster(options.replicas):
+        on_ray.check_gpus("serve.gpus", options.gpus * options.replicas)
         port = free_port(options.host, options.port)
         if port != options.port:
             say(f"port {options.port} is taken; using {port}")
         quiet = LoggingConfig(enable_access_log=False, log_level="WARNING")
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
-        was_running = bool(serve.status().proxies)
-        if was_running:
-            say("Ray Serve runs on this cluster already: the model answers at its address, whatever port is asked for")
+        if serve.status().proxies:
+            raise ClusterError(
+                "Ray Serve runs on this cluster already, and this would take its place; end it with `serve shutdown`, "
+                "or serve from another cluster"
+            )
         serve.start(http_options=HTTPOptions(host=options.host, port=port), logging_config=quiet)
         application = Replica.options(  # type: ignore[attr-defined]
             num_replicas=options.replicas,
@@ -111,7 +114,7 @@ def endpoint(reference: str, storage_root: str, options: Serve) -> Iterator[str]
             say(f"{found.name}/{found.version} answers at http://{shown}:{port}")
             yield f"http://{shown}:{port}"
         finally:
-            serve.delete(APPLICATION) if was_running else serve.shutdown()  # type: ignore[no-untyped-call]
+            serve.shutdown()  # type: ignore[no-untyped-call]
 
 
 def serve_until_stopped(reference: str, storage_root: str, options: Serve) -> None:

@@ -86,7 +86,7 @@ class Progress:
     """Told after every epoch.
 
     Attributes:
-        step_losses: (steps, tasks) weighted mean loss of every step of the epoch, on this worker.
+        step_losses: (steps, tasks) this worker's share of the mean loss of every step, times the number of workers.
     """
 
     epoch: Epoch
@@ -128,6 +128,13 @@ def fit(
             while state.step < span.stop and not _is_over(state, phase, options):
                 yield _epoch(model, trainer, plan, span, state, stream, validate)
         check_replicas(model, on)
+
+
+def share_buffers(model: nn.Module, on: Device) -> None:
+    """Give every worker the first one's buffers, such as BatchNorm's statistics: they are the ones that are saved."""
+    if on.workers > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, 0)
 
 
 def _is_over(state: State, phase: int, options: Finetune) -> bool:
@@ -221,7 +228,7 @@ class _Trainer:
         self.learning = [weight for group in steps.param_groups for weight in group["params"]]
 
     def step(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
-        """Take one step; return each task's mean loss over all workers' labelled images, and their number."""
+        """Take one step; return, by task, this worker's share of the mean loss times the workers, and all labels."""
         torch.manual_seed(derived_seed(self.seed, step, self.on.worker))
         optimizer.set_rates(self.optimizer, self.plan.rates_at(step))
         sums, counts = losses(self.model, self.tasks, batch, self.on)

@@ -14,6 +14,7 @@ from typing import Self
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from thaw.model import HEADS
 from thaw.storage import Root
 from thaw.training.loop import Epoch, Progress
 from thaw.training.plan import FinetunePlan
@@ -29,7 +30,7 @@ class Monitor:
         """Begin at ``step``; events of later steps, from before a restart, are hidden."""
         self._root, self._run_path, self._plan = root, run_path, plan
         self._folder = tempfile.TemporaryDirectory(prefix="thaw-events-")
-        self._writer = SummaryWriter(self._folder.name, purge_step=step or None)
+        self._writer = SummaryWriter(self._folder.name, purge_step=step)
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +64,7 @@ class Monitor:
         stride = max(1, self._plan.epoch_steps // _RATES_AN_EPOCH)
         for step in range(stop - self._plan.epoch_steps, stop, stride):
             rates = self._plan.rates_at(step)
-            for group in (*self._plan.groups, "heads"):
+            for group in (*self._plan.groups, HEADS):
                 self._writer.add_scalar(f"rate/{group}", rates.get(group, 0.0), step)
 
 

@@ -99,10 +99,3 @@ def test_scores_survive_json() -> None:
         answers="runs/one/evaluation/test.parquet",
     )
     assert Scores.model_validate_json(scores.model_dump_json()) == scores
-
-
-def test_the_table_has_a_line_a_task_with_four_decimals() -> None:
-    assert list(evaluate.table({"kind": {"accuracy": 0.5, "f1_macro": 1 / 3}, "tags": {}})) == [
-        "  kind            accuracy 0.5000  f1_macro 0.3333",
-        "  tags            ",
-    ]

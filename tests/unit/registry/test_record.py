@@ -29,7 +29,6 @@ FIELDS = {
     "epochs_run": 2,
     "wall_s": 12.5,
     "bundle": "models/boards/3",
-    "parent": None,
 }
 
 
