@@ -1,6 +1,6 @@
 """Training speed: Thaw on Ray against a hand-written fp32 PyTorch loop, on the same images, model and cores.
 
-    python tests/bench/bench_train.py
+    python tests/bench/bench_train.py [rounds]
 
 Both see the same encoded images through the same decoder, augmentation and preprocessing, open the same layers and
 take the same steps; the loop decodes in a torch DataLoader with as many worker processes as there are cores, and
@@ -31,7 +31,7 @@ from thaw.data.feed import Feed
 from thaw.storage import open_root
 from thaw.training import on_ray as training
 
-IMAGES, EPOCHS, ROUNDS = 960, 2, 3
+IMAGES, EPOCHS = 320, 2
 CORES = os.cpu_count() or 1
 
 
@@ -116,6 +116,7 @@ def thaw(chosen: Experiment, prepared: dataset.Dataset, precision: str) -> float
 
 def main() -> None:
     """Let the three take turns and print the median of their ratios."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     with tempfile.TemporaryDirectory(prefix="thaw-bench-") as root, on_ray.cluster(cpus=CORES):
         chosen = experiment(root)
         prepared = data.prepare(chosen)
@@ -124,7 +125,7 @@ def main() -> None:
             dataset.read_shard(open_root(root), f"{prepared.path}/{one.file}") for one in prepared.splits["train"]
         ]
         ratios: dict[str, list[float]] = {"bf16_vs_loop": [], "fp32_vs_loop": []}
-        for turn in range(ROUNDS):
+        for turn in range(rounds):
             loop = hand_written(chosen, feed, shards, prepared.labels)
             fp32, bf16 = thaw(chosen, prepared, "fp32"), thaw(chosen, prepared, "bf16")
             ratios["fp32_vs_loop"].append(fp32 / loop)
