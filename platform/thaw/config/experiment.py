@@ -234,7 +234,7 @@ class Train(Section):
     precision: Literal["fp32", "bf16"] | None = None
     """Left out: bf16 where the processor has it in hardware, else fp32."""
     prefetch: Annotated[int, Field(ge=1, le=256)] = 8
-    """Batches that are decoded at once for each worker, and about as many that wait ready for it."""
+    """Batches that are decoded at the same time for each worker; up to 64 wait ready for it."""
     max_failures: Annotated[int, Field(ge=0)] = 3
     """Crashes of workers or nodes after which training goes on from its last checkpoint."""
 

@@ -55,11 +55,6 @@ class Feed:
             return -(-self.images // self.batch)
         return max(1, self.images // self.batch)
 
-    @property
-    def batch_bytes(self) -> int:
-        """Bytes of the pixels of one of this worker's batches."""
-        return self.batch // self.workers * 3 * self.preprocess.size**2
-
     def rows(self, step: int) -> NDArray[np.int64]:
         """Return which images of the split this worker sees at ``step``, counted over all epochs."""
         epoch, place = divmod(step, self.epoch_steps)

@@ -12,7 +12,6 @@ import pyarrow as pa
 import ray
 import ray.data
 from numpy.typing import NDArray
-from ray.data import ExecutionResources
 
 from thaw import on_ray
 from thaw.config.experiment import Experiment
@@ -29,8 +28,8 @@ _CHUNK = 64
 """Images that one task checks: enough to pay for starting it, few enough to show progress."""
 
 _STRETCH = 64
-"""Steps that one Ray Data pipeline covers. Starting one costs under a second, but its scheduler looks at every task
-that is left, over and over: with 1,300 of them it took two thirds of a core from training."""
+"""Steps that one Ray Data pipeline covers, and so the most batches that are decoded ahead. Starting one costs under a
+second, but its scheduler looks at every task that is left, over and over: 1,300 of them took it most of a core."""
 
 
 def prepare(experiment: Experiment) -> Dataset:
@@ -68,7 +67,7 @@ def stream(
 
     Args:
         shards: what `encoded_shards` returned, in the feed's order.
-        prefetch: batches decoded at once, and about as many that may wait.
+        prefetch: batches decoded at the same time.
     """
     for first in range(start, stop, _STRETCH):
         yield from _stretch(feed, shards, first, min(first + _STRETCH, stop), prefetch)
@@ -79,11 +78,9 @@ def _stretch(
 ) -> Generator[dict[str, NDArray[Any]]]:
     """Yield the batches of so many steps as one pipeline can plan at once, a task a step.
 
-    What may wait in the object store is limited, or decoding would run ahead for epochs and take the processor
-    from training all the while.
+    It may decode all of them ahead, and no more: with a limit below that, Ray Data's scheduler polls without pause
+    while it waits, and takes a core and the interpreter lock from training.
     """
-    limit = ExecutionResources.for_limits(object_store_memory=prefetch * feed.batch_bytes)
-    ray.data.DataContext.get_current().execution_options.resource_limits = limit
     steps = ray.data.range(stop - start, override_num_blocks=stop - start)
     batches = steps.map_batches(
         _load_batch,  # type: ignore[arg-type] # the stubs know no keyword arguments
