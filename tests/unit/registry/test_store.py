@@ -293,7 +293,7 @@ def test_concurrent_fetches_agree_and_a_failed_one_leaves_nothing(s3_uri, tmp_pa
     found = store.resolve(root, "boards/1")
     with ThreadPoolExecutor(4) as pool:
         (folder,) = set(pool.map(lambda _: store.fetch(root, found, tmp_path / "cache"), range(4)))
-    with pytest.raises(StorageError, match="no such"):
+    with pytest.raises(StorageError, match="no such file or folder"):
         store.fetch(root, ModelVersion("boards", 9, "models/boards/9", ()), tmp_path / "cache")
     assert (folder / "model.safetensors").read_text() == "run-1"
     assert [child.name for child in folder.parent.iterdir()] == ["1"]
