@@ -52,7 +52,7 @@ imports: $(READY)
 	$(BIN)/lint-imports --no-logo
 
 unit: $(READY)
-	$(BIN)/python -m pytest tests/unit tests/contract -m "not slow" --durations 5 $(TESTS)
+	$(BIN)/python -m pytest tests/unit tests/contract -m "not slow" --numprocesses 2 --durations 5 $(TESTS)
 
 ray: $(READY)
 	$(BIN)/python -m pytest tests/ray -m "not slow" --durations 5 $(TESTS)

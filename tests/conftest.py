@@ -13,6 +13,8 @@ import pytest
 import torch
 from pyarrow import fs
 
+from thaw.storage import Root, open_root
+
 _START_S = 30
 
 
@@ -48,6 +50,12 @@ def root_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return str(tmp_path / "root")
     bucket, _, query = request.getfixturevalue("s3_uri").partition("?")
     return f"{bucket}/{uuid.uuid4().hex[:8]}?{query}"
+
+
+@pytest.fixture
+def root(root_uri: str) -> Root:
+    """An empty root on each kind of filesystem."""
+    return open_root(root_uri)
 
 
 def _free_port() -> int:

@@ -5,6 +5,7 @@ what becomes of it where a format cannot hold it. Sizes are small, but for bombs
 sensible limit of pixels (over 200 million declared) in files of a few kilobytes.
 """
 
+import functools
 import io
 import struct
 import zlib
@@ -35,6 +36,7 @@ def write(folder: Path) -> dict[str, str | None]:
     return {name: reason for name, (_, reason) in made.items()}
 
 
+@functools.cache
 def files() -> Files:
     """Return name -> (bytes, reason of refusal or None), the same at every call."""
     made: Files = {}

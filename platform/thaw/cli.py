@@ -51,7 +51,7 @@ def _prepare(options: argparse.Namespace) -> Result:
     experiment = _experiment(options)
     prepared = on_ray.prepare(experiment)
     counts = ", ".join(f"{split} {prepared.rows(split)}" for split in prepared.splits)
-    place = f"{open_root(experiment.storage.root)}/{prepared.path}"
+    place = open_root(experiment.storage.root).shown(prepared.path)
     lines = [f"{place}: {counts}; {sum(prepared.report.rejected.values())} set aside"]
     for task, schema in prepared.labels.items():
         lines.append(f"  {task}: {len(schema.names)} classes, {prepared.report.labelled['train'][task]} labelled")
@@ -61,13 +61,13 @@ def _prepare(options: argparse.Namespace) -> Result:
 def _train(options: argparse.Namespace) -> Result:
     from thaw.errors import ConfigError
     from thaw.storage import open_root
-    from thaw.training import on_ray
+    from thaw.training import on_ray, run
 
     if options.resume:
         if options.experiment:
             raise ConfigError("--resume continues a run as it was begun; leave the experiment and its overrides out")
         root = open_root(_root(options))
-        record = on_ray.train(on_ray.resumed(root, options.resume), resume=options.resume)
+        record = on_ray.train(run.resumed(root, options.resume), resume=options.resume)
     else:
         experiment = _experiment(options)
         root = open_root(experiment.storage.root)
@@ -75,8 +75,8 @@ def _train(options: argparse.Namespace) -> Result:
     lines = [
         f"run {record.id}: {record.epochs_run} epochs in {record.wall_s:.0f} s; best on validation:",
         *_metric_lines(record.metrics["val"]),
-        f"bundle      {root}/{record.bundle}",
-        f"TensorBoard tensorboard --logdir {root}/runs/{record.id}",
+        f"bundle      {root.shown(str(record.bundle))}",
+        f"TensorBoard tensorboard --logdir {root.shown(f'runs/{record.id}')}",
     ]
     return Result(record.model_dump(mode="json"), lines)
 

@@ -115,6 +115,6 @@ def _lines(
         f"champion     {champion}",
         f"asked        POST /predict with {image_id}",
         f"answered     {json.dumps(answer)}",
-        f"TensorBoard  tensorboard --logdir {root}/runs/{run.id}",
-        f"bundle       {root}/{run.bundle}",
+        f"TensorBoard  tensorboard --logdir {root.shown(f'runs/{run.id}')}",
+        f"bundle       {root.shown(str(run.bundle))}",
     ]

@@ -1,7 +1,7 @@
 """Storage: one root on a local disk, S3 or Google Cloud Storage, and paths below it.
 
 Everything Thaw keeps is immutable but a few small JSON files, so all that is needed is to publish a file
-whole, to list a folder and to lock a path. Nothing here knows what a run, a dataset or a model is.
+whole and to list a folder (thaw.lock builds on that). Nothing here knows what a run, a dataset or a model is.
 
 Only filesystems that publish a file when its stream is closed are allowed. HDFS shows a file while it is
 being written and Azure empties it first, so a reader there could see a part of it.
@@ -13,7 +13,6 @@ import json
 import os
 import random
 import re
-import socket
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -140,14 +139,18 @@ class Root:
 
     def path_of(self, path: str) -> str:
         """Return the full path of ``path`` on `filesystem`."""
-        return "/".join(filter(None, [_open(self.uri)[1].rstrip("/"), _inside(path)])) or "/"
+        return "/".join(filter(None, [_open(self.uri)[1].rstrip("/"), inside(path)])) or "/"
 
     def uri_of(self, path: str) -> str:
         """Return the URI of ``path``, with the root's query and credentials: to open, not to show."""
         if self.is_local:
             return self.path_of(path)
         parts = urlsplit(self.uri)
-        return parts._replace(path="/".join(filter(None, [parts.path or "/", quote(_inside(path))]))).geturl()
+        return parts._replace(path="/".join(filter(None, [parts.path or "/", quote(inside(path))]))).geturl()
+
+    def shown(self, path: str) -> str:
+        """Return the URI of ``path`` for a message: without credentials and query."""
+        return self.uri_of(path) if self.is_local else redacted(self.uri_of(path)).partition("?")[0]
 
     def exists(self, path: str) -> bool:
         """Return whether there is a file or a folder at ``path``."""
@@ -156,14 +159,18 @@ class Root:
 
     def list(self, path: str) -> _Names:
         """Return the sorted names of the immediate children of a folder; none when it is missing."""
-        return sorted(child.base_name for child in self._children(path))
+        return sorted(child.base_name for child in self.children(path))
+
+    def children(self, path: str) -> Sequence[pafs.FileInfo]:
+        """Return what the store knows of the immediate children of a folder; none when it is missing."""
+        return self._select(path, pafs.FileSelector(self.path_of(path), allow_not_found=True))
 
     def size(self, path: str) -> int:
         """Return the size of a file in bytes."""
         with self._telling("measure", path):
             info = self._info(path)
         if info.type != pafs.FileType.File:
-            raise StorageError(f"{self._shown(path)}: no such file")
+            raise StorageError(f"{self.shown(path)}: no such file")
         return int(info.size)
 
     def read_bytes(self, path: str, max_bytes: int | None = None) -> bytes:
@@ -176,7 +183,7 @@ class Root:
             with contextlib.suppress(_ReplacedError):
                 return self._read_once(path, max_bytes)
             time.sleep(random.uniform(0, _POLL_S))
-        raise StorageError(f"{self._shown(path)}: replaced {_READ_ATTEMPTS} times while it was read; try again")
+        raise StorageError(f"{self.shown(path)}: replaced {_READ_ATTEMPTS} times while it was read; try again")
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """Publish a file whole: a reader finds the old content or the new one, never a part."""
@@ -191,7 +198,7 @@ class Root:
         try:
             return json.loads(self.read_bytes(path))
         except ValueError as error:
-            raise StorageError(f"{self._shown(path)}: not JSON: {error}") from error
+            raise StorageError(f"{self.shown(path)}: not JSON: {error}") from error
 
     def write_json(self, path: str, value: Any) -> None:
         """Publish ``value`` as indented UTF-8 JSON, keys in the order given.
@@ -202,7 +209,7 @@ class Root:
         try:
             text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
         except ValueError as error:
-            raise StorageError(f"{self._shown(path)}: cannot be written as JSON: {error}") from error
+            raise StorageError(f"{self.shown(path)}: cannot be written as JSON: {error}") from error
         self.write_bytes(path, f"{text}\n".encode())
 
     def upload(self, local_dir: Path, path: str, leave_out: Collection[str] = ()) -> None:
@@ -226,13 +233,13 @@ class Root:
         """
         names = self._files_below(path)
         if not names:
-            raise StorageError(f"{self._shown(path)}: no such folder, or nothing in it")
+            raise StorageError(f"{self.shown(path)}: no such folder, or nothing in it")
         for name in names:
-            self._download_file(f"{path}/{name}", local_dir / _inside(name))
+            self._download_file(f"{path}/{name}", local_dir / inside(name))
 
     def remove(self, path: str) -> None:
         """Remove a file, or a folder with all that is in it; nothing happens when it is missing."""
-        if not _inside(path):
+        if not inside(path):
             raise StorageError(f"{self}: the root itself is not removed here; name a path below it")
         with self._telling("remove", path), contextlib.suppress(FileNotFoundError):
             if self._info(path).type == pafs.FileType.Directory:
@@ -240,52 +247,12 @@ class Root:
             else:
                 self.filesystem.delete_file(self.path_of(path))
 
-    @contextlib.contextmanager
-    def lock(self, path: str, timeout_s: float = 60.0, stale_s: float = 300.0) -> Iterator[None]:
-        """Hold ``path`` for the block: no two holders at a time, in any process on any machine.
-
-        Needs only that a listing shows every file whose writing ended before the listing began, and none
-        removed before: S3, Google Cloud Storage and local disks do; NFS with cached listings does not.
-
-        Whoever wants the lock writes a claim, ``<path>.claim-<random>``, and *then* lists the claims. It
-        holds the lock once a listing shows its own claim alone, and removes the claim to let go.
-
-        Two cannot hold at once. Say A's deciding listing began no later than B's. A's claim was whole
-        before that listing and stands until A lets go. So if B listed before A let go, B saw A's claim
-        and did not hold. Of two claimers at the same instant each lists after its own write, so whichever
-        wrote last sees both: perhaps both see both and neither holds, never each only itself.
-
-        Somebody gets on. Among claims that see each other, the first by name stays and waits and all others
-        are withdrawn, to come back after a random pause that doubles. Waiting, like any other policy here,
-        cannot break exclusion: holding still takes a listing with one's own claim alone.
-
-        A claim whose owner died is removed by the next claimer once it is ``stale_s`` old on the store's own
-        clock, read off the claimer's own fresh claim in the same listing. A claim wins only in the first
-        half of that age and is renewed after it, so a holder has at least ``stale_s / 2`` before anyone
-        may think it dead. The block must be shorter than that; nothing else guards a holder that stalls.
-
-        Args:
-            path: what is locked; it need not exist.
-            timeout_s: how long to wait for the lock.
-            stale_s: age from which a claim is taken for abandoned; some seconds at least, since S3 tells
-                time in whole seconds.
-
-        Raises:
-            StorageError: the lock was not had in time; the message says which claims to remove by hand.
-        """
-        claims = _Claims(self, _inside(path), timeout_s, stale_s)
-        claim = claims.win()
-        try:
-            yield
-        finally:
-            claims.withdraw(claim)
-
     def _read_once(self, path: str, max_bytes: int | None) -> bytes:
         data = bytearray()
         for chunk in self._chunks(path):
             data += chunk
             if max_bytes is not None and len(data) > max_bytes:
-                raise StorageError(f"{self._shown(path)}: larger than the {max_bytes} bytes allowed here")
+                raise StorageError(f"{self.shown(path)}: larger than the {max_bytes} bytes allowed here")
         return bytes(data)
 
     def _chunks(self, path: str) -> Iterator[bytes]:
@@ -300,7 +267,7 @@ class Root:
                 while chunk := stream.read(_CHUNK):
                     yield chunk
             if not self.is_local and self._stamp(path) != stamp:
-                raise _ReplacedError(f"{self._shown(path)}: replaced while it was read; try again")
+                raise _ReplacedError(f"{self.shown(path)}: replaced while it was read; try again")
 
     def _stamp(self, path: str) -> Any:
         with self._reading(path) as stream:
@@ -341,9 +308,6 @@ class Root:
         files = (info.path for info in below if info.type == pafs.FileType.File)
         return sorted(file.removeprefix(folder).lstrip("/") for file in files)
 
-    def _children(self, path: str) -> Sequence[pafs.FileInfo]:
-        return self._select(path, pafs.FileSelector(self.path_of(path), allow_not_found=True))
-
     def _select(self, path: str, selector: pafs.FileSelector) -> Sequence[pafs.FileInfo]:
         with self._telling("list", path):
             found = self.filesystem.get_file_info(selector)
@@ -361,106 +325,24 @@ class Root:
             if self.filesystem.get_file_info(bucket).type == pafs.FileType.NotFound:
                 raise StorageError(f"{self}: there is no bucket {bucket!r}; create it, or correct the URI")
 
-    def _shown(self, path: str) -> str:
-        """Return the URI of ``path`` for a message: without credentials and query."""
-        return self.uri_of(path) if self.is_local else redacted(self.uri_of(path)).partition("?")[0]
-
     @contextlib.contextmanager
     def _telling(self, verb: str, path: str) -> Iterator[None]:
         """Turn what the filesystem raises into a StorageError that names the URI."""
         try:
             yield
         except FileNotFoundError as error:
-            raise StorageError(f"{self._shown(path)}: cannot {verb}: no such file or folder") from error
+            raise StorageError(f"{self.shown(path)}: cannot {verb}: no such file or folder") from error
         except (OSError, pa.ArrowException) as error:
             reason = _reason(error, self.uri)
             advice = "check the URI, the credentials and what they allow"
-            raise StorageError(f"{self._shown(path)}: cannot {verb}: {reason}; {advice}") from None
+            raise StorageError(f"{self.shown(path)}: cannot {verb}: {reason}; {advice}") from None
 
 
 class _ReplacedError(StorageError):
     """An object was replaced between the first and the last request of reading it."""
 
 
-@dataclass(frozen=True)
-class _Claims:
-    """The claims on one path; see `Root.lock` for why they exclude each other."""
-
-    root: Root
-    path: str
-    timeout_s: float
-    stale_s: float
-
-    def win(self) -> str:
-        """Return the path of one's own claim, once it stands alone."""
-        deadline = time.monotonic() + self.timeout_s
-        pause = _POLL_S
-        while True:
-            claim = f"{self.path}.claim-{uuid.uuid4().hex}"
-            won = False
-            try:
-                won = self._stands_alone(claim, deadline)
-            finally:
-                if not won:
-                    self.withdraw(claim)
-            if won:
-                return claim
-            if time.monotonic() >= deadline:
-                raise StorageError(self._refusal())
-            time.sleep(random.uniform(0, pause))
-            pause = min(2 * pause, _MAX_PAUSE_S)
-
-    def withdraw(self, claim: str) -> None:
-        """Remove a claim; nothing happens when it is gone already."""
-        root = self.root
-        with root._telling("remove", claim), contextlib.suppress(FileNotFoundError):
-            root.filesystem.delete_file(root.path_of(claim))
-
-    def _stands_alone(self, claim: str, deadline: float) -> bool:
-        """Write ``claim`` and return whether it came to stand alone; False once another one goes first."""
-        renew = time.monotonic() + self.stale_s / 2
-        self.root.write_bytes(claim, f"{socket.gethostname()} pid {os.getpid()}\n".encode())
-        written = time.monotonic()
-        while True:
-            standing = self._standing(claim, written)
-            if claim not in standing or time.monotonic() >= renew:
-                return False
-            if standing == [claim]:
-                return True
-            if standing[0] != claim or time.monotonic() >= deadline:
-                return False
-            time.sleep(_POLL_S)
-
-    def _standing(self, claim: str, written: float) -> list[str]:
-        """Return the sorted claims, after removing the abandoned ones; none when ``claim`` itself is gone."""
-        mtimes = self._mtimes()
-        if claim not in mtimes:
-            return []
-        now = mtimes[claim] + time.monotonic() - written
-        stale = {other for other, mtime in mtimes.items() if other != claim and now - mtime > self.stale_s}
-        for other in stale:
-            self.withdraw(other)
-        return sorted(mtimes.keys() - stale)
-
-    def _mtimes(self) -> dict[str, float]:
-        """Return when each claim was written, in seconds on the store's clock."""
-        folder, slash, name = self.path.rpartition("/")
-        return {
-            f"{folder}{slash}{child.base_name}": child.mtime.timestamp()
-            for child in self.root._children(folder)
-            if child.base_name.startswith(f"{name}.claim-")
-        }
-
-    def _refusal(self) -> str:
-        claims = ", ".join(self.root._shown(claim) for claim in sorted(self._mtimes())) or "claims now gone"
-        return (
-            f"{self.root._shown(self.path)}: locked by others for {self.timeout_s:g} s: {claims}. Try again. "
-            f"If no other command is at work, remove these claims by hand, or wait: the next command clears "
-            f"those older than {self.stale_s:g} s"
-        )
-
-
-def _inside(path: str) -> str:
+def inside(path: str) -> str:
     """Return ``path`` without empty and ``.`` segments, ``""`` for the root; refuse one that leaves it."""
     segments = [segment for segment in path.split("/") if segment not in ("", ".")]
     if path.startswith("/") or ".." in segments or any(mark in path for mark in "\\\0"):

@@ -73,7 +73,7 @@ def test_an_interrupted_preparation_goes_on_to_the_same_dataset(experiment, prep
 def test_the_stream_gives_exactly_the_feed_in_order(experiment, prepared):
     import numpy as np
 
-    from thaw.training.on_ray import feed_of
+    from thaw.training.run import feed_of
 
     root = open_root(experiment.storage.root)
     feed = feed_of(experiment, prepared, "train")

@@ -143,6 +143,8 @@ def test_predict_gives_the_answer_that_was_scored(experiment, reference, stored,
     assert list(refused) == [str(paths[-1])]
     for path, answer in answers.items():
         same(answer, stored[path.rsplit("/", 1)[1]])
+    with pytest.raises(DataError, match=r"none of 1 images can be answered; the first: .*none\.png: unreadable"):
+        predict(experiment.storage.root, reference, paths[-1:], Limits())
 
 
 def test_hostile_bodies_are_refused_and_the_replica_lives_on(url, images):

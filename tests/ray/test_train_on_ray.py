@@ -15,6 +15,7 @@ from thaw.errors import ClusterError, ConfigError
 from thaw.registry import record, store
 from thaw.storage import open_root
 from thaw.training import on_ray as training
+from thaw.training import run
 from tiny import changed
 
 PLAIN = {"hflip": 0, "rotate": 0, "shift": 0, "zoom": [1, 1], "brightness": 0, "contrast": 0, "saturation": 0}
@@ -116,7 +117,7 @@ def test_a_run_is_continued_from_its_last_checkpoint_by_its_id(plain, one_worker
     root = open_root(plain.storage.root)
     unfinished = one_worker.model_copy(update={"bundle": None, "stage": "failed"})
     record.save(root, unfinished)  # as if the driver had died before it could register the best checkpoint
-    again = training.train(training.resumed(root, one_worker.id), resume=one_worker.id)
+    again = training.train(run.resumed(root, one_worker.id), resume=one_worker.id)
     assert again.id == one_worker.id
     assert again.metrics == one_worker.metrics
     assert again.epochs_run == one_worker.epochs_run

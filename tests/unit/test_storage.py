@@ -1,13 +1,11 @@
-"""Storage keeps its promises on a local disk and on S3: whole files, exclusion, no way out of the root."""
+"""Storage keeps its promises on a local disk and on S3: whole files, no way out of the root."""
 
-import itertools
 import os
 import pickle
 import random
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,17 +14,12 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from thaw import storage
+from thaw import lock, storage
 from thaw.errors import StorageError
 from thaw.storage import Root
 
 ESCAPES = ["../x", "a/../../x", "/etc/passwd", "a/..", "..", "a\\..\\x", "a\0b"]
 KEY, SECRET = "AKIAEXAMPLE", "wJalrXUtnFEMI"
-
-
-@pytest.fixture
-def root(root_uri: str) -> Root:
-    return storage.open_root(root_uri)
 
 
 def test_what_is_written_is_read(root):
@@ -126,7 +119,7 @@ def test_the_root_itself_is_not_removed(root, path):
         lambda root, path: root.write_bytes(path, b""),
         lambda root, path: root.write_json(path, 1),
         lambda root, path: root.download(path, Path("unused")),
-        lambda root, path: root.lock(path).__enter__(),
+        lambda root, path: lock.hold(root, path).__enter__(),
     ],
 )
 def test_no_path_leaves_the_root(tmp_path, use, path):
@@ -188,70 +181,6 @@ def test_a_reader_never_sees_a_part(root):
             reads += 1
         writer.result()
     assert reads > 20
-
-
-def test_a_lock_lets_one_in_at_a_time(root):
-    inside = itertools.count()
-
-    def count_up() -> None:
-        for _ in range(2):
-            with root.lock("counter"):
-                value = root.read_json("counter")
-                assert next(inside) == value
-                root.write_json("counter", value + 1)
-
-    root.write_json("counter", 0)
-    with ThreadPoolExecutor(5) as pool:
-        for done in [pool.submit(count_up) for _ in range(5)]:
-            done.result()
-    assert root.read_json("counter") == 10
-    assert root.list("") == ["counter"]
-
-
-def test_a_lock_is_let_go_when_the_block_fails(root):
-    with pytest.raises(KeyError), root.lock("a/b"):
-        raise KeyError
-    assert root.list("a") == []
-
-
-def test_a_lock_not_had_in_time_names_what_to_remove(root):
-    with (
-        root.lock("a/b"),
-        pytest.raises(StorageError, match=r"a/b: locked .*a/b\.claim-[0-9a-f]{32}.*by hand"),
-        root.lock("a/b", timeout_s=0.2),
-    ):
-        pass
-    assert root.list("a") == []
-
-
-def test_the_claim_of_a_dead_owner_is_cleared_when_it_is_stale(root):
-    root.write_bytes("a/b.claim-0", b"host pid 1\n")
-    with pytest.raises(StorageError, match="locked"), root.lock("a/b", timeout_s=0.2):
-        pass
-    time.sleep(1.1)
-    with root.lock("a/b", timeout_s=5, stale_s=1):
-        assert not root.exists("a/b.claim-0")
-
-
-def test_a_claim_that_waited_too_long_is_renewed_before_it_wins(tmp_path):
-    root = Root(str(tmp_path))
-    taken, let_go = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with root.lock("a"):
-            taken.set()
-            let_go.wait()
-
-    with ThreadPoolExecutor(1) as pool:
-        holder = pool.submit(hold)
-        taken.wait()
-        threading.Timer(1.5, let_go.set).start()
-        with root.lock("a", timeout_s=20, stale_s=1.6):
-            claims = [name for name in root.list("") if name.startswith("a.claim-")]
-            age_s = time.time() - root.filesystem.get_file_info(root.path_of(claims[0])).mtime.timestamp()
-        holder.result()
-    assert len(claims) == 1
-    assert age_s < 1.2  # it wins below 0.8 s, and above 1.4 s were it not renewed
 
 
 def test_a_root_crosses_to_another_process(root):

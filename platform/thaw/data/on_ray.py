@@ -133,10 +133,10 @@ def _set_aside(root: Root, experiment: Experiment, plan: Plan) -> None:
         root.write_bytes(place, lines.encode())
     for warning in prepared.report.warnings:
         say(f"warning: {warning}")
-    stages.check_rejected(experiment, plan, f"{root}/{place}")
+    stages.check_rejected(experiment, plan, root.shown(place))
     if plan.rejected:
         reasons = ", ".join(f"{count} {reason}" for reason, count in prepared.report.rejected.items())
-        say(f"set aside {len(plan.rejected)} of {prepared.report.listed} images ({reasons}): {root}/{place}")
+        say(f"set aside {len(plan.rejected)} of {prepared.report.listed} images ({reasons}): {root.shown(place)}")
 
 
 def _write(root: Root, experiment: Experiment, plan: Plan) -> None:

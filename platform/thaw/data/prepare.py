@@ -55,7 +55,7 @@ def examine(source: Source, image_ids: Iterable[str], limits: Limits) -> Iterato
     for image_id in image_ids:
         sha256 = reason = detail = None
         try:
-            content = source.read(image_id)
+            content = source.read(image_id, limits.max_bytes + 1)
             sha256 = hashlib.sha256(content).hexdigest()
             quality.decode(content, limits)
         except OSError as error:
@@ -151,7 +151,7 @@ def shard_table(
 
 def _content(source: Source, row: Row, reencode: int | None, limits: Limits) -> bytes:
     try:
-        content = source.read(row["id"])
+        content = source.read(row["id"], limits.max_bytes + 1)
     except OSError:
         content = b""
     if hashlib.sha256(content).hexdigest() != row["sha256"]:

@@ -60,7 +60,7 @@ def decode(data: bytes, limits: Limits) -> NDArray[np.uint8]:
     if not data:
         raise BadImage("empty", "the file has no bytes")
     if len(data) > limits.max_bytes:
-        raise BadImage("too_large", f"the file has {len(data):,} bytes; at most {limits.max_bytes:,} are read")
+        raise BadImage("too_large", f"the file has more than the {limits.max_bytes:,} bytes that are allowed")
     _hush_pillow()
     try:
         return _decode(data, limits)

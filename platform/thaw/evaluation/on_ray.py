@@ -111,7 +111,9 @@ def _annotations(text: str) -> dict[str, Any]:
 def _trained_on(root: Root, run_id: str) -> Dataset:
     path = records.load(root, run_id).dataset
     if not root.exists(f"{path}/dataset.json"):
-        raise DataError(f"{root}/{path}: the dataset of run {run_id} is gone; run `thaw prepare` with its experiment")
+        raise DataError(
+            f"{root.shown(path)}: the dataset of run {run_id} is gone; run `thaw prepare` with its experiment"
+        )
     return Dataset.load(root, path)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from thaw import bundle, predictor
 from thaw.config.experiment import Limits
 from thaw.data import quality
+from thaw.errors import DataError
 from thaw.registry import store
 from thaw.storage import local_cache, open_root
 
@@ -20,6 +21,7 @@ def predict(
 
     Raises:
         StorageError: there is no such model.
+        DataError: none of the files can be used.
     """
     root = open_root(storage_root)
     loaded = bundle.load(store.fetch(root, store.resolve(root, reference), local_cache()))
@@ -36,6 +38,9 @@ def predict(
                 refused[str(path)] = str(error)
         given = predictor.answer(loaded, list(decoded.values()))
         answers.update(zip(decoded, map(predictor.as_json, given), strict=True))
+    if refused and not answers:
+        first, reason = next(iter(refused.items()))
+        raise DataError(f"none of {len(refused)} images can be answered; the first: {first}: {reason}")
     return answers, refused
 
 

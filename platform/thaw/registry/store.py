@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from thaw import catalog
+from thaw import catalog, lock
 from thaw.errors import StorageError
 from thaw.registry.record import NAME, utc_now
 from thaw.storage import Root
@@ -121,7 +121,7 @@ def set_alias(root: Root, name: str, alias: str, version: int) -> int | None:
     """
     _check("alias", alias, _ALIAS)
     _check_version(root, name, version)
-    with root.lock(_aliases_path(name)):
+    with lock.hold(root, _aliases_path(name)):
         known = aliases(root, name)
         root.write_json(_aliases_path(name), dict(sorted({**known, alias: version}.items())))
     return known.get(alias)
@@ -189,7 +189,7 @@ def _download(root: Root, path: str, target: Path) -> None:
 
 def _allot(root: Root, name: str) -> int:
     """Return the next version number, and mark it so that nobody else gets it."""
-    with root.lock(f"models/{name}/versions"):
+    with lock.hold(root, f"models/{name}/versions"):
         version = max(_allotted(root, name), default=0) + 1
         root.write_json(f"{_folder(name, version)}/{_CLAIM}", {"created": utc_now()})
     return version

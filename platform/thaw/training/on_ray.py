@@ -24,7 +24,6 @@ from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import nn
 
-import thaw
 from thaw import bundle, on_ray
 from thaw.bundle import Bundle
 from thaw.config import load as config
@@ -32,18 +31,15 @@ from thaw.config.experiment import Experiment
 from thaw.console import say
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
-from thaw.data.feed import Feed
-from thaw.data.preprocess import Preprocess
-from thaw.errors import ClusterError, ConfigError, DataError, ThawError
+from thaw.errors import ClusterError, ConfigError, ModelError, ThawError
 from thaw.model import FinetuneModel
 from thaw.registry import record as records
-from thaw.registry import store
 from thaw.registry.record import RunRecord
-from thaw.registry.store import Lineage
-from thaw.storage import Root, open_root, redacted
-from thaw.training import checkpoint, loop, monitor, precision
-from thaw.training.loop import Batch, Batches, Device, Epoch, State
+from thaw.storage import Root, open_root
+from thaw.training import checkpoint, loop, monitor, precision, run
+from thaw.training.loop import Batch, Batches, Device, State
 from thaw.training.plan import FinetunePlan
+from thaw.training.run import Trained
 
 _CHECKPOINTS = "checkpoints"
 
@@ -71,26 +67,20 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
     with on_ray.cluster(experiment.train.workers * experiment.train.cpus_per_worker):
         prepared = Dataset.load(root, earlier.dataset) if earlier else prepared or data.prepare(experiment)
         experiment = resolve(experiment)
-        _check(experiment, prepared)
-        begun = earlier or _begin(experiment, prepared)
-        run_id = begun.id
-        _announce(root, begun, experiment)
-        say(f"run {run_id}: {_describe(experiment, prepared)}")
+        on_ray.spare_cpus(experiment.train.workers * experiment.train.cpus_per_worker)
+        run.check(experiment, prepared)
+        begun = earlier or run.begin(experiment, prepared)
+        run.announce(root, begun, experiment)
+        say(f"run {begun.id}: {run.describe(experiment, prepared)}")
         try:
-            result = _fit(root, run_id, experiment, prepared)
+            result = _fit(root, begun.id, experiment, prepared)
             done = _finish(root, begun, result, time.monotonic() - started)
         except BaseException:
-            records.save(root, begun.model_copy(update={"stage": "failed"}))
-            say(f"run {run_id} stopped; `thaw train --resume {run_id}` continues it from its last checkpoint")
+            run.stop(root, begun)
+            say(f"run {begun.id} stopped; `thaw train --resume {begun.id}` continues it from its last checkpoint")
             raise
-    say(f"run {run_id}: {done.bundle} registered")
+    say(f"run {done.id}: {done.bundle} registered")
     return done
-
-
-def resumed(root: Root, run_id: str) -> Experiment:
-    """Return the experiment of an earlier run as it was resolved then, in the root where it was found."""
-    values = {**records.load(root, run_id).experiment, "storage": {"root": root.uri}}
-    return config.parse(values, f"runs/{run_id}")
 
 
 def resolve(experiment: Experiment) -> Experiment:
@@ -103,85 +93,6 @@ def resolve(experiment: Experiment) -> Experiment:
             "train.device=cpu"
         )
     return experiment.model_copy(update={"train": chosen.model_copy(update={"device": device})})
-
-
-def _check(experiment: Experiment, prepared: Dataset) -> None:
-    """Refuse on the driver, within seconds, what a worker would stumble over."""
-    reserved = experiment.train.workers * experiment.train.cpus_per_worker
-    on_ray.spare_cpus(reserved)
-    for split in ("train", "val"):
-        if prepared.rows(split) < experiment.train.workers:
-            raise DataError(
-                f"train.workers: {experiment.train.workers} workers cannot share the {prepared.rows(split)} images of "
-                f"split {split}"
-            )
-    for task, labelled in prepared.report.labelled["train"].items():
-        if not labelled:
-            raise DataError(f"tasks.{task}: no training image carries a label for it")
-    created = bundle.create(experiment, prepared.labels)
-    plan_of(experiment, created.model, prepared)
-
-
-def plan_of(experiment: Experiment, model: FinetuneModel, prepared: Dataset) -> FinetunePlan:
-    """Return the plan of an experiment on its dataset."""
-    feed = feed_of(experiment, prepared, "train")
-    return FinetunePlan.of(experiment, [group.name for group in model.groups], feed.epoch_steps)
-
-
-def feed_of(experiment: Experiment, prepared: Dataset, split: str, worker: int = 0) -> Feed:
-    """Return one worker's batches of a split: augmented and shuffled for training, plain otherwise."""
-    return Feed(
-        shard_rows=tuple(shard.rows for shard in prepared.splits[split]),
-        labels=prepared.labels,
-        preprocess=Preprocess.of(experiment.data.image),
-        limits=experiment.data.limits,
-        batch=experiment.train.batch,
-        augment=experiment.data.augment if split == "train" else None,
-        seed=experiment.seed,
-        worker=worker,
-        workers=experiment.train.workers,
-    )
-
-
-def _describe(experiment: Experiment, prepared: Dataset) -> str:
-    chosen = experiment.train
-    images = ", ".join(f"{prepared.rows(split)} {split}" for split in prepared.splits)
-    return (
-        f"{experiment.model.backbone} with heads {', '.join(experiment.tasks)} on {prepared.path} ({images}); "
-        f"{chosen.workers} worker(s) on {chosen.device}"
-    )
-
-
-def _begin(experiment: Experiment, prepared: Dataset) -> RunRecord:
-    """Return what is known of a run before it trains."""
-    return RunRecord(
-        id=records.new_run_id(experiment.name),
-        stage="running",
-        created=records.utc_now(),
-        git_commit=os.environ.get("THAW_GIT_COMMIT") or records.git_commit(Path.cwd()),
-        thaw_version=thaw.__version__,
-        experiment=_without_secrets(experiment).model_dump(mode="json"),
-        dataset=prepared.path,
-        dataset_fingerprint=prepared.fingerprint,
-        label_fingerprints={task: schema.fingerprint for task, schema in prepared.labels.items()},
-        weights={},
-        environment={},
-        metrics={},
-        epochs_run=0,
-        wall_s=0.0,
-        bundle=None,
-    )
-
-
-def _announce(root: Root, begun: RunRecord, experiment: Experiment) -> None:
-    """Write down that a run is under way, and what it was asked to do; credentials stay out of both."""
-    root.write_bytes(f"runs/{begun.id}/experiment.yaml", config.dump(_without_secrets(experiment)).encode())
-    records.save(root, begun.model_copy(update={"stage": "running"}))
-
-
-def _without_secrets(experiment: Experiment) -> Experiment:
-    shown = experiment.storage.model_copy(update={"root": redacted(experiment.storage.root)})
-    return experiment.model_copy(update={"storage": shown})
 
 
 def _fit(root: Root, run_id: str, experiment: Experiment, prepared: Dataset) -> ray.train.Result:
@@ -258,7 +169,7 @@ def _work(setup: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         return _train(setup)
-    except ConfigError as refusal:
+    except (ConfigError, ModelError) as refusal:
         return {"refused": str(refusal)}
 
 
@@ -272,7 +183,7 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
     trained.model.to(on.device).to(memory_format=torch.channels_last)
     if on.device.type == "cpu" and on.autocast is not None:
         precision.learn_depthwise_in_fp32(trained.model)
-    plan = plan_of(experiment, trained.model, prepared)
+    plan = run.plan_of(experiment, trained.model, prepared)
     state = _state(trained, plan, experiment)
     environment = _environment(on)
     tell = setup["channel"].put if on.worker == 0 else (lambda _line: None)
@@ -295,11 +206,7 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
                 watch.tell(progress, state.history, list(trained.tasks))
             _report(trained, state, on)
             tell(monitor.line(progress.epoch, plan.steps // plan.epoch_steps))
-    return {
-        "history": [epoch.model_dump() for epoch in state.history],
-        "environment": environment,
-        "weights": trained.description.origin,
-    }
+    return {"trained": Trained(state.history, trained.description.origin, environment)}
 
 
 def _device(experiment: Experiment, worker: int, workers: int) -> Device:
@@ -339,7 +246,7 @@ def _state(trained: Bundle, plan: FinetunePlan, experiment: Experiment) -> State
 
 
 def _batches(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, split: str, on: Device) -> Batches:
-    feed = feed_of(experiment, prepared, split, on.worker)
+    feed = run.feed_of(experiment, prepared, split, on.worker)
     shards, prefetch = setup["shards"][split], experiment.train.prefetch
 
     def batches(start: int, stop: int) -> Generator[Batch]:
@@ -351,7 +258,7 @@ def _batches(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, s
 def _validation(
     setup: dict[str, Any], experiment: Experiment, prepared: Dataset, trained: Bundle, on: Device
 ) -> Callable[[], tuple[dict[str, float], dict[str, dict[str, float]]]]:
-    feed = feed_of(experiment, prepared, "val", on.worker)
+    feed = run.feed_of(experiment, prepared, "val", on.worker)
     batches = _batches(setup, experiment, prepared, "val", on)
 
     def validate() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
@@ -385,26 +292,10 @@ def _report(trained: Bundle, state: State, on: Device) -> None:
 
 
 def _finish(root: Root, begun: RunRecord, result: ray.train.Result, wall_s: float) -> RunRecord:
-    """Register the best checkpoint as a bundle and complete the run's record."""
+    """Register the best checkpoint that Ray Train kept, and complete the run's record."""
     told: dict[str, Any] = result.return_value  # type: ignore[attr-defined] # of the V2 result, which fit() gives
     if "refused" in told:
         raise ConfigError(told["refused"])
-    history = [Epoch.model_validate(epoch) for epoch in told["history"]]
     best, figures = max(result.best_checkpoints or [], key=lambda kept: float(kept[1]["score"]))
-    name = str(begun.experiment["name"])
-    lineage = Lineage(run_id=begun.id, dataset_fingerprint=begun.dataset_fingerprint, git_commit=begun.git_commit)
     with best.as_directory() as folder:
-        version = store.register(root, name, Path(folder), lineage, leave_out=checkpoint.TRAINING_ONLY)
-    done = begun.model_copy(
-        update={
-            "stage": "trained",
-            "weights": told["weights"],
-            "environment": told["environment"],
-            "metrics": {"val": next(epoch.metrics for epoch in history if epoch.epoch == figures["epoch"])},
-            "epochs_run": len(history),
-            "wall_s": wall_s,
-            "bundle": f"models/{name}/{version}",
-        }
-    )
-    records.save(root, done)
-    return done
+        return run.finish(root, begun, told["trained"], Path(folder), int(figures["epoch"]), wall_s)

@@ -8,18 +8,6 @@ from thaw.config.experiment import Augment
 from thaw.data.augment import augment, generator
 
 SEEDS = range(6)
-OFF = {
-    "hflip": 0,
-    "vflip": 0,
-    "rotate": 0,
-    "shift": 0,
-    "zoom": (1, 1),
-    "brightness": 0,
-    "contrast": 0,
-    "saturation": 0,
-    "hue": 0,
-    "blur": 0,
-}
 ON = {
     "hflip": 1,
     "vflip": 1,
@@ -32,6 +20,7 @@ ON = {
     "hue": 0.5,
     "blur": 1,
 }
+OFF = dict.fromkeys(ON, 0) | {"zoom": (1, 1)}
 SIZES = [(1, 1), (2, 3), (1, 300), (300, 1), (37, 91)]
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import random
 
 import numpy as np
@@ -159,6 +160,12 @@ def test_the_limits_of_the_experiment_are_those_that_count(pets):
     plan, _ = planned(experiment(pets, limits={"max_pixels": 1000}))
     assert [(one["id"], one["reason"]) for one in plan.rejected] == [("7.png", "too_many_pixels")]
     plan, _ = planned(experiment(pets, limits={"max_bytes": 1000}))
+    assert [(one["id"], one["reason"]) for one in plan.rejected] == [("7.png", "too_large")]
+
+
+def test_a_file_beyond_all_memory_is_set_aside_without_being_read(pets):
+    os.truncate(pets / "7.png", 2**42)
+    plan, _ = planned(experiment(pets))
     assert [(one["id"], one["reason"]) for one in plan.rejected] == [("7.png", "too_large")]
 
 

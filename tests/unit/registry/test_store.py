@@ -29,11 +29,6 @@ print(store.register(root, "boards", folder, store.Lineage(run_id=run, dataset_f
 
 
 @pytest.fixture
-def root(root_uri: str) -> Root:
-    return storage.open_root(root_uri)
-
-
-@pytest.fixture
 def stocked(root: Root, tmp_path: Path) -> Root:
     """A root with boards/1, boards/2 = champion, boards/3 = candidate."""
     return stock(root, tmp_path)

@@ -8,7 +8,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.random import Generator
@@ -77,13 +77,14 @@ class Source(contract.Source):
             verdict, layout = _labels(self.options.seed, index)
             yield contract.Reference(f"board_{index:05d}.jpg", {"verdict": verdict, "layout": layout})
 
-    def read(self, image_id: str) -> bytes:
+    def open(self, image_id: str) -> BinaryIO:
         """Return one image as JPEG."""
         index = int(image_id.removeprefix("board_").removesuffix(".jpg"))
         encoded = io.BytesIO()
         board = draw(self.options.seed, index, self.options.size)
         Image.fromarray(board.image).save(encoded, "JPEG", quality=92, subsampling=0)
-        return encoded.getvalue()
+        encoded.seek(0)
+        return encoded
 
 
 def draw(seed: int, index: int, size: int) -> Board:

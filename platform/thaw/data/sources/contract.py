@@ -7,7 +7,7 @@ read where they are needed, on any node. Decoding, checking and label indices ar
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from thaw.config.parts import Part
 
@@ -51,12 +51,21 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def read(self, image_id: str) -> bytes:
-        """Return the encoded bytes of one image.
+    def open(self, image_id: str) -> BinaryIO:
+        """Return a stream of the encoded bytes of one image.
 
         Raises:
-            OSError: the bytes cannot be read; the caller sets this image aside.
+            OSError: it cannot be read; the caller sets this image aside.
         """
+
+    def read(self, image_id: str, most: int = -1) -> bytes:
+        """Return the encoded bytes of one image, or the first ``most`` of them.
+
+        Raises:
+            OSError: they cannot be read; the caller sets this image aside.
+        """
+        with self.open(image_id) as stream:
+            return stream.read(most)
 
 
 _SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"} | dict.fromkeys(

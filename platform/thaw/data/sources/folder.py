@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from thaw.data.sources import contract
 from thaw.data.sources.contract import Reference, SourceOptions, as_text, given_split
@@ -36,8 +36,8 @@ class Source(contract.Source):
         yield first
         yield from listed
 
-    def read(self, image_id: str) -> bytes:
-        return (Path(self.options.path) / image_id).read_bytes()
+    def open(self, image_id: str) -> BinaryIO:
+        return (Path(self.options.path) / image_id).open("rb")
 
     def _listed(self, root: Path) -> Iterator[Reference]:
         tops = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))

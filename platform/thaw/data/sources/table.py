@@ -8,7 +8,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, BinaryIO, Literal, TextIO
 
 from pydantic import Field
 
@@ -50,8 +50,8 @@ class Source(contract.Source):
         if empty:
             raise DataError(f"data.source.path: {self.options.path} names no image; a table has one row an image")
 
-    def read(self, image_id: str) -> bytes:
-        return (self._folder() / image_id).read_bytes()
+    def open(self, image_id: str) -> BinaryIO:
+        return (self._folder() / image_id).open("rb")
 
     def _folder(self) -> Path:
         path = Path(self.options.path)

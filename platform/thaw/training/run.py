@@ -1,0 +1,159 @@
+"""Run: what a training is made of, read off its experiment and its dataset, and what is written down of it.
+
+Nothing here knows Ray: who does the work, and where, stands in thaw.training.on_ray.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import thaw
+from thaw import bundle
+from thaw.config import load as config
+from thaw.config.experiment import Experiment
+from thaw.data.dataset import Dataset
+from thaw.data.feed import Feed
+from thaw.data.preprocess import Preprocess
+from thaw.errors import DataError
+from thaw.model import FinetuneModel
+from thaw.registry import record as records
+from thaw.registry import store
+from thaw.registry.record import RunRecord
+from thaw.registry.store import Lineage
+from thaw.storage import Root, redacted
+from thaw.training import checkpoint
+from thaw.training.loop import Epoch
+from thaw.training.plan import FinetunePlan
+
+
+def check(experiment: Experiment, prepared: Dataset) -> None:
+    """Refuse at once what a worker would stumble over minutes later.
+
+    Raises:
+        ThawError: data, labels, model or plan do not fit the experiment.
+    """
+    for split in ("train", "val"):
+        if prepared.rows(split) < experiment.train.workers:
+            raise DataError(
+                f"train.workers: {experiment.train.workers} workers cannot share the {prepared.rows(split)} images of "
+                f"split {split}"
+            )
+    for task, labelled in prepared.report.labelled["train"].items():
+        if not labelled:
+            raise DataError(f"tasks.{task}: no training image carries a label for it")
+    created = bundle.create(experiment, prepared.labels)
+    plan_of(experiment, created.model, prepared)
+
+
+def plan_of(experiment: Experiment, model: FinetuneModel, prepared: Dataset) -> FinetunePlan:
+    """Return the plan of an experiment on its dataset."""
+    feed = feed_of(experiment, prepared, "train")
+    return FinetunePlan.of(experiment, [group.name for group in model.groups], feed.epoch_steps)
+
+
+def feed_of(experiment: Experiment, prepared: Dataset, split: str, worker: int = 0) -> Feed:
+    """Return one worker's batches of a split: augmented and shuffled for training, plain otherwise."""
+    return Feed(
+        shard_rows=tuple(shard.rows for shard in prepared.splits[split]),
+        labels=prepared.labels,
+        preprocess=Preprocess.of(experiment.data.image),
+        limits=experiment.data.limits,
+        batch=experiment.train.batch,
+        augment=experiment.data.augment if split == "train" else None,
+        seed=experiment.seed,
+        worker=worker,
+        workers=experiment.train.workers,
+    )
+
+
+def describe(experiment: Experiment, prepared: Dataset) -> str:
+    """Return on one line what a run trains, on what and with how many."""
+    chosen = experiment.train
+    images = ", ".join(f"{prepared.rows(split)} {split}" for split in prepared.splits)
+    return (
+        f"{experiment.model.backbone} with heads {', '.join(experiment.tasks)} on {prepared.path} ({images}); "
+        f"{chosen.workers} worker(s) on {chosen.device}"
+    )
+
+
+def begin(experiment: Experiment, prepared: Dataset) -> RunRecord:
+    """Return what is known of a run before it trains."""
+    return RunRecord(
+        id=records.new_run_id(experiment.name),
+        stage="running",
+        created=records.utc_now(),
+        git_commit=os.environ.get("THAW_GIT_COMMIT") or records.git_commit(Path.cwd()),
+        thaw_version=thaw.__version__,
+        experiment=_without_secrets(experiment).model_dump(mode="json"),
+        dataset=prepared.path,
+        dataset_fingerprint=prepared.fingerprint,
+        label_fingerprints={task: schema.fingerprint for task, schema in prepared.labels.items()},
+        weights={},
+        environment={},
+        metrics={},
+        epochs_run=0,
+        wall_s=0.0,
+        bundle=None,
+    )
+
+
+def announce(root: Root, begun: RunRecord, experiment: Experiment) -> None:
+    """Write down that a run is under way, and what it was asked to do; credentials stay out of both."""
+    root.write_bytes(f"runs/{begun.id}/experiment.yaml", config.dump(_without_secrets(experiment)).encode())
+    records.save(root, begun.model_copy(update={"stage": "running"}))
+
+
+def stop(root: Root, begun: RunRecord) -> None:
+    """Write down that a run ended before its plan did."""
+    records.save(root, begun.model_copy(update={"stage": "failed"}))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the workers came to.
+
+    Attributes:
+        history: every epoch, in order.
+        weights: where the backbone's weights came from.
+        environment: what the figures depend on besides the experiment.
+    """
+
+    history: Sequence[Epoch]
+    weights: dict[str, str]
+    environment: dict[str, str | int]
+
+
+def finish(root: Root, begun: RunRecord, trained: Trained, best: Path, best_epoch: int, wall_s: float) -> RunRecord:
+    """Register the best checkpoint as the next version of the model and complete the run's record.
+
+    Args:
+        best: folder of the checkpoint saved after ``best_epoch``.
+    """
+    name = str(begun.experiment["name"])
+    lineage = Lineage(run_id=begun.id, dataset_fingerprint=begun.dataset_fingerprint, git_commit=begun.git_commit)
+    version = store.register(root, name, best, lineage, leave_out=checkpoint.TRAINING_ONLY)
+    done = begun.model_copy(
+        update={
+            "stage": "trained",
+            "weights": trained.weights,
+            "environment": trained.environment,
+            "metrics": {"val": next(epoch.metrics for epoch in trained.history if epoch.epoch == best_epoch)},
+            "epochs_run": len(trained.history),
+            "wall_s": wall_s,
+            "bundle": f"models/{name}/{version}",
+        }
+    )
+    records.save(root, done)
+    return done
+
+
+def resumed(root: Root, run_id: str) -> Experiment:
+    """Return the experiment of an earlier run as it was resolved then, in the root where it was found."""
+    values = {**records.load(root, run_id).experiment, "storage": {"root": root.uri}}
+    return config.parse(values, f"runs/{run_id}")
+
+
+def _without_secrets(experiment: Experiment) -> Experiment:
+    shown = experiment.storage.model_copy(update={"root": redacted(experiment.storage.root)})
+    return experiment.model_copy(update={"storage": shown})
