@@ -14,18 +14,19 @@ import safetensors.torch
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from safetensors import SafetensorError
-from torch import nn
 
 import thaw
 from thaw import catalog
 from thaw.backbones import timm_models, weights
-from thaw.config.experiment import Experiment, TaskOptions
+from thaw.backbones.contract import Backbone
+from thaw.backbones.pyramid import Pyramid
+from thaw.config.experiment import Experiment, Model, TaskOptions, Weights
 from thaw.config.parts import PartOf
 from thaw.data.labels import LabelSchema
 from thaw.data.preprocess import Preprocess
-from thaw.errors import ModelError
+from thaw.errors import ConfigError, ModelError
 from thaw.model import FinetuneModel
-from thaw.tasks.contract import Task
+from thaw.tasks.contract import HeadInputs, Task
 
 DESCRIPTION = "bundle.json"
 WEIGHTS = "model.safetensors"
@@ -39,8 +40,8 @@ class Description(BaseModel):
     format: Literal[1] = 1
     thaw_version: str
     name: str
-    backbone: str
-    dropout: float
+    model: Model
+    """The network; where its weights came from is told by ``origin``."""
     origin: dict[str, str]
     """Where the backbone's pretrained weights came from, with their SHA-256."""
     preprocess: Preprocess
@@ -82,18 +83,17 @@ def create(experiment: Experiment, labels: Mapping[str, LabelSchema]) -> Bundle:
         torch.manual_seed(experiment.seed)
         backbone, origin = weights.load(chosen.backbone, chosen.weights, image.size)
         torch.manual_seed(experiment.seed)
-        heads = _heads(tasks, backbone.num_features, chosen.dropout)
+        model = _assembled(chosen, backbone, tasks, experiment.finetune.batchnorm)
     described = Description(
         thaw_version=thaw.__version__,
         name=experiment.name,
-        backbone=chosen.backbone,
-        dropout=chosen.dropout,
+        model=chosen.model_copy(update={"weights": Weights(source="none")}),
         origin={"source": origin.source, "sha256": origin.sha256},
         preprocess=Preprocess.of(image),
         tasks=experiment.tasks,
         labels=dict(labels),
     )
-    return Bundle(described, FinetuneModel(backbone, heads, experiment.finetune.batchnorm), tasks)
+    return Bundle(described, model, tasks)
 
 
 def load(folder: Path, device: str = "cpu") -> Bundle:
@@ -108,13 +108,13 @@ def load(folder: Path, device: str = "cpu") -> Bundle:
         state = safetensors.torch.load_file(folder / WEIGHTS)
     except (OSError, ValueError, ValidationError, SafetensorError) as error:
         raise ModelError(f"{folder}: holds no bundle that thaw {thaw.__version__} can read: {error}") from None
-    backbone = timm_models.create(described.backbone, described.preprocess.size)
+    backbone = timm_models.create(described.model.backbone, described.preprocess.size)
     tasks = build_tasks(described.tasks, described.labels)
-    model = FinetuneModel(backbone, _heads(tasks, backbone.num_features, described.dropout), "held")
+    model = _assembled(described.model, backbone, tasks, "held")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise ModelError(f"{folder}: weights do not fit {described.backbone}: {error}") from None
+        raise ModelError(f"{folder}: weights do not fit {described.model.backbone}: {error}") from None
     return Bundle(described, model.to(device).eval(), tasks)
 
 
@@ -125,5 +125,22 @@ def build_tasks(options: Mapping[str, TaskOptions], labels: Mapping[str, LabelSc
     }
 
 
-def _heads(tasks: Mapping[str, Task], num_features: int, dropout: float) -> dict[str, nn.Module]:
-    return {name: task.build_head(num_features, dropout) for name, task in tasks.items()}
+def _assembled(
+    chosen: Model, backbone: Backbone, tasks: Mapping[str, Task], batchnorm: Literal["held", "adapt"]
+) -> FinetuneModel:
+    """Join a backbone with fresh heads, and with a pyramid if one of them looks at maps.
+
+    Raises:
+        ConfigError: a head looks at maps and the backbone has none.
+    """
+    looking = {name: task.finest for name, task in tasks.items() if task.finest}
+    if looking and not backbone.maps:
+        raise ConfigError(
+            f"tasks.{next(iter(looking))}: {chosen.backbone} gives no feature maps, which its head needs; "
+            "convolutional networks and vision transformers of timm do, such as tf_efficientnet_lite0, resnet50, "
+            "convnext_tiny, swin_tiny_patch4_window7_224 and vit_small_patch16_224"
+        )
+    pyramid = Pyramid(backbone.maps, chosen.pyramid, min(looking.values())) if looking else None
+    inputs = HeadInputs(backbone.num_features, chosen.dropout, chosen.pyramid, pyramid.strides if pyramid else ())
+    heads = {name: task.build_head(inputs) for name, task in tasks.items()}
+    return FinetuneModel(backbone, pyramid, heads, batchnorm)

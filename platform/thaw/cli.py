@@ -5,6 +5,7 @@ mend ends with exit code 2 and one message, without a traceback.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import thaw
 from thaw.errors import ThawError
+from thaw.metrics import summary
 
 if TYPE_CHECKING:
     from thaw.config.experiment import Experiment
+    from thaw.predictor import Answers
 
 EXIT_MENDABLE = 2
 
@@ -33,7 +36,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        result: Result = options.verb(options)
+        with contextlib.redirect_stdout(sys.stderr):  # Ray tells of its errors on stdout, which is for results
+            result: Result = options.verb(options)
     except ThawError as error:
         print(f"thaw: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_MENDABLE
@@ -61,24 +65,29 @@ def _prepare(options: argparse.Namespace) -> Result:
 def _train(options: argparse.Namespace) -> Result:
     from thaw.errors import ConfigError
     from thaw.storage import open_root
-    from thaw.training import on_ray, run
+    from thaw.training import on_ray, run, transfer
 
     if options.resume:
         if options.experiment:
             raise ConfigError("--resume continues a run as it was begun; leave the experiment and its overrides out")
         root = open_root(_root(options))
-        record = on_ray.train(run.resumed(root, options.resume), resume=options.resume)
+        experiment = run.resumed(root, options.resume)
+        record = on_ray.train(experiment, resume=options.resume)
     else:
         experiment = _experiment(options)
         root = open_root(experiment.storage.root)
         record = on_ray.train(experiment)
+    compared = on_ray.compare_single(experiment, record) if options.compare_single else []
     lines = [
         f"run {record.id}: {record.epochs_run} epochs in {record.wall_s:.0f} s; best on validation:",
-        *_metric_lines(record.metrics["val"]),
+        *summary.lines(record.metrics["val"]),
         f"bundle      {root.shown(str(record.bundle))}",
         f"TensorBoard tensorboard --logdir {root.shown(f'runs/{record.id}')}",
     ]
-    return Result(record.model_dump(mode="json"), lines)
+    if compared:
+        lines += ["each task alone, with the same plan on the same images:", *transfer.lines(compared, record.wall_s)]
+    values = {**record.model_dump(mode="json"), "alone": [one.model_dump() for one in compared]}
+    return Result(values, lines)
 
 
 def _evaluate(options: argparse.Namespace) -> Result:
@@ -87,7 +96,7 @@ def _evaluate(options: argparse.Namespace) -> Result:
     experiment = _experiment(options)
     scores = on_ray.evaluate(experiment, options.model or f"{experiment.name}/{_newest(experiment)}")
     lines = [f"{scores.model} on {scores.images} {scores.split} images of dataset {scores.dataset}:"]
-    return Result(scores.model_dump(mode="json"), [*lines, *_metric_lines(scores.metrics)])
+    return Result(scores.model_dump(mode="json"), [*lines, *summary.lines(scores.metrics)])
 
 
 def _promote(options: argparse.Namespace) -> Result:
@@ -123,13 +132,18 @@ def _serve(options: argparse.Namespace) -> Result:
 def _predict(options: argparse.Namespace) -> Result:
     from thaw.config.experiment import Limits
     from thaw.evaluation.predict import predict
+    from thaw.predictor import as_json
 
-    answers, refused = predict(_root(options), options.model, [Path(image) for image in options.images], Limits())
-    lines = [f"{image}: {_brief(answer)}" for image, answer in answers.items()]
-    return Result(
-        {"model": options.model, "answers": answers, "refused": refused},
-        [*lines, *(f"{image}: refused: {reason}" for image, reason in refused.items())],
-    )
+    folder = Path(options.overlay) if options.overlay else None
+    found = predict(_root(options), options.model, [Path(image) for image in options.images], Limits(), folder)
+    answers = {image: as_json(answer) for image, answer in found.answers.items()}
+    lines = []
+    for image, answer in found.answers.items():
+        drawn = [f"  {found.overlays[image]}"] if folder else []
+        lines += [f"{image}: {_brief(answer)}", *drawn]
+    lines += [f"{image}: refused: {reason}" for image, reason in found.refused.items()]
+    values = {"model": options.model, "answers": answers, "refused": found.refused, "overlays": found.overlays}
+    return Result(values, lines)
 
 
 def _runs(options: argparse.Namespace) -> Result:
@@ -252,6 +266,11 @@ def _storage_argument(parser: argparse.ArgumentParser) -> None:
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
     _experiment_arguments(parser, optional=True)
     parser.add_argument("--resume", metavar="RUN", help="continue an interrupted run from its last checkpoint")
+    parser.add_argument(
+        "--compare-single",
+        action="store_true",
+        help="then train each task alone with the same plan, and tell which tasks lose by sharing the backbone",
+    )
     _storage_argument(parser)
 
 
@@ -279,6 +298,7 @@ def _serve_arguments(parser: argparse.ArgumentParser) -> None:
 def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="NAME, NAME@alias or NAME/version")
     parser.add_argument("images", nargs="+", help="image files")
+    parser.add_argument("--overlay", metavar="FOLDER", help="also draw the answers on each image, as a PNG there")
     _storage_argument(parser)
 
 
@@ -318,21 +338,15 @@ def _newest(experiment: "Experiment") -> int:
     return versions[-1]
 
 
-def _metric_lines(metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
-    return [
-        f"  {task:<12} " + "  ".join(f"{name} {value:.3f}" for name, value in values.items())
-        for task, values in metrics.items()
-    ]
-
-
 def _best(record: Any) -> str:
     split = "test" if "test" in record.metrics else "val"
     found = record.metrics.get(split, {})
     return "  ".join(f"{split} {task} {next(iter(values.values())):.3f}" for task, values in found.items() if values)
 
 
-def _brief(answer: Mapping[str, Mapping[str, Any]]) -> str:
+def _brief(answers: "Answers") -> str:
+    """Return the answers to one image on one line."""
     return "  ".join(
-        f"{task} {one['label']} {one['score']:.3f}" if "label" in one else f"{task} {', '.join(one['labels']) or '-'}"
-        for task, one in answer.items()
+        f"{task}: {', '.join(f'{name} {word}' for name, word in one.summary().items()) or '-'}"
+        for task, one in answers.items()
     )

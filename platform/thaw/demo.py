@@ -4,24 +4,30 @@ It trains twice, so that the point of it all can be seen: the experiment's plan,
 alone on the frozen backbone for as many epochs.
 """
 
+import io
 import json
 import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from thaw import on_ray
+from thaw import bundle, on_ray, overlay, predictor
 from thaw.config.experiment import Experiment, Phase
 from thaw.console import say
-from thaw.data import dataset
+from thaw.data import dataset, quality
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
+from thaw.data.labels import Annotation, Boxes
 from thaw.evaluation import on_ray as evaluation
 from thaw.evaluation.evaluate import Scores
+from thaw.metrics import summary
 from thaw.registry import store
 from thaw.registry.record import RunRecord
 from thaw.serving import on_ray as serving
-from thaw.storage import Root, open_root
+from thaw.storage import Root, local_cache, open_root
 from thaw.training import on_ray as training
+
+_SHOWN = 300
+"""Characters of the answer that are printed; ``--json`` has all of it."""
 
 
 def run(experiment: Experiment) -> tuple[dict[str, Any], Sequence[str]]:
@@ -57,8 +63,10 @@ def run(experiment: Experiment) -> tuple[dict[str, Any], Sequence[str]]:
         "run": opened.id,
         "image": image_id,
         "answer": answer,
+        "overlay": _drawn(root, experiment, opened, image),
     }
-    return values, _lines(root, opened, scores, f"{name}@{store.CHAMPION} is version {version}", image_id, answer)
+    champion = f"{name}@{store.CHAMPION} is version {version}"
+    return values, [*_table(scores), "", *_places(root, opened, champion, values)]
 
 
 def _say(step: int, what: str) -> None:
@@ -82,39 +90,58 @@ def _scores(experiment: Experiment, trained: RunRecord, prepared: Dataset) -> Sc
 
 
 def _test_image(root: Root, prepared: Dataset) -> tuple[str, bytes]:
-    """Return the id and the encoded bytes of the first test image."""
+    """Return the id and the encoded bytes of the first test image with boxes, or of the first if none has any."""
     shard = dataset.read_shard(root, f"{prepared.path}/{prepared.splits['test'][0].file}")
-    image_id, image, _ = dataset.encoded(shard, 0)
+    images = [dataset.encoded(shard, row) for row in range(len(shard))]
+    image_id, image, _ = next((one for one in images if _has_boxes(one[2])), images[0])
     return image_id, image
 
 
+def _has_boxes(annotations: Mapping[str, Annotation]) -> bool:
+    return any(isinstance(one, Boxes) and len(one.boxes) for one in annotations.values())
+
+
+def _drawn(root: Root, experiment: Experiment, run: RunRecord, image: bytes) -> str:
+    """Draw the run's answers on an image, keep the picture with the run and return its place."""
+    found = store.resolve(root, str(run.bundle).removeprefix("models/"))
+    loaded = bundle.load(store.fetch(root, found, local_cache()))
+    pixels = quality.decode(image, experiment.serve.limits)
+    [answers] = predictor.answer(loaded, [pixels])
+    picture = io.BytesIO()
+    overlay.draw(pixels, answers, overlay.palette(loaded.description.labels)).save(picture, "PNG")
+    place = f"runs/{run.id}/overlay.png"
+    root.write_bytes(place, picture.getvalue())
+    return place
+
+
 def _ask(url: str, image: bytes) -> dict[str, Any]:
-    request = urllib.request.Request(f"{url}/predict", image, {"content-type": "image/*"})  # noqa: S310 - http, ours
+    place = f"{url}/predict?masks=none"
+    request = urllib.request.Request(place, image, {"content-type": "image/*"})  # noqa: S310 - http, ours
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy stands before this machine
     with direct.open(request, timeout=60) as response:
         answer: dict[str, Any] = json.load(response)
     return answer
 
 
-def _lines(
-    root: Root,
-    run: RunRecord,
-    scores: Mapping[str, Scores],
-    champion: str,
-    image_id: str,
-    answer: dict[str, Any],
-) -> Sequence[str]:
+def _table(scores: Mapping[str, Scores]) -> Sequence[str]:
+    """Return the figures of every task as a whole, side by side; those of its classes are in the runs' records."""
     frozen, opened = scores["frozen"].metrics, scores["opened"].metrics
     lines = ["", f"{'test metric':<28}{'frozen backbone':>16}{'layers opened':>16}"]
     for task, metrics in opened.items():
-        for metric, value in metrics.items():
-            lines.append(f"{task + ' ' + metric:<28}{frozen[task][metric]:>16.3f}{value:>16.3f}")
+        before = frozen.get(task, {})
+        for metric, value in summary.overall(metrics).items():
+            was = f"{before[metric]:.3f}" if metric in before else "-"
+            lines.append(f"{task + ' ' + metric:<28}{was:>16}{value:>16.3f}")
+    return lines
+
+
+def _places(root: Root, run: RunRecord, champion: str, values: Mapping[str, Any]) -> Sequence[str]:
+    answer = json.dumps(values["answer"])
     return [
-        *lines,
-        "",
         f"champion     {champion}",
-        f"asked        POST /predict with {image_id}",
-        f"answered     {json.dumps(answer)}",
+        f"asked        POST /predict?masks=none with {values['image']}",
+        f"answered     {answer if len(answer) <= _SHOWN else answer[:_SHOWN] + ' ...'}",
+        f"picture      {root.shown(values['overlay'])}",
         f"TensorBoard  tensorboard --logdir {root.shown(f'runs/{run.id}')}",
         f"bundle       {root.shown(str(run.bundle))}",
     ]

@@ -4,17 +4,19 @@ When groups open, and at what rate they learn, is the plan's business; which wei
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, Self
+from dataclasses import replace
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from thaw.backbones.contract import Backbone, LayerGroup
+from thaw.backbones.contract import Backbone, Features, LayerGroup
+from thaw.backbones.pyramid import Pyramid
 from thaw.errors import ConfigError
 
 HEADS = "heads"
-"""Name of the topmost group: all heads together, always open."""
+"""Name of the topmost group: all heads together with the pyramid they share, always open."""
 
 
 class FinetuneModel(nn.Module):
@@ -23,9 +25,17 @@ class FinetuneModel(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: Backbone, heads: Mapping[str, nn.Module], batchnorm: Literal["held", "adapt"]) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        pyramid: Pyramid | None,
+        heads: Mapping[str, nn.Module],
+        batchnorm: Literal["held", "adapt"],
+    ) -> None:
+        """Join the parts; the pyramid is None where no head looks at maps."""
         super().__init__()
         self.backbone = backbone
+        self.pyramid = pyramid
         self.heads = nn.ModuleDict(dict(heads))
         self.batchnorm = batchnorm
         self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1) * 255)
@@ -38,11 +48,18 @@ class FinetuneModel(nn.Module):
         """The backbone's layer groups, input side first."""
         return self.backbone.groups
 
-    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Return task name -> (B, C) outputs of (B, 3, S, S) uint8 pixels."""
+    def forward(self, pixels: Tensor, targets: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+        """Return task name -> outputs of (B, 3, S, S) uint8 pixels.
+
+        Args:
+            targets: by task, in training alone, for heads that choose by them what they look at.
+        """
         images = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        pooled = self.backbone(images).pooled
-        return {name: head(pooled) for name, head in self.heads.items()}
+        features: Features = self.backbone(images, self.pyramid is not None)
+        if self.pyramid is not None:
+            features = replace(features, maps=self.pyramid(features.maps))
+        given = targets or {}
+        return {name: head(features, given.get(name)) for name, head in self.heads.items()}
 
     def open_groups(self, depth: int) -> None:
         """Let the ``depth`` groups next to the heads learn, and no other.
@@ -63,12 +80,19 @@ class FinetuneModel(nn.Module):
         """Return the names of the open layer groups, input side first."""
         return tuple(group.name for group in self.groups[len(self.groups) - self.depth :])
 
+    def open_weights(self) -> list[nn.Parameter]:
+        """Return the last weight of every open layer group below the heads, nearest to them first."""
+        groups = dict(self.group_parameters())
+        kernels = ([one for one in groups[name].values() if one.ndim > 1] for name in reversed(self.open_names()))
+        return [weights[-1] for weights in kernels if weights]
+
     def group_parameters(self) -> Iterator[tuple[str, dict[str, nn.Parameter]]]:
         """Yield each group's name with its parameters by full name: layer groups input side first, heads last."""
         body = {name.removeprefix("body."): (name, weight) for name, weight in self.backbone.named_parameters()}
         for group in self.groups:
             yield group.name, {f"backbone.{body[name][0]}": body[name][1] for name in group.parameters}
-        yield HEADS, {f"heads.{name}": weight for name, weight in self.heads.named_parameters()}
+        above = ("pyramid.", "heads.")
+        yield HEADS, {name: weight for name, weight in self.named_parameters() if name.startswith(above)}
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode, but hold everything frozen as it is served.

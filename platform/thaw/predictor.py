@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from thaw.bundle import Bundle
-from thaw.data.preprocess import as_tensor
-from thaw.tasks.contract import Answer
+from thaw.data.preprocess import PAD, as_tensor
+from thaw.tasks.contract import Answer, Masks
 
 Answers = dict[str, Answer]
 """Task name -> answer, for one image."""
@@ -28,14 +28,15 @@ def answer(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> list[Answers]
     if not images:
         return []
     preprocess = bundle.description.preprocess
-    pixels = torch.stack([preprocess(as_tensor(image)) for image in images])
+    placements = [preprocess.place(*image.shape[:2]) for image in images]
+    pixels = torch.stack([place.image(as_tensor(image), PAD) for place, image in zip(placements, images, strict=True)])
     device = next(bundle.model.parameters()).device
     with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
         outputs = bundle.model(pixels.to(device))
-    decoded = {name: task.decode(outputs[name]) for name, task in bundle.tasks.items()}
+    decoded = {name: task.decode(outputs[name], placements) for name, task in bundle.tasks.items()}
     return [{name: answers[row] for name, answers in decoded.items()} for row in range(len(images))]
 
 
-def as_json(answers: Answers) -> dict[str, Any]:
-    """Return the answers of one image as plain JSON values: what is stored and what is served."""
-    return {name: one.model_dump(mode="json") for name, one in answers.items()}
+def as_json(answers: Answers, masks: Masks = "rle") -> dict[str, Any]:
+    """Return the answers of one image as plain JSON values: what is stored and, with ``rle``, what is served."""
+    return {name: one.shown(masks).model_dump(mode="json") for name, one in answers.items()}

@@ -1,4 +1,4 @@
-"""Every backbone keeps the contract: its groups cover it, frozen means frozen, its features are as wide as said."""
+"""Every backbone keeps the contract: its groups cover it, frozen means frozen, its features and maps are as said."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -8,10 +8,15 @@ import timm
 import torch
 from torch import nn
 
+from thaw import bundle, catalog
 from thaw.backbones import timm_models
 from thaw.backbones.contract import Backbone
-from thaw.config.experiment import Optimizer
+from thaw.backbones.pyramid import FINEST, Pyramid
+from thaw.config.experiment import Model, Optimizer
+from thaw.data.labels import LabelSchema
+from thaw.errors import ConfigError
 from thaw.model import HEADS, FinetuneModel
+from thaw.tasks.contract import HeadInputs, PooledHead
 from thaw.training import optimizer
 
 
@@ -37,9 +42,29 @@ SMALL = {
     for name in ("tf_efficientnet_lite0", "test_resnet", "test_vit", "test_convnext", "mobilenetv3_small_050")
 } | {"swin": _tiny_swin}
 """Few enough operations to train on in every test run."""
-LARGE = {name: _named(name) for name in ("inception_v3", "densenet121", "vgg11")}
+LARGE = {
+    name: _named(name)
+    for name in (
+        "inception_v3",
+        "densenet121",
+        "vgg11",
+        "resnet50",
+        "mobilenetv3_large_100",
+        "vit_small_patch16_224",
+        "vit_small_patch14_dinov2",
+        "swin_tiny_patch4_window7_224",
+        "convnext_tiny",
+    )
+}
 """Looked at without computing: their tensors have shapes and no values."""
-SIZES = {"inception_v3": (75, 107)}
+SIZES = {
+    "inception_v3": (75, 107),
+    "resnet50": (33, 70),
+    "mobilenetv3_large_100": (33, 75),
+    "tf_efficientnet_lite0": (32, 75),
+    "vit_small_patch14_dinov2": (42, 56),
+    "convnext_tiny": (33, 70),
+}
 
 
 @functools.cache
@@ -71,7 +96,7 @@ def test_groups_stand_in_the_order_in_which_the_image_passes_them(name: str) -> 
         module.register_forward_pre_hook(lambda _module, _given, place=place: passed.append(place))
         for place, module in backbone.named_modules()
     ]
-    backbone(torch.zeros(1, 3, size, size, device="meta"))
+    backbone(torch.zeros(1, 3, size, size, device="meta"), with_maps=False)
     for hook in hooks:
         hook.remove()
     order = {place: rank for rank, place in reversed(list(enumerate(passed)))}
@@ -91,8 +116,61 @@ def _ranks(order: dict[str, int], parameters: tuple[str, ...]) -> Iterator[int]:
 def test_features_are_one_vector_an_image_as_wide_as_said_at_any_size(name: str, place: int) -> None:
     size = _sizes(name)[place]
     backbone = _without_values(name, size).eval()
-    pooled = backbone(torch.zeros(3, 3, size, size, device="meta")).pooled
-    assert pooled.shape == (3, backbone.num_features)
+    features = backbone(torch.zeros(3, 3, size, size, device="meta"), with_maps=False)
+    assert features.pooled.shape == (3, backbone.num_features)
+    assert features.size == size
+    assert features.maps == ()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("name", SMALL | LARGE)
+def test_maps_are_as_wide_and_as_fine_as_said_at_any_size(name: str, place: int) -> None:
+    size = _sizes(name)[place]
+    backbone = _without_values(name, size).eval()
+    strides = [one.stride for one in backbone.maps]
+    assert strides
+    assert strides == sorted(set(strides))
+    assert strides[0] >= FINEST
+    maps = backbone(torch.zeros(2, 3, size, size, device="meta"), with_maps=True).maps
+    for told, found in zip(backbone.maps, maps, strict=True):
+        side = found.shape[2]
+        assert found.shape == (2, told.channels, side, side)
+        lost = size - side * told.stride
+        assert -told.stride < lost < (told.stride if name != "inception_v3" else 44)  # it pads next to nothing
+
+
+@pytest.mark.parametrize("finest", [4, 8])
+@pytest.mark.parametrize("name", SMALL | LARGE)
+def test_a_pyramid_can_be_built_on_the_maps(name: str, finest: int) -> None:
+    size = _sizes(name)[1]
+    backbone = _without_values(name, size).eval()
+    with torch.device("meta"):
+        pyramid = Pyramid(backbone.maps, 16, finest)
+    maps = pyramid(backbone(torch.zeros(2, 3, size, size, device="meta"), with_maps=True).maps)
+    assert [one.shape[:2] for one in maps] == [(2, 16)] * len(pyramid.strides)
+    assert finest <= 1.2 * pyramid.strides[0] < 2.4 * finest
+    sides = [one.shape[2] for one in maps]
+    assert sides == sorted(set(sides), reverse=True)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_pooled_features_are_the_same_with_and_without_maps(name: str) -> None:
+    torch.manual_seed(0)
+    backbone = SMALL[name](32).eval()
+    images = torch.randn(2, 3, 32, 32)
+    given, alone = backbone(images, with_maps=True), backbone(images, with_maps=False)
+    assert torch.equal(given.pooled, alone.pooled)
+    assert all(one.isfinite().all() and one.any() for one in given.maps)
+
+
+@pytest.mark.parametrize("task", ["segmentation", "detection"])
+def test_a_backbone_without_maps_is_refused_for_heads_that_look_at_them(task: str) -> None:
+    backbone = SMALL["test_resnet"](32)
+    backbone.maps = ()
+    options = catalog.part("tasks", task).Options(type=task)
+    tasks = bundle.build_tasks({"place": options}, {"place": LabelSchema(kind=options.annotation, names=("a", "b"))})
+    with pytest.raises(ConfigError, match=r"tasks\.place: test_resnet gives no feature maps, .* such as .*resnet50"):
+        bundle._assembled(Model(backbone="test_resnet"), backbone, tasks, "held")
 
 
 @pytest.mark.parametrize("name", SMALL | LARGE)
@@ -126,7 +204,8 @@ def test_held_batchnorm_keeps_its_statistics_where_everything_else_learns(name: 
 def _model(name: str, batchnorm: str) -> FinetuneModel:
     torch.manual_seed(0)
     backbone = SMALL[name](32)
-    return FinetuneModel(backbone, {"kind": nn.Linear(backbone.num_features, 3)}, batchnorm)
+    head = PooledHead(HeadInputs(backbone.num_features, 0.0, 0, ()), 3)
+    return FinetuneModel(backbone, None, {"kind": head}, batchnorm)
 
 
 def _group_of_state(model: FinetuneModel) -> dict[str, str]:

@@ -1,21 +1,35 @@
 """Every task keeps the contract: it learns, a missing label costs nothing, and its answers survive storage."""
 
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from thaw import bundle, catalog, predictor
+from thaw.backbones.contract import Features
 from thaw.config import load as config
 from thaw.config.experiment import Experiment, TaskOptions
-from thaw.data.labels import LabelSchema
-from thaw.tasks.contract import Task
+from thaw.data.labels import Annotation, Boxes, LabelSchema
+from thaw.data.placement import Placement
+from thaw.tasks.contract import HeadInputs, Task
 
-NAMES = catalog.names("tasks")
+KINDS: dict[str, dict[str, Any]] = {
+    "classification": {"type": "classification"},
+    "multilabel": {"type": "multilabel"},
+    "segmentation": {"type": "segmentation", "channels": 16},
+    "detection": {"type": "detection", "width": 32, "convs": 1},
+    "detection-twice": {"type": "detection", "detector": "faster_rcnn", "width": 64, "proposals": 30},
+}
+"""Every task once, and those that can be done in two ways twice; small enough to learn in a second."""
 CLASSES = ("ant", "bee", "cat")
 SEEDS = range(6)
+SIZE = 48
+STRIDES = (4.0, 8.0, 16.0, 32.0)
+INPUTS = HeadInputs(num_features=16, dropout=0.0, num_channels=16, strides=STRIDES)
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +37,12 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def test_no_task_is_left_out() -> None:
+    assert {options["type"] for options in KINDS.values()} == set(catalog.names("tasks"))
+
+
 def _options(name: str, **more: Any) -> TaskOptions:
-    chosen: TaskOptions = catalog.part("tasks", name).Options(type=name, **more)
+    chosen: TaskOptions = catalog.part("tasks", KINDS[name]["type"]).Options(**KINDS[name], **more)
     return chosen
 
 
@@ -34,86 +52,149 @@ def _task(name: str, **more: Any) -> Task:
     return bundle.build_tasks({"kind": options}, {"kind": labels})["kind"]
 
 
+def _head(task: Task, dropout: float = 0.0) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return task.build_head(HeadInputs(INPUTS.num_features, dropout, INPUTS.num_channels, STRIDES))
+
+
+def _features(images: int, seed: int = 0) -> Features:
+    random = torch.Generator().manual_seed(100 + seed)
+    counts = [math.ceil(SIZE / stride) for stride in STRIDES]
+    maps = tuple(torch.randn(images, INPUTS.num_channels, count, count, generator=random) for count in counts)
+    return Features(torch.randn(images, INPUTS.num_features, generator=random), SIZE, maps)
+
+
+def _boxes(random: np.random.Generator) -> Boxes:
+    """Return one or two boxes that do not overlap: one on the left, one on the right."""
+    corner = random.uniform(0, 8, (2, 2)) + np.array([[0, 0], [24, 0]])
+    sides = np.stack([random.uniform(8, 14, 2), random.uniform(10, 36, 2)], axis=1)
+    boxes = np.concatenate([corner, corner + sides], axis=1).astype(np.float32)
+    count = int(random.integers(1, 3))
+    return Boxes(boxes[:count], random.integers(0, 3, count))
+
+
+def _annotation(task: Task, random: np.random.Generator) -> Annotation:
+    """Return a random label of the task's kind."""
+    match task.labels.kind:
+        case "class":
+            return int(random.integers(3))
+        case "classes":
+            return tuple(np.flatnonzero(random.random(3) < 0.5).tolist())
+        case "boxes":
+            return _boxes(random)
+    mask: np.ndarray[Any, Any] = random.integers(0, 3, (SIZE // 16, SIZE // 16)).astype(np.uint8)
+    return mask.repeat(16, axis=0).repeat(16, axis=1)
+
+
+def _annotations(task: Task, images: int, missing: tuple[int, ...] = (), seed: int = 0) -> list[Annotation]:
+    """Return random labels, and none where ``missing``."""
+    random = np.random.default_rng(seed)
+    drawn = [_annotation(task, random) for _ in range(images)]
+    return [None if row in missing else one for row, one in enumerate(drawn)]
+
+
 def _targets(task: Task, images: int, missing: tuple[int, ...] = (), seed: int = 0) -> Tensor:
-    """Return targets as the feed gives them: random labels, and none where ``missing``."""
-    random = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(0, 2, (images, len(CLASSES)), generator=random).tolist()
-    found: list[Any] = [
-        sum(row) % 3 if task.labels.kind == "class" else tuple(place for place, hot in enumerate(row) if hot)
-        for row in drawn
-    ]
-    return torch.as_tensor(task.labels.targets([None if row in missing else one for row, one in enumerate(found)]))
+    """Return targets as the feed gives them."""
+    return torch.as_tensor(task.labels.targets(_annotations(task, images, missing, seed), SIZE))
 
 
-def _outputs(images: int, seed: int = 0) -> Tensor:
-    return 3 * torch.randn(images, len(CLASSES), generator=torch.Generator().manual_seed(100 + seed))
+def _outputs(task: Task, images: int, seed: int = 0) -> Any:
+    """Return outputs as a head gives them, far enough from those of a new one to be of every kind."""
+    head = _head(task)
+    for weight in head.parameters():
+        torch.nn.init.normal_(weight, std=0.15, generator=torch.Generator().manual_seed(seed))
+    return _each(head(_features(images, seed)), lambda value: value.detach())
 
 
-@pytest.mark.parametrize("name", NAMES)
+def _each(outputs: Any, change: Any) -> Any:
+    """Return outputs with every tensor changed; they are one tensor, or several by name."""
+    if isinstance(outputs, Tensor):
+        return change(outputs)
+    return {name: change(value) for name, value in outputs.items()}
+
+
+def _tensors(outputs: Any) -> list[Tensor]:
+    return [outputs] if isinstance(outputs, Tensor) else list(outputs.values())
+
+
+PLACED = [Placement.unchanged(SIZE)]
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_a_head_learns_eight_samples_by_heart(name: str) -> None:
     task = _task(name)
-    torch.manual_seed(0)
-    features, targets = torch.randn(8, 16), _targets(task, 8, seed=3)
-    head = task.build_head(16, dropout=0.0)
-    learning = torch.optim.Adam(head.parameters(), lr=0.1)
+    head, features, annotations = _head(task), _features(8), _annotations(task, 8, seed=3)
+    targets = torch.as_tensor(task.labels.targets(annotations, SIZE))
+    learning = torch.optim.Adam(head.parameters(), lr=0.01 if task.finest else 0.1)
+    losses = []
     for _ in range(150):
         learning.zero_grad()
-        total, count = task.loss(head(features), targets)
+        total, count = task.loss(head(features, targets), targets)
         (total / count).backward()
         learning.step()
-    assert float(total.detach() / count) < 0.02
+        losses.append(float(total.detach() / count))
+    assert losses[-1] < (losses[0] / 4 if task.finest else 0.02)
     meter = task.meter()
-    meter.update(task.decode(head(features)), targets)
-    assert meter.compute()[task.best_metric] == 1.0
+    meter.update(task.decode(head.eval()(features), PLACED * 8), annotations)
+    assert meter.compute()[task.best_metric] > (0.99 if task.finest else 0.9999)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_head_drops_features_in_training_alone(name: str) -> None:
-    head = _task(name).build_head(16, dropout=0.5)
-    features = torch.randn(4, 16)
-    assert not torch.equal(head(features), head(features))
+    head, features = _head(_task(name), dropout=0.5), _features(4)
+    assert not all(map(torch.equal, _tensors(head(features)), _tensors(head(features))))
     head.eval()
-    assert torch.equal(head(features), head(features))
+    assert all(map(torch.equal, _tensors(head(features)), _tensors(head(features))))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_outputs_are_fp32_and_one_an_image_even_where_the_model_computes_in_bf16(name: str) -> None:
+    task = _task(name)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs = _head(task)(_features(3), _targets(task, 3))
+    assert all(value.dtype == torch.float32 and len(value) == 3 for value in _tensors(outputs))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_the_loss_is_a_sum_over_labelled_images_with_their_number(name: str, seed: int) -> None:
     task = _task(name)
-    outputs, targets = _outputs(7, seed), _targets(task, 7, missing=(1, 4), seed=seed)
+    outputs, targets = _outputs(task, 7, seed), _targets(task, 7, missing=(1, 4), seed=seed)
     total, count = task.loss(outputs, targets)
-    single = [task.loss(outputs[row : row + 1], targets[row : row + 1]) for row in (0, 2, 3, 5, 6)]
+    rows = (slice(row, row + 1) for row in (0, 2, 3, 5, 6))
+    single = [task.loss(_each(outputs, lambda value, row=row: value[row]), targets[row])[0] for row in rows]
     assert total.shape == count.shape == ()
     assert int(count) == 5
-    assert torch.allclose(total, torch.stack([one for one, _ in single]).sum(), atol=1e-5)
+    assert torch.allclose(total, torch.stack(single).sum(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_what_is_answered_where_a_label_is_missing_changes_nothing(name: str, seed: int) -> None:
-    task, missing = _task(name), (0, 3, 5)
-    targets = _targets(task, 8, missing, seed)
+    task, missing = _task(name), [0, 3, 5]
+    targets, given = _targets(task, 8, tuple(missing), seed), _outputs(task, 8, seed)
     found = []
     for other in (0.0, 50.0, -1e4):
-        outputs = _outputs(8, seed)
-        outputs[list(missing)] += other
-        outputs.requires_grad_()
+        outputs = _each(given, lambda value: value.clone())
+        for value in _tensors(outputs):
+            value[missing] += other
+            value.requires_grad_()
         total, count = task.loss(outputs, targets)
         total.backward()
-        found.append((total.detach(), count, outputs.grad))
-    for total, count, gradient in found:
+        found.append((total.detach(), count, [value.grad for value in _tensors(outputs) if value.grad is not None]))
+    for total, count, gradients in found:
         assert torch.equal(total, found[0][0])
         assert int(count) == 5
-        assert torch.equal(gradient, found[0][2])
-        assert not gradient[list(missing)].any()
-        assert gradient[1].any()
+        assert all(map(torch.equal, gradients, found[0][2]))
+        assert not any(gradient[missing].any() for gradient in gradients)
+        assert any(gradient[1].any() for gradient in gradients)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_batch_without_labels_has_a_gradient_and_it_is_zero(name: str) -> None:
     task = _task(name)
-    head = task.build_head(4, dropout=0.0)
-    total, count = task.loss(head(torch.randn(3, 4)), _targets(task, 3, missing=(0, 1, 2)))
+    head, targets = _head(task), _targets(task, 3, missing=(0, 1, 2))
+    total, count = task.loss(head(_features(3), targets), targets)
     total.backward()
     assert float(total.detach()) == 0.0
     assert int(count) == 0
@@ -122,39 +203,83 @@ def test_a_batch_without_labels_has_a_gradient_and_it_is_zero(name: str) -> None
         assert not weight.grad.any()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KINDS)
+def test_every_weight_has_a_gradient_wherever_there_is_a_label(name: str) -> None:
+    task = _task(name)
+    head, targets = _head(task), _targets(task, 3, missing=(0, 2))
+    task.loss(head(_features(3), targets), targets)[0].backward()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in head.parameters())
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if "detection" in name])
+def test_an_image_labelled_with_no_box_is_labelled(name: str) -> None:
+    task = _task(name)
+    nothing = Boxes(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    targets = torch.as_tensor(task.labels.targets([nothing, None], SIZE))
+    outputs = _outputs(task, 2)
+    for value in _tensors(outputs):
+        value.requires_grad_()
+    total, count = task.loss(outputs, targets)
+    total.backward()
+    assert int(count) == 1
+    assert float(total.detach()) > 0
+    assert any(value.grad is not None and value.grad[0].any() for value in _tensors(outputs))
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_an_empty_batch_costs_nothing_and_gets_no_answer(name: str) -> None:
     task = _task(name)
-    total, count = task.loss(_outputs(0), _targets(task, 3)[:0])
+    outputs = _each(_outputs(task, 3), lambda value: value[:0])
+    total, count = task.loss(outputs, _targets(task, 3)[:0])
     assert (float(total), int(count)) == (0.0, 0)
-    assert task.decode(_outputs(0)) == []
+    assert task.decode(outputs, []) == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_answers_survive_json_and_score_every_class_in_the_order_of_the_labels(name: str) -> None:
+@pytest.mark.parametrize("name", KINDS)
+def test_answers_survive_json(name: str) -> None:
     task = _task(name)
-    for answer in task.decode(_outputs(5)):
+    answers = task.decode(_outputs(task, 5), PLACED * 5)
+    assert len(answers) == 5
+    for answer in answers:
         assert isinstance(answer, task.answer_type)
         assert task.answer_type.model_validate_json(answer.model_dump_json()) == answer
+
+
+@pytest.mark.parametrize("name", ["classification", "multilabel"])
+def test_answers_score_every_class_in_the_order_of_the_labels(name: str) -> None:
+    task = _task(name)
+    for answer in task.decode(_outputs(task, 5), PLACED * 5):
         assert tuple(answer.model_dump()["scores"]) == CLASSES
         assert all(0 <= score <= 1 for score in answer.model_dump()["scores"].values())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_metric_says_how_good_a_head_is_and_exists_wherever_there_are_labels(name: str) -> None:
     task = _task(name)
     meter = task.meter()
-    meter.update(task.decode(_outputs(6)), _targets(task, 6))
+    meter.update(task.decode(_outputs(task, 6), PLACED * 6), _annotations(task, 6, missing=(2,)))
     assert 0 <= meter.compute()[task.best_metric] <= 1
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_without_a_labelled_image_there_is_no_metric(name: str) -> None:
+    task = _task(name)
+    meter = task.meter()
+    meter.update(task.decode(_outputs(task, 2), PLACED * 2), [None, None])
+    assert meter.compute() == {}
+
+
+def _scores(images: int) -> Tensor:
+    return 3 * torch.randn(images, len(CLASSES), generator=torch.Generator().manual_seed(100))
 
 
 def test_classification_is_softmax_with_cross_entropy() -> None:
     task = _task("classification")
-    outputs, targets = _outputs(5), torch.tensor([0, 1, 2, 1, -1])
+    outputs, targets = _scores(5), torch.tensor([0, 1, 2, 1, -1])
     shares = outputs.double().exp() / outputs.double().exp().sum(dim=1, keepdim=True)
     total, _ = task.loss(outputs, targets)
     assert float(total) == pytest.approx(float(-sum(shares[row, targets[row]].log() for row in range(4))), rel=1e-5)
-    for answer, row in zip(task.decode(outputs), shares.tolist(), strict=True):
+    for answer, row in zip(task.decode(outputs, PLACED * 5), shares.tolist(), strict=True):
         assert list(answer.scores.values()) == pytest.approx(row, abs=1e-6)
         assert answer.label == CLASSES[row.index(max(row))]
         assert answer.score == answer.scores[answer.label]
@@ -162,7 +287,7 @@ def test_classification_is_softmax_with_cross_entropy() -> None:
 
 
 def test_label_smoothing_spreads_its_share_of_the_target_evenly() -> None:
-    outputs, targets = _outputs(4), torch.tensor([0, 2, -1, 1])
+    outputs, targets = _scores(4), torch.tensor([0, 2, -1, 1])
     total, count = _task("classification", label_smoothing=0.3).loss(outputs, targets)
     log = torch.log_softmax(outputs.double(), dim=1)
     wanted = sum(-0.7 * log[row, targets[row]] - 0.1 * log[row].sum() for row in (0, 1, 3))
@@ -172,12 +297,12 @@ def test_label_smoothing_spreads_its_share_of_the_target_evenly() -> None:
 
 def test_multilabel_is_a_sigmoid_a_class_averaged_over_classes() -> None:
     task = _task("multilabel", threshold=0.3)
-    outputs, targets = _outputs(5), _targets(_task("multilabel"), 5, missing=(2,))
+    outputs, targets = _scores(5), _targets(_task("multilabel"), 5, missing=(2,))
     each = 1 / (1 + (-outputs.double()).exp())
     costs = -(targets * each.log() + (1 - targets) * (1 - each).log()).mean(dim=1)
     total, _ = task.loss(outputs, targets)
     assert float(total) == pytest.approx(float(costs[[0, 1, 3, 4]].sum()), rel=1e-5)
-    for answer, row in zip(task.decode(outputs), each.tolist(), strict=True):
+    for answer, row in zip(task.decode(outputs, PLACED * 5), each.tolist(), strict=True):
         assert list(answer.scores.values()) == pytest.approx(row, abs=1e-6)
         assert answer.labels == tuple(name for name, score in zip(CLASSES, row, strict=True) if score >= 0.3)
 
@@ -185,9 +310,9 @@ def test_multilabel_is_a_sigmoid_a_class_averaged_over_classes() -> None:
 def _experiment() -> Experiment:
     values = {
         "name": "all-tasks",
-        "data": {"source": {"type": "boards"}, "image": {"size": 32}},
-        "tasks": {name: {"type": name} for name in NAMES},
-        "model": {"backbone": "test_resnet", "weights": {"source": "none"}},
+        "data": {"source": {"type": "boards"}, "image": {"size": 40}},
+        "tasks": KINDS,
+        "model": {"backbone": "test_resnet", "weights": {"source": "none"}, "pyramid": 16},
     }
     return config.parse(values, "test")
 
@@ -201,4 +326,4 @@ def test_every_task_gives_identical_answers_after_its_bundle_is_saved_and_loaded
     images = [torch.randint(0, 256, (40, 50, 3), dtype=torch.uint8).numpy() for _ in range(3)]
     answers = predictor.answer(bundle.load(tmp_path), images)
     assert answers == predictor.answer(made, images)
-    assert all(set(one) == set(NAMES) for one in answers)
+    assert all(set(one) == set(KINDS) for one in answers)

@@ -18,6 +18,7 @@ from thaw.data.sources import boards
 from thaw.errors import DataError, StorageError
 from thaw.evaluation import on_ray as evaluation
 from thaw.evaluation.predict import predict
+from thaw.predictor import as_json
 from thaw.registry import record, store
 from thaw.serving import on_ray as serving
 from thaw.storage import open_root
@@ -139,10 +140,10 @@ def test_predict_gives_the_answer_that_was_scored(experiment, reference, stored,
         paths.append(tmp_path / image_id)
         paths[-1].write_bytes(image)
     paths.append(tmp_path / "none.png")
-    answers, refused = predict(experiment.storage.root, reference, paths, Limits())
-    assert list(refused) == [str(paths[-1])]
-    for path, answer in answers.items():
-        same(answer, stored[path.rsplit("/", 1)[1]])
+    found = predict(experiment.storage.root, reference, paths, Limits())
+    assert list(found.refused) == [str(paths[-1])]
+    for path, answer in found.answers.items():
+        same(as_json(answer), stored[path.rsplit("/", 1)[1]])
     with pytest.raises(DataError, match=r"none of 1 images can be answered; the first: .*none\.png: unreadable"):
         predict(experiment.storage.root, reference, paths[-1:], Limits())
 

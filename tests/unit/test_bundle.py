@@ -78,7 +78,7 @@ def test_a_bundle_comes_back_as_it_was_ready_to_answer(tmp_path: Path) -> None:
 
 def test_a_bundle_says_what_it_was_made_of() -> None:
     said = _create(source="none").description
-    assert (said.name, said.backbone, said.dropout) == ("tiny", "test_resnet", 0.4)
+    assert (said.name, said.model.backbone, said.model.dropout) == ("tiny", "test_resnet", 0.4)
     assert (said.preprocess.size, said.preprocess.fit) == (48, "letterbox")
     assert said.origin["source"] == "none"
     assert len(said.origin["sha256"]) == 64

@@ -10,7 +10,7 @@ from thaw.errors import ConfigError
 
 
 def test_names_are_the_sorted_files_of_the_folder():
-    assert catalog.names("data.sources") == ("boards", "folder", "table")
+    assert catalog.names("data.sources") == ("boards", "coco", "folder", "masks", "table", "voc", "yolo")
     assert {"classification", "multilabel"} <= set(catalog.names("tasks"))
 
 
@@ -37,7 +37,10 @@ def test_every_listed_part_is_there_with_its_options(folder):
 def test_an_unknown_part_is_answered_with_the_known_ones_and_the_nearest():
     with pytest.raises(ConfigError) as caught:
         catalog.part("data.sources", "tabel")
-    assert str(caught.value) == "'tabel' is not one of boards, folder, table; did you mean 'table'?"
+    assert (
+        str(caught.value)
+        == "'tabel' is not one of boards, coco, folder, masks, table, voc, yolo; did you mean 'table'?"
+    )
 
 
 def test_a_word_near_to_nothing_gets_no_hint():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from thaw.backbones.contract import Backbone, Features, LayerGroup
 from thaw.errors import ConfigError
 from thaw.model import HEADS, FinetuneModel
+from thaw.tasks.contract import HeadInputs, PooledHead
 
 
 @pytest.fixture(autouse=True)
@@ -46,21 +47,21 @@ class _Blocks(Backbone):
             for name, block in self.body.named_children()
         )
 
-    def forward(self, images: Tensor) -> Features:
-        return Features(self.body(images).mean(dim=(2, 3)))
+    def forward(self, images: Tensor, _with_maps: bool) -> Features:
+        return Features(self.body(images).mean(dim=(2, 3)), images.shape[-1])
 
 
 class _Seen(_Blocks):
     """Hands on the mean of what it is given."""
 
-    def forward(self, images: Tensor) -> Features:
+    def forward(self, images: Tensor, _with_maps: bool) -> Features:
         self.images = images
-        return Features(images.mean(dim=(2, 3)).repeat(1, 3)[:, :8])
+        return Features(images.mean(dim=(2, 3)).repeat(1, 3)[:, :8], images.shape[-1])
 
 
 def _model(batchnorm: Literal["held", "adapt"] = "held") -> FinetuneModel:
-    heads = {"kind": nn.Linear(8, 2), "colour": nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 3))}
-    return FinetuneModel(_Blocks(), heads, batchnorm)
+    heads = {"kind": PooledHead(HeadInputs(8, 0.0, 8, ()), 2), "colour": PooledHead(HeadInputs(8, 0.5, 8, ()), 3)}
+    return FinetuneModel(_Blocks(), None, heads, batchnorm)
 
 
 def _pixels(images: int = 4) -> Tensor:
@@ -131,7 +132,8 @@ def test_dropout_drops_in_open_groups_and_heads_alone(depth: int, order: str) ->
         model.train()
         model.open_groups(depth)
     dropping = {name for name, module in model.named_modules() if isinstance(module, nn.Dropout) and module.training}
-    assert dropping == {f"backbone.body.{name}.drop" for name in NAMES[3 - depth :]} | {"heads.colour.0"}
+    opened = {f"backbone.body.{name}.drop" for name in NAMES[3 - depth :]}
+    assert dropping == opened | {"heads.kind.0", "heads.colour.0"}
 
 
 def test_a_frozen_backbone_gives_the_same_features_in_training_as_in_serving() -> None:
@@ -154,7 +156,7 @@ def test_in_evaluation_nothing_trains() -> None:
 
 def test_pixels_become_what_the_weights_expect() -> None:
     backbone = _Seen()
-    FinetuneModel(backbone, {"kind": nn.Linear(8, 2)}, "held")(_pixels())
+    FinetuneModel(backbone, None, {"kind": PooledHead(HeadInputs(8, 0.0, 8, ()), 2)}, "held")(_pixels())
     scaled = _pixels().numpy().astype(np.float64) / 255
     mean, std = (np.array(value).reshape(1, 3, 1, 1) for value in (_Blocks.mean, _Blocks.std))
     assert np.allclose(backbone.images.numpy(), (scaled - mean) / std, atol=1e-6)

@@ -10,12 +10,25 @@ from numpy.typing import NDArray
 from thaw import bundle, predictor
 from thaw.bundle import Bundle
 from thaw.config import load as config
+from thaw.data import rle
 from thaw.data.labels import LabelSchema
 from thaw.data.preprocess import as_tensor
+from thaw.tasks.classification import ClassificationAnswer
+from thaw.tasks.detection import DetectionAnswer, FoundBox
+from thaw.tasks.multilabel import MultilabelAnswer
+from thaw.tasks.segmentation import SegmentationAnswer
 
 LABELS = {
     "verdict": LabelSchema(kind="class", names=("bad", "fair", "good")),
     "tags": LabelSchema(kind="classes", names=("red", "blue")),
+    "things": LabelSchema(kind="boxes", names=("cup", "pen")),
+    "ground": LabelSchema(kind="mask", names=("grass", "road", "sky")),
+}
+TASKS = {
+    "verdict": {"type": "classification"},
+    "tags": {"type": "multilabel"},
+    "things": {"type": "detection", "min_score": 0.0, "max_boxes": 20},
+    "ground": {"type": "segmentation"},
 }
 
 
@@ -31,9 +44,10 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     values = {
         "name": "tiny",
         "data": {"source": {"type": "boards"}, "image": {"size": 64}},
-        "tasks": {"verdict": {"type": "classification"}, "tags": {"type": "multilabel"}},
+        "tasks": TASKS,
         "model": {"backbone": request.param, "weights": {"source": "package" if packed else "none"}},
     }
+    torch.manual_seed(0)
     bundle.create(config.parse(values, "test"), LABELS).save(folder)
     return bundle.load(folder)
 
@@ -56,6 +70,28 @@ def test_answers_of_a_batch_equal_answers_one_by_one(loaded: Bundle) -> None:
     assert np.abs(_scores(together) - _scores(alone)).max() <= 1e-6
     assert np.abs(_scores(together)[0] - _scores(together)[5]).max() > 1e-6  # the images do differ
     assert np.abs(_scores(predictor.answer(loaded, images[::-1]))[::-1] - _scores(together)).max() <= 1e-6
+
+
+def test_boxes_and_masks_of_a_batch_equal_those_one_by_one_in_pixels_of_each_image(loaded: Bundle) -> None:
+    images = _images()
+    for image, together in zip(images, predictor.answer(loaded, images), strict=True):
+        [alone] = predictor.answer(loaded, [image])
+        height, width = image.shape[:2]
+        assert together["ground"].size == (height, width)
+        assert together["ground"].areas == pytest.approx(alone["ground"].areas, abs=0.01)
+        seen = sum(mask_of(together, name).sum() for name in together["ground"].masks)
+        assert seen == min(height, width) ** 2  # the rest is cropped
+        assert sum(together["ground"].areas.values()) == pytest.approx(seen / (height * width))
+        assert len(together["things"].boxes) == len(alone["things"].boxes) > 0
+        for one, other in zip(together["things"].boxes, alone["things"].boxes, strict=True):
+            assert one.score == pytest.approx(other.score, abs=1e-6)
+        boxes = np.array([one.box for one in together["things"].boxes])
+        assert (boxes >= 0).all()
+        assert (boxes <= [width, height, width, height]).all()
+
+
+def mask_of(answers: predictor.Answers, name: str) -> NDArray[np.bool_]:
+    return rle.decode(answers["ground"].masks[name])
 
 
 def test_no_images_get_no_answers(loaded: Bundle) -> None:
@@ -82,7 +118,26 @@ def test_answering_changes_neither_model_nor_image(loaded: Bundle, tmp_path: Pat
 def test_json_answers_are_plain_values_that_make_the_same_answer_again(loaded: Bundle) -> None:
     [answers] = predictor.answer(loaded, _images()[:1])
     plain = predictor.as_json(answers)
-    assert set(plain) == {"verdict", "tags"}
+    assert set(plain) == set(loaded.tasks)
     assert isinstance(plain["tags"]["labels"], list)
     for name, task in loaded.tasks.items():
         assert task.answer_type.model_validate(plain[name]) == answers[name]
+
+
+def test_a_summary_names_what_was_found_the_most_telling_first() -> None:
+    boxes = [("pen", 0.9), ("cup", 0.8), ("cup", 0.4), ("pen", 0.2)]
+    found = tuple(FoundBox(box=(0, 0, 1, 1), label=label, score=score) for label, score in boxes)
+    areas = {"grass": 0.0, "road": 0.004, "sky": 0.126, "sea": 0.87}
+    summaries = [
+        ClassificationAnswer(label="good", score=0.75, scores={"bad": 0.25, "good": 0.75}).summary(),
+        MultilabelAnswer(labels=("blue", "red"), scores={"blue": 0.6, "red": 0.875, "tall": 0.1}).summary(),
+        DetectionAnswer(boxes=found).summary(),
+        SegmentationAnswer(size=(1, 1), areas=areas, masks={}).summary(),
+    ]
+    assert [list(one.items()) for one in summaries] == [
+        [("good", "0.750")],
+        [("red", "0.875"), ("blue", "0.600")],
+        [("cup", "x2"), ("pen", "x1")],
+        [("sea", "87%"), ("sky", "13%"), ("road", "<1%")],
+    ]
+    assert not DetectionAnswer(boxes=()).summary()

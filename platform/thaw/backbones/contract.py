@@ -4,6 +4,7 @@ Heads, freezing and normalisation are not a backbone's business.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -23,14 +24,31 @@ class LayerGroup:
 
 
 @dataclass(frozen=True)
+class MapFacts:
+    """One of the maps that a backbone can give.
+
+    Attributes:
+        channels: C of a (B, C, H, W) map.
+        stride: pixels of the input per place of the map.
+    """
+
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True)
 class Features:
     """What a backbone makes of a batch of images.
 
     Attributes:
         pooled: (B, D) one vector an image.
+        size: side of the square input, in pixels.
+        maps: (B, C_i, H_i, W_i) maps, finest first; none where no head looks at places.
     """
 
     pooled: Tensor
+    size: int
+    maps: Sequence[Tensor] = ()
 
 
 class Backbone(nn.Module, ABC):
@@ -40,13 +58,15 @@ class Backbone(nn.Module, ABC):
         num_features: D, the length of the pooled vector.
         mean, std: per channel, on a [0, 1] scale, as the pretrained weights expect.
         groups: input side first; every parameter is in exactly one.
+        maps: the maps that it can give, finest first, at strides of 4 pixels and more; none where it has no such.
     """
 
     num_features: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     groups: tuple[LayerGroup, ...]
+    maps: tuple[MapFacts, ...]
 
     @abstractmethod
-    def forward(self, images: Tensor) -> Features:
-        """Return the features of (B, 3, S, S) normalised images."""
+    def forward(self, images: Tensor, with_maps: bool) -> Features:
+        """Return the features of (B, 3, S, S) normalised images; all of `maps`, or none of them."""

@@ -13,7 +13,8 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from thaw import catalog
-from thaw.backbones.contract import Backbone, Features, LayerGroup
+from thaw.backbones.contract import Backbone, Features, LayerGroup, MapFacts
+from thaw.backbones.pyramid import FINEST
 from thaw.errors import ModelError
 
 
@@ -28,11 +29,18 @@ class TimmBackbone(Backbone):
         self.mean = tuple(facts["mean"])  # type: ignore[index]
         self.std = tuple(facts["std"])  # type: ignore[index]
         self.groups = layer_groups(body)
+        places = _map_places(body)
+        self.maps = tuple(places.values())
+        self._places = list(places)
 
-    def forward(self, images: Tensor) -> Features:
-        """Return the pooled vector that timm's classifier would have received."""
-        maps = self.body.forward_features(images)  # type: ignore[operator]
-        return Features(pooled=self.body.forward_head(maps, pre_logits=True))  # type: ignore[operator]
+    def forward(self, images: Tensor, with_maps: bool) -> Features:
+        """Return the pooled vector that timm's classifier would have received, and maps where they are wanted."""
+        body: Any = self.body
+        if with_maps:
+            final, maps = body.forward_intermediates(images, indices=self._places)
+        else:
+            final, maps = body.forward_features(images), ()
+        return Features(body.forward_head(final, pre_logits=True), images.shape[-1], tuple(maps))
 
 
 def create(name: str, image_size: int, pretrained: bool = False, **overlay: Any) -> TimmBackbone:
@@ -89,6 +97,17 @@ def _check_size(name: str, image_size: int, options: Mapping[str, Any]) -> None:
 def names(pattern: str = "") -> list[str]:
     """Return timm's model names, those that match a shell ``pattern`` where one is given."""
     return list(timm.list_models(pattern))
+
+
+def _map_places(body: nn.Module) -> dict[int, MapFacts]:
+    """Return the places of a model's maps among timm's intermediate features: the last of every stride from 4 on."""
+    if not hasattr(body, "forward_intermediates") or not hasattr(body, "feature_info"):
+        return {}
+    given: Any = body.feature_info
+    told = getattr(given, "info", given)
+    facts = {place: MapFacts(int(one["num_chs"]), int(one["reduction"])) for place, one in enumerate(told)}
+    last = {one.stride: place for place, one in facts.items() if one.stride >= FINEST}
+    return {place: facts[place] for place in sorted(last.values())}
 
 
 def layer_groups(body: nn.Module) -> tuple[LayerGroup, ...]:

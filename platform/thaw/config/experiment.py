@@ -27,8 +27,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 Fit = Literal["letterbox", "stretch", "crop"]
 
-AnnotationKind = Literal["class", "classes"]
-"""What an image carries for a task: one class name, or a set of them."""
+AnnotationKind = Literal["class", "classes", "boxes", "mask"]
+"""What an image carries for a task: one class name, a set of them, named boxes, or a class for every pixel."""
 
 
 class TaskOptions(Part):
@@ -105,6 +105,15 @@ class Augment(Section):
     blur: Share = 0.0
     """Probability of a Gaussian blur with sigma between 0.1 and 2 pixels."""
 
+    least_box: Share = 0.3
+    """Share of a box's area that must stay in view; boxes that lose more are dropped."""
+    copy_paste: Share = 0.0
+    """Probability that things of another image are pasted in, with their boxes and masks."""
+    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Alpha of the Beta distribution by which two images and their classes are blended; 0 is off."""
+    cutmix: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Alpha of the Beta distribution of the area that a piece of another image covers; 0 is off."""
+
     @model_validator(mode="after")
     def _order_zoom(self) -> Self:
         if self.zoom[0] > self.zoom[1]:
@@ -151,7 +160,9 @@ class Model(Section):
     """A timm model name; `thaw models` lists them."""
     weights: Weights = Weights()
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Share of pooled features dropped before each head while training."""
+    """Share of features dropped before each head while training."""
+    pyramid: Annotated[int, Field(ge=8, le=1024)] = 128
+    """Channels of the feature pyramid that all heads for boxes and masks share."""
 
 
 class Rates(Section):
@@ -198,6 +209,18 @@ class Optimizer(Section):
     """Largest norm of the whole gradient."""
 
 
+class Weighting(Section):
+    """How the losses of several tasks are balanced."""
+
+    by: Literal["fixed", "uncertainty", "gradnorm"] = "fixed"
+    """fixed: by the tasks' own weights. uncertainty: learnt from each task's noise. gradnorm: so that tasks learn at
+    like speed. The tasks' own weights multiply all of them."""
+    rate: Annotated[float, Field(gt=0, le=1)] = 0.01
+    """How fast learnt weights move."""
+    alpha: Annotated[float, Field(ge=0, le=5)] = 1.5
+    """With gradnorm: how strongly slower tasks are pushed."""
+
+
 class EarlyStopping(Section):
     """When a phase ends before its epochs are used up."""
 
@@ -215,6 +238,7 @@ class Finetune(Section):
         Phase(epochs=10, depth="all"),
     )
     optimizer: Optimizer = Optimizer()
+    weighting: Weighting = Weighting()
     early_stopping: EarlyStopping = EarlyStopping()
     batchnorm: Literal["held", "adapt"] = "held"
     """held: BatchNorm keeps its pretrained statistics everywhere. adapt: those of open groups move on."""
@@ -233,8 +257,11 @@ class Train(Section):
     """Images per step over all workers together; a multiple of ``workers``."""
     precision: Literal["fp32", "bf16"] | None = None
     """Left out: bf16 where the processor has it in hardware, else fp32."""
+    sampling: Literal["uniform", "tasks"] = "uniform"
+    """uniform: every image once an epoch. tasks: as many images, drawn so that all tasks have equal shares of them:
+    those that carry a label for a task that few have come more often."""
     prefetch: Annotated[int, Field(ge=1, le=256)] = 8
-    """Batches that are decoded at the same time for each worker; up to 64 wait ready for it."""
+    """Batches that are decoded at the same time for each worker; up to 1 GiB of them, or 128, wait ready for it."""
     max_failures: Annotated[int, Field(ge=0)] = 3
     """Crashes of workers or nodes after which training goes on from its last checkpoint."""
 
@@ -306,6 +333,23 @@ class Experiment(Section):
     evaluate: Evaluate = Evaluate()
     serve: Serve = Serve()
     storage: Storage = Field(default_factory=Storage)
+
+    @model_validator(mode="after")
+    def _mix_only_what_can_be_mixed(self) -> Self:
+        chosen = self.data.augment
+        for name, task in self.tasks.items():
+            in_pixels = task.annotation in ("boxes", "mask")
+            if in_pixels and (chosen.mixup or chosen.cutmix):
+                raise ValueError(
+                    f"data.augment: mixup and cutmix blend the classes of whole images; task {name} is of type "
+                    f"{task.type}, whose labels have places: set both to 0, or use copy_paste"
+                )
+            if not in_pixels and chosen.copy_paste:
+                raise ValueError(
+                    f"data.augment.copy_paste: what is pasted in may change the class of the whole image, which task "
+                    f"{name} of type {task.type} asks for: set it to 0, or use mixup or cutmix"
+                )
+        return self
 
     def column(self, task: str) -> str:
         """Return the source's column that holds the labels of ``task``."""

@@ -1,18 +1,23 @@
-"""Augmentation: random changes of training images, one function each.
+"""Augmentation: random changes of training images, one function each; boxes and masks move along.
 
 Every draw comes from a generator seeded by (seed, epoch, sample id): the number of workers, their order and a
 restart change nothing. Turns, shifts and zooms are one resampling, not three.
 """
 
 import hashlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from torch import Tensor
+from torchvision import tv_tensors
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from thaw.config.experiment import Augment
 from thaw.data.preprocess import PAD
+from thaw.data.scene import Scene
+from thaw.metrics.masks import IGNORED
 
 
 def generator(seed: int, epoch: int, sample_id: str) -> np.random.Generator:
@@ -21,50 +26,54 @@ def generator(seed: int, epoch: int, sample_id: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(key, "little"))
 
 
-def augment(image: Tensor, options: Augment, random: np.random.Generator) -> Tensor:
-    """Return a randomly changed (3, H, W) uint8 image of the same size."""
+def augment(scene: Scene, options: Augment, random: np.random.Generator) -> Scene:
+    """Return a randomly changed scene of the same size; boxes may then lie partly or wholly outside of it."""
     for change in (_flip, _move, _colour, _blur):
-        image = change(image, options, random)
-    return image
+        scene = change(scene, options, random)
+    return scene
 
 
-def _flip(image: Tensor, options: Augment, random: np.random.Generator) -> Tensor:
+def _flip(scene: Scene, options: Augment, random: np.random.Generator) -> Scene:
     if random.random() < options.hflip:
-        image = F.horizontal_flip(image)
+        scene = scene.each(F.horizontal_flip)
     if random.random() < options.vflip:
-        image = F.vertical_flip(image)
-    return image
+        scene = scene.each(F.vertical_flip)
+    return scene
 
 
-def _move(image: Tensor, options: Augment, random: np.random.Generator) -> Tensor:
+def _move(scene: Scene, options: Augment, random: np.random.Generator) -> Scene:
     """Rotate, shift and zoom about the centre."""
-    height, width = image.shape[-2:]
+    height, width = scene.image.shape[-2:]
     angle = random.uniform(-options.rotate, options.rotate)
     shift = random.uniform(-options.shift, options.shift, size=2)
     scale = random.uniform(*options.zoom)
     if angle == 0 and scale == 1 and not shift.any():
-        return image
+        return scene
     pixels = [float(shift[0] * width), float(shift[1] * height)]
-    moved: Tensor = F.affine(
-        image, angle, pixels, scale, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR, fill=PAD
-    )
-    return moved
+
+    def moved(part: Any) -> Any:
+        fill = IGNORED if isinstance(part, tv_tensors.Mask) else PAD
+        return F.affine(part, angle, pixels, scale, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR, fill=fill)
+
+    return scene.each(moved)
 
 
-def _colour(image: Tensor, options: Augment, random: np.random.Generator) -> Tensor:
-    changes = (
+def _colour(scene: Scene, options: Augment, random: np.random.Generator) -> Scene:
+    changes: tuple[tuple[Callable[[Tensor, float], Tensor], float], ...] = (
         (F.adjust_brightness, options.brightness),
         (F.adjust_contrast, options.contrast),
         (F.adjust_saturation, options.saturation),
     )
+    image = scene.image
     for change, bound in changes:
         if bound:
             image = change(image, 1 + random.uniform(-bound, bound))
-    return F.adjust_hue(image, random.uniform(-options.hue, options.hue)) if options.hue else image
+    if options.hue:
+        image = F.adjust_hue(image, random.uniform(-options.hue, options.hue))
+    return scene.showing(image)
 
 
-def _blur(image: Tensor, options: Augment, random: np.random.Generator) -> Tensor:
-    if random.random() >= options.blur or min(image.shape[-2:]) <= 3:  # reflects 3 pixels beyond each edge
-        return image
-    blurred: Tensor = F.gaussian_blur(image, kernel_size=[7, 7], sigma=[random.uniform(0.1, 2.0)])
-    return blurred
+def _blur(scene: Scene, options: Augment, random: np.random.Generator) -> Scene:
+    if random.random() >= options.blur or min(scene.image.shape[-2:]) <= 3:  # reflects 3 pixels beyond each edge
+        return scene
+    return scene.showing(F.gaussian_blur(scene.image, kernel_size=[7, 7], sigma=[random.uniform(0.1, 2.0)]))

@@ -5,19 +5,23 @@ fingerprint of its content.
 """
 
 import hashlib
+import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from thaw.data.labels import Annotation, LabelSchema
+from thaw.data.labels import Annotation, Boxes, LabelSchema
 from thaw.errors import DataError
 from thaw.storage import Root
 
-FORMAT = 1
+FORMAT = 2
 """Version of the shards' layout; part of the fingerprint."""
 
 _LABEL = "label."
@@ -41,11 +45,22 @@ class Report(BaseModel):
     """Images that the source named."""
     rejected: dict[str, int]
     """Reason -> how many images were set aside for it; each is named in rejected.jsonl."""
+    set_aside: dict[str, int] = {}
+    """Reason -> how many boxes and masks of good images were set aside for it; each is named in rejected.jsonl."""
     classes: dict[str, dict[str, dict[str, int]]]
-    """Split -> task -> class -> images."""
+    """Split -> task -> class -> images that carry it; for boxes, how many boxes do."""
     labelled: dict[str, dict[str, int]]
     """Split -> task -> images that carry a label for it."""
     warnings: tuple[str, ...]
+
+    def only(self, task: str) -> Self:
+        """Return what concerns one task."""
+        return self.model_copy(
+            update={
+                "classes": {split: {task: found[task]} for split, found in self.classes.items()},
+                "labelled": {split: {task: found[task]} for split, found in self.labelled.items()},
+            }
+        )
 
 
 class Dataset(BaseModel):
@@ -67,6 +82,10 @@ class Dataset(BaseModel):
     def rows(self, split: str) -> int:
         """Return the number of images in a split."""
         return sum(shard.rows for shard in self.splits[split])
+
+    def only(self, task: str) -> Self:
+        """Return the same images with the labels of one task."""
+        return self.model_copy(update={"labels": {task: self.labels[task]}, "report": self.report.only(task)})
 
     @classmethod
     def load(cls, root: Root, path: str) -> Self:
@@ -109,17 +128,29 @@ def fingerprint(
     return content.hexdigest()[:12]
 
 
+_BOXES = pa.struct([("boxes", pa.list_(pa.list_(pa.float32()))), ("labels", pa.list_(pa.int64()))])
+_KINDS = {"class": pa.int64(), "classes": pa.list_(pa.int64()), "boxes": _BOXES, "mask": pa.large_binary()}
+
+
 def table(
     ids: Sequence[str],
     images: Sequence[bytes],
+    sizes: Sequence[tuple[int, int]],
     annotations: Mapping[str, Sequence[Annotation]],
     labels: Mapping[str, LabelSchema],
 ) -> pa.Table:
-    """Return shard rows: ``id``, the encoded ``image`` and ``label.<task>`` as class index or list of them."""
-    kinds = {"class": pa.int64(), "classes": pa.list_(pa.int64())}
+    """Return shard rows: ``id``, the encoded ``image``, its ``width`` and ``height``, and ``label.<task>``.
+
+    A label is a class index, a list of them, boxes with a list of them, or a mask of them as PNG.
+
+    Args:
+        sizes: width and height of each image as `quality.decode` gives it, upright.
+    """
     columns = {"id": pa.array(ids, pa.string()), "image": pa.array(images, pa.large_binary())}
+    columns["width"] = pa.array([width for width, _ in sizes], pa.int32())
+    columns["height"] = pa.array([height for _, height in sizes], pa.int32())
     for task, schema in labels.items():
-        columns[_LABEL + task] = pa.array(annotations[task], kinds[schema.kind])
+        columns[_LABEL + task] = pa.array([_stored(one) for one in annotations[task]], _KINDS[schema.kind])
     return pa.table(columns)
 
 
@@ -145,5 +176,62 @@ def encoded(shard: pa.Table, row: int) -> tuple[str, bytes, dict[str, Annotation
     return shard["id"][row].as_py(), shard["image"][row].as_py(), annotations
 
 
+def boxes_of(root: Root, prepared: Dataset, split: str, task: str) -> Iterator[tuple[int, int, Boxes | None]]:
+    """Yield width, height and boxes of every image of a split, without reading any image.
+
+    Raises:
+        DataError: the task is not one of boxes.
+    """
+    schema = prepared.labels.get(task)
+    if schema is None or schema.kind != "boxes":
+        raise DataError(f"{prepared.path}: task {task} has no boxes; it holds {', '.join(prepared.labels)}")
+    columns = ["width", "height", _LABEL + task]
+    for shard in prepared.splits[split]:
+        path = root.path_of(f"{prepared.path}/{shard.file}")
+        rows = pq.read_table(path, filesystem=root.filesystem, columns=columns)
+        for width, height, boxes in zip(*(rows[column].to_pylist() for column in columns), strict=True):
+            yield width, height, None if boxes is None else _boxes(boxes)
+
+
+def labelled(root: Root, prepared: Dataset, split: str, task: str) -> NDArray[np.bool_]:
+    """Return (N,) whether each image of a split carries a label for a task, without reading any image."""
+    found: list[bool] = []
+    for shard in prepared.splits[split]:
+        path = root.path_of(f"{prepared.path}/{shard.file}")
+        rows = pq.read_table(path, filesystem=root.filesystem, columns=[_LABEL + task])
+        found.extend(rows[_LABEL + task].is_valid().to_pylist())
+    return np.array(found, dtype=bool)
+
+
+def _stored(annotation: Annotation) -> Any:
+    """Return an annotation as a cell."""
+    match annotation:
+        case Boxes():
+            return {"boxes": annotation.boxes.tolist(), "labels": annotation.labels.tolist()}
+        case np.ndarray():
+            return _png(annotation)
+    return annotation
+
+
 def _annotation(value: Any) -> Annotation:
-    return tuple(value) if isinstance(value, list) else value
+    """Return the annotation in a cell."""
+    match value:
+        case list():
+            return tuple(value)
+        case dict():
+            return _boxes(value)
+        case bytes():
+            with Image.open(io.BytesIO(value), formats=("PNG",)) as image:
+                return np.array(image)
+    return value  # type: ignore[no-any-return] # an index or None
+
+
+def _boxes(value: Mapping[str, Any]) -> Boxes:
+    boxes = np.array(value["boxes"], dtype=np.float32).reshape(-1, 4)
+    return Boxes(boxes, np.array(value["labels"], dtype=np.int64))
+
+
+def _png(mask: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(mask).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -4,20 +4,21 @@ Nothing is remembered between steps. A step of the whole group is the same set o
 share it, and a restart continues with exactly the batch that is due.
 """
 
-import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from torch import Tensor
 
 from thaw.config.experiment import Augment, Limits
-from thaw.data import augment, dataset, quality
-from thaw.data.labels import LabelSchema
-from thaw.data.preprocess import Preprocess, as_tensor
+from thaw.data import augment, dataset, mix, quality
+from thaw.data.labels import Annotation, LabelSchema
+from thaw.data.preprocess import Preprocess
 from thaw.data.sample import Sample
+from thaw.data.scene import Scene
 
 TARGET = "target."
 
@@ -31,6 +32,8 @@ class Feed:
         labels: task name -> schema.
         batch: images per step over all workers; a multiple of ``workers``.
         augment: random changes for training, which also shuffles; None reads every image once, in order.
+        least_box: share of a box's area that must be in view.
+        chances: how likely each image is to be drawn for training, summing to 1; None draws each once an epoch.
     """
 
     shard_rows: tuple[int, ...]
@@ -39,14 +42,23 @@ class Feed:
     limits: Limits
     batch: int
     augment: Augment | None
+    least_box: float
     seed: int
     worker: int = 0
     workers: int = 1
+    chances: NDArray[np.float64] | None = None
+    _orders: dict[int, NDArray[np.int64]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def images(self) -> int:
         """Images in the split."""
         return sum(self.shard_rows)
+
+    @property
+    def batch_bytes(self) -> int:
+        """Bytes of one worker's batch, without its targets but for masks."""
+        masks = sum(schema.kind == "mask" for schema in self.labels.values())
+        return self.batch // self.workers * (3 + masks) * self.preprocess.size**2
 
     @property
     def epoch_steps(self) -> int:
@@ -62,9 +74,21 @@ class Feed:
             mine = np.arange(self.worker, self.images, self.workers)
             local = self.batch // self.workers
             return mine[place * local : (place + 1) * local]
-        order = shuffled(self.seed, epoch, self.images)
+        order = self._order(epoch)
         whole = np.resize(order, self.batch) if self.images < self.batch else order
         return whole[place * self.batch : (place + 1) * self.batch][self.worker :: self.workers]
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """Return the order of an epoch, kept until another epoch is asked for."""
+        if epoch not in self._orders:
+            if self.chances is None:
+                order = shuffled(self.seed, epoch, self.images)
+            else:
+                order = drawn(self.seed, epoch, self.chances)
+            order.flags.writeable = False  # every caller gets the same one
+            self._orders.clear()
+            self._orders[epoch] = order
+        return self._orders[epoch]
 
     def load(self, step: int, shard: Callable[[int], pa.Table]) -> dict[str, NDArray[Any]]:
         """Return this worker's batch: ``pixels`` (B, 3, S, S) uint8, and ``target.<task>`` as in LabelSchema.
@@ -73,38 +97,79 @@ class Feed:
             step: counted over all epochs.
             shard: gives the rows of a shard by its place.
         """
-        starts = np.cumsum([0, *self.shard_rows])
-        samples = []
-        for row in self.rows(step):
-            place = int(np.searchsorted(starts, row, side="right")) - 1
-            samples.append(self._sample(shard(place), int(row - starts[place])))
         epoch = step // self.epoch_steps
+        seen = [self._seen(int(row), epoch, shard) for row in self.rows(step)]
         size = self.preprocess.size
-        pixels = np.empty((len(samples), 3, size, size), dtype=np.uint8)  # a worker may be left without an image
-        for place, sample in enumerate(samples):
-            pixels[place] = self._pixels(sample, epoch)
-        targets = {
-            TARGET + task: schema.targets([sample.annotations[task] for sample in samples])
-            for task, schema in self.labels.items()
-        }
-        return {"pixels": pixels, **targets}
+        pixels = np.empty((len(seen), 3, size, size), dtype=np.uint8)  # a worker may be left without an image
+        for place, one in enumerate(seen):
+            pixels[place] = one.pixels.numpy()
+        return {"pixels": pixels, **{TARGET + task: self._targets(task, seen) for task in self.labels}}
 
-    def _sample(self, shard: pa.Table, row: int) -> Sample:
-        sample_id, image, annotations = dataset.encoded(shard, row)
-        return Sample(sample_id, quality.decode(image, self.limits), annotations)
+    def _targets(self, task: str, seen: Sequence["_Seen"]) -> NDArray[Any]:
+        schema, size = self.labels[task], self.preprocess.size
+        targets = schema.targets([one.annotations[task] for one in seen], size)
+        if not self._blends:
+            return targets
+        others = schema.targets([one.other[task] for one in seen], size)
+        return mix.blended_targets(schema.kind, len(schema.names), targets, others, [one.share for one in seen])
 
-    def _pixels(self, sample: Sample, epoch: int) -> NDArray[np.uint8]:
-        image = as_tensor(sample.image)
-        if self.augment is not None:
-            random = augment.generator(self.seed, epoch, sample.id)
-            image = augment.augment(image, self.augment, random)
-        pixels: NDArray[np.uint8] = self.preprocess(image).numpy()
-        return pixels
+    @property
+    def _blends(self) -> bool:
+        """Whether images are mixtures of two, all of them, so that the shape of targets never changes."""
+        return self.augment is not None and (self.augment.mixup > 0 or self.augment.cutmix > 0)
+
+    def _seen(self, row: int, epoch: int, shard: Callable[[int], pa.Table]) -> "_Seen":
+        """Return an image as the model sees it, with its annotations in the same pixels."""
+        sample = self._sample(row, shard)
+        if self.augment is None:
+            pixels, annotations = Scene.of(sample.image, sample.annotations).placed(self.preprocess, self.least_box)
+            return _Seen(pixels, annotations, annotations, 1.0)
+        random = augment.generator(self.seed, epoch, sample.id)
+        scene = augment.augment(Scene.of(sample.image, sample.annotations), self.augment, random)
+        if self.augment.copy_paste and random.random() < self.augment.copy_paste:
+            scene = mix.pasted(scene, self._another(epoch, shard, random), random)
+        pixels, annotations = scene.placed(self.preprocess, self.least_box)
+        if not self._blends:
+            return _Seen(pixels, annotations, annotations, 1.0)
+        other, others = self._another(epoch, shard, random).placed(self.preprocess, self.least_box)
+        pixels, share = mix.blended(pixels, other, self.augment, random)
+        return _Seen(pixels, annotations, others, share)
+
+    def _another(self, epoch: int, shard: Callable[[int], pa.Table], random: np.random.Generator) -> Scene:
+        """Return another image of the split, changed as it is in this epoch."""
+        sample = self._sample(int(random.integers(self.images)), shard)
+        scene = Scene.of(sample.image, sample.annotations)
+        if self.augment is None:
+            return scene
+        return augment.augment(scene, self.augment, augment.generator(self.seed, epoch, sample.id))
+
+    def _sample(self, row: int, shard: Callable[[int], pa.Table]) -> Sample:
+        starts = np.cumsum([0, *self.shard_rows])
+        place = int(np.searchsorted(starts, row, side="right")) - 1
+        sample_id, image, annotations = dataset.encoded(shard(place), int(row - starts[place]))
+        return Sample(sample_id, quality.decode(image, self.limits), {task: annotations[task] for task in self.labels})
 
 
-@functools.lru_cache(maxsize=2)
+@dataclass(frozen=True)
+class _Seen:
+    """One image of a batch.
+
+    Attributes:
+        other: annotations of the image that was blended in; its own where none was.
+        share: how much of the image is its own, in [0, 1].
+    """
+
+    pixels: Tensor
+    annotations: Mapping[str, Annotation]
+    other: Mapping[str, Annotation]
+    share: float
+
+
 def shuffled(seed: int, epoch: int, images: int) -> NDArray[np.int64]:
     """Return the order of an epoch: a permutation of all images, seeded by (seed, epoch)."""
-    order = augment.generator(seed, epoch, "order").permutation(images)
-    order.flags.writeable = False  # every caller gets the same one
-    return order
+    return augment.generator(seed, epoch, "order").permutation(images)
+
+
+def drawn(seed: int, epoch: int, chances: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return as many images as there are, each as often as its chance has it, seeded by (seed, epoch)."""
+    return augment.generator(seed, epoch, "order").choice(len(chances), len(chances), p=chances)

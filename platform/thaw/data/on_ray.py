@@ -3,9 +3,11 @@
 What is done to an image stands in the modules beside this one; here is only where it runs.
 """
 
+import itertools
 import json
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -16,20 +18,25 @@ from numpy.typing import NDArray
 from thaw import on_ray
 from thaw.config.experiment import Experiment
 from thaw.console import say, track
-from thaw.data import dataset
+from thaw.data import check, dataset
 from thaw.data import prepare as stages
 from thaw.data.dataset import Dataset
 from thaw.data.feed import Feed
 from thaw.data.prepare import Plan
+from thaw.data.shards import shard_table
 from thaw.data.sources.contract import Reference
 from thaw.storage import Root, open_root
 
 _CHUNK = 64
 """Images that one task checks: enough to pay for starting it, few enough to show progress."""
 
-_STRETCH = 64
-"""Steps that one Ray Data pipeline covers, and so the most batches that are decoded ahead. Starting one costs under a
-second, but its scheduler looks at every task that is left, over and over: 1,300 of them took it most of a core."""
+_STRETCH = 128
+"""Most steps that one Ray Data pipeline covers, and so the most batches that it decodes ahead. Its scheduler looks at
+every task that is left, over and over: 1,300 of them took it most of a core."""
+
+_AHEAD_BYTES = 2**30
+"""Most bytes of batches that one pipeline covers; at least `_LEAST` batches whatever their size."""
+_LEAST = 8
 
 
 def prepare(experiment: Experiment) -> Dataset:
@@ -56,8 +63,13 @@ def prepare(experiment: Experiment) -> Dataset:
 
 def encoded_shards(root: Root, prepared: Dataset, split: str) -> list["ray.ObjectRef[pa.Table]"]:
     """Return the encoded rows of a split in the object store, one reference a shard, read on any node."""
-    read = ray.remote(dataset.read_shard)
+    read = ray.remote(_read_shard)
     return [read.remote(root, f"{prepared.path}/{shard.file}") for shard in prepared.splits[split]]
+
+
+def _read_shard(root: Root, path: str) -> pa.Table:
+    """Read a shard; being of this module, it makes its process load what decoding will need, while models are built."""
+    return dataset.read_shard(root, path)
 
 
 def stream(
@@ -69,25 +81,33 @@ def stream(
         shards: what `encoded_shards` returned, in the feed's order.
         prefetch: batches decoded at the same time.
     """
-    for first in range(start, stop, _STRETCH):
-        yield from _stretch(feed, shards, first, min(first + _STRETCH, stop), prefetch)
+    length = max(_LEAST, min(_STRETCH, _AHEAD_BYTES // feed.batch_bytes))
+    stretches = [range(first, min(first + length, stop)) for first in range(start, stop, length)]
+    with ThreadPoolExecutor(1) as ahead:
+        begun = [ahead.submit(_begun, feed, shards, steps, prefetch) for steps in stretches[:1]]
+        for steps, following in zip(stretches, [*stretches[1:], None], strict=True):
+            first, rest = begun.pop().result()
+            for place, batch in enumerate(itertools.chain([first], rest), start=1):
+                if following and place == (len(steps) + 1) // 2:  # it takes seconds to begin, and none are lost so
+                    begun.append(ahead.submit(_begun, feed, shards, following, prefetch))
+                yield batch
 
 
-def _stretch(
-    feed: Feed, shards: Sequence["ray.ObjectRef[pa.Table]"], start: int, stop: int, prefetch: int
-) -> Generator[dict[str, NDArray[Any]]]:
-    """Yield the batches of so many steps as one pipeline can plan at once, a task a step.
+def _begun(
+    feed: Feed, shards: Sequence["ray.ObjectRef[pa.Table]"], steps: range, prefetch: int
+) -> tuple[dict[str, NDArray[Any]], Iterator[dict[str, NDArray[Any]]]]:
+    """Return the first batch of a stretch, and the others, from one pipeline with a task a step.
 
     It may decode all of them ahead, and no more: with a limit below that, Ray Data's scheduler polls without pause
     while it waits, and takes a core and the interpreter lock from training.
     """
-    steps = ray.data.range(stop - start, override_num_blocks=stop - start)
-    batches = steps.map_batches(
+    batches = ray.data.range(len(steps), override_num_blocks=len(steps)).map_batches(
         _load_batch,  # type: ignore[arg-type] # the stubs know no keyword arguments
-        fn_kwargs={"feed": feed, "shards": list(shards), "start": start},
+        fn_kwargs={"feed": feed, "shards": list(shards), "start": steps.start},
         concurrency=prefetch,
     )
-    yield from batches.iter_batches(batch_size=None, prefetch_batches=2)
+    found = iter(batches.iter_batches(batch_size=None, prefetch_batches=2))
+    return next(found), found
 
 
 def quiet() -> None:
@@ -110,33 +130,40 @@ def _load_batch(
     return feed.load(int(step) + start, lambda place: ray.get(shards[place]))
 
 
-def _examine(experiment: Experiment, references: Sequence[Reference]) -> list[stages.Row]:
+def _examine(experiment: Experiment, references: Sequence[Reference]) -> list[check.Row]:
     """Check every image on all nodes."""
-    ids = list(dict.fromkeys(one.id for one in references))
-    chunks = [{"ids": json.dumps(ids[first : first + _CHUNK])} for first in range(0, len(ids), _CHUNK)]
+    asked = [one.model_dump() for one in check.questions(experiment, references)]
+    # as text, because Arrow would make one type of what differs from image to image
+    chunks = [{"asked": json.dumps(asked[first : first + _CHUNK])} for first in range(0, len(asked), _CHUNK)]
     data = experiment.data
 
-    def examine(chunk: dict[str, str]) -> list[stages.Row]:
-        return list(stages.examine(stages.open_source(data.source), json.loads(chunk["ids"]), data.limits))
+    def examine(chunk: dict[str, str]) -> list[dict[str, str]]:
+        questions = [check.Question.model_validate(one) for one in json.loads(chunk["asked"])]
+        facts = check.examine(stages.open_source(data.source), questions, data.limits)
+        return [{"fact": json.dumps(fact)} for fact in facts]
 
     quiet()
     rows = ray.data.from_items(chunks, override_num_blocks=len(chunks)).flat_map(examine).iter_rows()
-    return list(track(rows, "checking images", len(ids)))
+    return [json.loads(row["fact"]) for row in track(rows, "checking images", len(asked))]
 
 
 def _set_aside(root: Root, experiment: Experiment, plan: Plan) -> None:
     """Write what was set aside next to the dataset, tell of it, and stop when it is too much."""
     prepared = plan.dataset
     place = f"{prepared.path}/rejected.jsonl"
-    lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in plan.rejected)
+    lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in (*plan.rejected, *plan.set_aside))
     if not root.exists(place) or root.read_bytes(place) != lines.encode():
         root.write_bytes(place, lines.encode())
     for warning in prepared.report.warnings:
         say(f"warning: {warning}")
     stages.check_rejected(experiment, plan, root.shown(place))
-    if plan.rejected:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in prepared.report.rejected.items())
-        say(f"set aside {len(plan.rejected)} of {prepared.report.listed} images ({reasons}): {root.shown(place)}")
+    for found, of in (
+        (prepared.report.rejected, f"{prepared.report.listed} images"),
+        (prepared.report.set_aside, "the boxes and masks of these images"),
+    ):
+        if found:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in found.items())
+            say(f"set aside {sum(found.values())} of {of} ({reasons}): {root.shown(place)}")
 
 
 def _write(root: Root, experiment: Experiment, plan: Plan) -> None:
@@ -151,7 +178,7 @@ def _write(root: Root, experiment: Experiment, plan: Plan) -> None:
     def write(shard: dict[str, str]) -> dict[str, int]:
         rows = json.loads(shard["rows"])
         source = stages.open_source(data.source)
-        table = stages.shard_table(source, rows, prepared.labels, data.reencode, data.limits)
+        table = shard_table(source, rows, prepared.labels, data.reencode, data.limits)
         dataset.write_shard(root, shard["file"], table)
         return {"rows": len(rows)}
 

@@ -1,32 +1,25 @@
-"""Preparing a dataset, step by step: check every image, plan the dataset, write its shards.
+"""Preparing a dataset, step by step: plan it, from what was found of every image, and judge the plan.
 
 Pure functions of plain data, so that each can run on any node. Bad input never loses good input: what cannot
-be used is set aside with a reason, and stops the whole only past a share that the user sets.
+be used is set aside with a reason, and stops the whole only past a share that the user sets. What the pixels decide is
+thaw.data.check's, the content of shards thaw.data.shards's.
 """
 
-import hashlib
-import io
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-from PIL import Image
-
 from thaw import catalog
-from thaw.config.experiment import Experiment, Limits
+from thaw.config.experiment import AnnotationKind, Experiment, TaskOptions
 from thaw.config.parts import Part
-from thaw.data import dataset, quality, split
+from thaw.data import dataset, split
+from thaw.data.check import Row
 from thaw.data.dataset import Dataset, Report, Shard
 from thaw.data.labels import LabelSchema, as_names, counts
-from thaw.data.sources.contract import RawLabel, Reference, Source
+from thaw.data.sift import Aside, CheckedMask, Kept, Sifted, said_of, shown_of, sift
+from thaw.data.sources.contract import RawBoxes, RawLabel, RawMask, Reference, Source, UnreadBoxes
 from thaw.errors import DataError
-
-_JPEG_QUALITY = 95
-
-Row = dict[str, Any]
-"""One image as plain data: ``id``, ``sha256``, ``split`` and ``annotations`` by task."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +29,14 @@ class Plan:
     Attributes:
         dataset: its description.
         rows: shard file -> the images in it.
-        rejected: one mapping an image that was set aside: ``id``, ``reason``, ``detail``.
+        rejected: the images that were set aside.
+        set_aside: boxes and masks that were set aside, of images that may well be good.
     """
 
     dataset: Dataset
     rows: dict[str, list[Row]]
-    rejected: list[dict[str, str]]
+    rejected: list[Aside]
+    set_aside: list[Aside]
 
 
 def open_source(options: Part) -> Source:
@@ -50,49 +45,24 @@ def open_source(options: Part) -> Source:
     return source
 
 
-def examine(source: Source, image_ids: Iterable[str], limits: Limits) -> Iterator[Row]:
-    """Yield ``id``, ``sha256`` and, where an image cannot be used, ``reason`` and ``detail`` (else None)."""
-    for image_id in image_ids:
-        sha256 = reason = detail = None
-        try:
-            content = source.read(image_id, limits.max_bytes + 1)
-            sha256 = hashlib.sha256(content).hexdigest()
-            quality.decode(content, limits)
-        except OSError as error:
-            reason, detail = "unreadable", error.strerror or type(error).__name__
-        except quality.BadImage as error:
-            reason, detail = error.reason, error.detail
-        yield {"id": image_id, "sha256": sha256, "reason": reason, "detail": detail}
-
-
 def plan(experiment: Experiment, references: Sequence[Reference], facts: Sequence[Row]) -> Plan:
     """Return the dataset that the images make, and what had to be set aside.
 
+    Args:
+        facts: what `check.examine` found, in any order.
+
     Raises:
-        DataError: a task's column does not exist, classes or a split lack images.
+        DataError: a task's column does not exist or holds something else, classes or a split lack images.
     """
     check_columns(experiment, references)
-    good, rejected = _sift(experiment, references, {fact["id"]: fact for fact in facts})
+    sifted = sift(experiment, references, {fact["id"]: fact for fact in facts})
+    good = sorted(sifted.good.values(), key=lambda one: one.reference.id)
     labels = {
-        task: LabelSchema.learn(
-            task,
-            options.annotation,
-            (one.labels.get(experiment.column(task)) for one in good),
-            options.classes,
-        )
+        task: LabelSchema.learn(task, options.annotation, (said_of(one.labels[task]) for one in good), options.classes)
         for task, options in experiment.tasks.items()
     }
     sides = _split(experiment, good)
-    sha256 = {fact["id"]: fact["sha256"] for fact in facts}
-    rows = [
-        {
-            "id": one.id,
-            "sha256": sha256[one.id],
-            "split": sides[one.id],
-            "annotations": {task: schema.encode(_raw_label(experiment, task, one)) for task, schema in labels.items()},
-        }
-        for one in sorted(good, key=lambda one: one.id)
-    ]
+    rows = [_row(one, sides[one.reference.id], labels) for one in good]
     shards = _shards(rows, experiment.data.shard_images)
     described = Dataset(
         name=experiment.name,
@@ -104,21 +74,47 @@ def plan(experiment: Experiment, references: Sequence[Reference], facts: Sequenc
             )
             for side in split.SPLITS
         },
-        report=_report(experiment, good, sides, labels, rejected),
+        report=_report(sifted, sides, labels),
     )
-    return Plan(described, shards, rejected)
+    return Plan(described, shards, sifted.rejected, sifted.set_aside)
+
+
+_HOLDS: Mapping[AnnotationKind, tuple[str, tuple[type, ...]]] = {
+    "class": ("class names", (str, tuple)),
+    "classes": ("class names", (str, tuple)),
+    "boxes": ("boxes", (RawBoxes, UnreadBoxes)),
+    "mask": ("masks", (RawMask,)),
+}
 
 
 def check_columns(experiment: Experiment, references: Sequence[Reference]) -> None:
-    """Raise a DataError when a task's column is in no image of the source."""
+    """Raise a DataError when a task's column is in no image of the source, or does not hold what the task takes."""
     known = sorted({column for one in references for column in one.labels})
-    for task in experiment.tasks:
+    for task, options in experiment.tasks.items():
         column = experiment.column(task)
         if column not in known:
             hint = catalog.did_you_mean(column, known)
             raise DataError(
                 f"tasks.{task}.column: the source has no column {column!r}; it has {', '.join(known) or 'none'}{hint}"
             )
+        for one in references:
+            _check_holds(task, options, column, one)
+
+
+def _check_holds(task: str, options: TaskOptions, column: str, one: Reference) -> None:
+    wanted, types = _HOLDS[options.annotation]
+    label = one.labels.get(column)
+    if label is not None and not isinstance(label, types):
+        held = next(words for words, others in _HOLDS.values() if isinstance(label, others))
+        raise DataError(
+            f"tasks.{task}.column: column {column!r} holds {held} for {one.id}; a task of type {options.type} takes "
+            f"{wanted}"
+        )
+    if isinstance(label, RawMask) and not label.names:
+        raise DataError(
+            f"tasks.{task}.column: nothing says what the values of the masks in column {column!r} mean; say it in "
+            "data.source, such as mask_values: {0: background, 1: scratch}"
+        )
 
 
 def check_rejected(experiment: Experiment, plan: Plan, place: str) -> None:
@@ -132,98 +128,42 @@ def check_rejected(experiment: Experiment, plan: Plan, place: str) -> None:
         )
 
 
-def shard_table(
-    source: Source,
-    rows: Sequence[Row],
-    labels: Mapping[str, LabelSchema],
-    reencode: int | None,
-    limits: Limits,
-) -> pa.Table:
-    """Return the content of one shard.
+def _row(one: Kept, side: str, labels: Mapping[str, LabelSchema]) -> Row:
+    """Return one image as plain data.
 
-    Raises:
-        DataError: an image changed since it was checked.
+    ``id``, ``sha256``, ``split``, ``width``, ``height``; ``annotations`` by task, with class indices; ``masks``, where
+    the source has the mask of a task, which is no part of what training sees.
     """
-    images = [_content(source, row, reencode, limits) for row in rows]
-    annotations = {task: [row["annotations"][task] for row in rows] for task in labels}
-    return dataset.table([row["id"] for row in rows], images, annotations, labels)
+    return {
+        "id": one.reference.id,
+        "sha256": one.fact["sha256"],
+        "split": side,
+        "width": one.fact["width"],
+        "height": one.fact["height"],
+        "annotations": {task: _indexed(one.labels[task], schema) for task, schema in labels.items()},
+        "masks": {task: label.id for task, label in one.labels.items() if isinstance(label, CheckedMask)},
+    }
 
 
-def _content(source: Source, row: Row, reencode: int | None, limits: Limits) -> bytes:
-    try:
-        content = source.read(row["id"], limits.max_bytes + 1)
-    except OSError:
-        content = b""
-    if hashlib.sha256(content).hexdigest() != row["sha256"]:
-        raise DataError(f"{row['id']}: changed while the dataset was being prepared; run prepare again")
-    return content if reencode is None else _smaller(content, reencode, limits)
+def _indexed(label: RawLabel | CheckedMask, schema: LabelSchema) -> Any:
+    """Return a label with class indices in place of names, as plain data."""
+    match label:
+        case RawBoxes():
+            return {"boxes": [list(box) for box in label.boxes], "labels": [schema.index[name] for name in label.names]}
+        case CheckedMask():
+            values = {str(value): schema.index[name] for value, name in label.names.items() if name in schema.index}
+            return {"sha256": label.sha256, "values": values}
+    return schema.encode(label)
 
 
-def _smaller(content: bytes, side: int, limits: Limits) -> bytes:
-    """Return an image as JPEG with ``side`` pixels along its shorter edge, or unchanged if it is no larger."""
-    image = Image.fromarray(quality.decode(content, limits))
-    if min(image.size) <= side:
-        return content
-    scale = side / min(image.size)
-    width, height = (max(1, round(edge * scale)) for edge in image.size)
-    buffer = io.BytesIO()
-    image.resize((width, height), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=_JPEG_QUALITY)
-    return buffer.getvalue()
-
-
-def _sift(
-    experiment: Experiment, references: Sequence[Reference], facts: Mapping[str, Row]
-) -> tuple[list[Reference], list[dict[str, str]]]:
-    """Divide the images into those that can be used and those set aside, with reason and detail."""
-    good: dict[str, Reference] = {}
-    rejected = []
-    for one in references:
-        fact = facts[one.id]
-        reason, detail = (fact["reason"], fact["detail"]) if fact["reason"] else _mislabelled(experiment, one)
-        if reason is None and one.id in good:
-            reason, detail = (
-                "listed_twice",
-                "the source names this image more than once; the first row is kept",
-            )
-        if reason is None:
-            good[one.id] = one
-        else:
-            rejected.append({"id": one.id, "reason": reason, "detail": detail})
-    if not good:
-        raise DataError(f"data.source: none of {len(references)} images can be used; the first: {rejected[:1]}")
-    return list(good.values()), rejected
-
-
-def _raw_label(experiment: Experiment, task: str, one: Reference) -> RawLabel:
-    """Return what the source says of an image for a task; an empty set is no class at all."""
-    label = one.labels.get(experiment.column(task))
-    return None if label == () and experiment.tasks[task].annotation == "class" else label
-
-
-def _mislabelled(experiment: Experiment, one: Reference) -> tuple[str | None, str]:
-    """Return why the labels of an image cannot be used, if so."""
-    labels = {task: _raw_label(experiment, task, one) for task in experiment.tasks}
-    if all(label is None for label in labels.values()):
-        return "no_label", "carries a label for none of the tasks"
-    for task, options in experiment.tasks.items():
-        names = as_names(labels[task])
-        if options.annotation == "class" and len(names) > 1:
-            return "several_classes", f"task {task} takes one class; found {', '.join(names)}"
-        strange = [name for name in names if options.classes is not None and name not in options.classes]
-        if strange:
-            return "unknown_class", f"task {task}: {strange[0]!r} is not in tasks.{task}.classes"
-    return None, ""
-
-
-def _split(experiment: Experiment, good: Sequence[Reference]) -> dict[str, str]:
+def _split(experiment: Experiment, good: Sequence[Kept]) -> dict[str, str]:
     stratum = experiment.stratified_task()
-    column = experiment.column(stratum) if stratum else None
     items = [
         split.Item(
-            one.id,
-            ",".join(as_names(one.labels.get(column))) or None if column else None,
-            one.group,
-            one.split,
+            one.reference.id,
+            (",".join(as_names(shown_of(one.labels[stratum]))) or None) if stratum else None,
+            one.reference.group,
+            one.reference.split,
         )
         for one in good
     ]
@@ -242,35 +182,35 @@ def _shards(rows: Sequence[Row], size: int) -> dict[str, list[Row]]:
     }
 
 
-def _report(
-    experiment: Experiment,
-    good: Sequence[Reference],
-    sides: Mapping[str, str],
-    labels: Mapping[str, LabelSchema],
-    rejected: Sequence[Mapping[str, str]],
-) -> Report:
+def _report(sifted: Sifted, sides: Mapping[str, str], labels: Mapping[str, LabelSchema]) -> Report:
     classes: dict[str, dict[str, dict[str, int]]] = {}
     labelled: dict[str, dict[str, int]] = {}
     for side in split.SPLITS:
-        members = [one for one in good if sides[one.id] == side]
-        found = {task: [_raw_label(experiment, task, one) for one in members] for task in labels}
+        members = [one for image_id, one in sifted.good.items() if sides[image_id] == side]
+        found = {task: [shown_of(one.labels[task]) for one in members] for task in labels}
         classes[side] = {task: dict(counts(schema, found[task])) for task, schema in labels.items()}
         labelled[side] = {task: sum(label is not None for label in found[task]) for task in labels}
     return Report(
-        listed=len(good) + len(rejected),
-        rejected=dict(sorted(Counter(one["reason"] for one in rejected).items())),
+        listed=len(sifted.good) + len(sifted.rejected),
+        rejected=_by_reason(sifted.rejected),
+        set_aside=_by_reason(sifted.set_aside),
         classes=classes,
         labelled=labelled,
-        warnings=tuple(_warnings(classes)),
+        warnings=tuple(_warnings(classes["train"], labels)),
     )
 
 
-def _warnings(classes: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Iterator[str]:
+def _by_reason(aside: Sequence[Aside]) -> dict[str, int]:
+    return dict(sorted(Counter(one["reason"] for one in aside).items()))
+
+
+def _warnings(classes: Mapping[str, Mapping[str, int]], labels: Mapping[str, LabelSchema]) -> Iterator[str]:
     """Yield what a careful person would want to know before training."""
-    for task, found in classes["train"].items():
+    for task, found in classes.items():
+        things = "boxes" if labels[task].kind == "boxes" else "images"
         unseen = [name for name, count in found.items() if count == 0]
         if unseen:
             yield f"task {task}: no training image of {', '.join(unseen)}; the model cannot learn them"
         few = [name for name, count in found.items() if 0 < count < 10]
         if few:
-            yield f"task {task}: fewer than 10 training images of {', '.join(few)}"
+            yield f"task {task}: fewer than 10 training {things} of {', '.join(few)}"

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from thaw.config.experiment import Fit, Image
+from thaw.data.placement import Placement, Rectangle
 
 PAD = 114
 """Grey level around letterboxed images and behind rotated ones, on a scale of 0 to 255."""
@@ -33,23 +33,21 @@ class Preprocess(BaseModel):
 
     def __call__(self, image: Tensor) -> Tensor:
         """Return (3, size, size) uint8 pixels of a (3, H, W) uint8 image."""
-        if self.fit == "stretch":
-            return self._resize(image, self.size, self.size)
         height, width = image.shape[-2:]
-        if self.fit == "crop":  # cut before resizing, or a very long image would grow beyond all memory
-            return self._resize(F.center_crop(image, [min(height, width)]), self.size, self.size)
-        scaled = (max(1, round(edge * self.size / max(height, width))) for edge in (height, width))
-        return self._pad(self._resize(image, *scaled))
+        return self.place(height, width).image(image, PAD)
 
-    def _resize(self, image: Tensor, height: int, width: int) -> Tensor:
-        return image if image.shape[-2:] == (height, width) else F.resize(image, [height, width], antialias=True)
-
-    def _pad(self, image: Tensor) -> Tensor:
-        """Centre the image in a grey square."""
-        height, width = image.shape[-2:]
-        left, top = (self.size - width) // 2, (self.size - height) // 2
-        padded: Tensor = F.pad(image, [left, top, self.size - width - left, self.size - height - top], fill=PAD)
-        return padded
+    def place(self, height: int, width: int) -> Placement:
+        """Return where an image of so many pixels lies in the input."""
+        seen = Rectangle(0, 0, width, height)
+        if self.fit == "crop":
+            side = min(height, width)
+            seen = Rectangle(round((width - side) / 2), round((height - side) / 2), side, side)
+        if self.fit == "letterbox":
+            wide, high = (max(1, round(edge * self.size / max(height, width))) for edge in (width, height))
+            filled = Rectangle((self.size - wide) // 2, (self.size - high) // 2, wide, high)
+        else:
+            filled = Rectangle(0, 0, self.size, self.size)
+        return Placement(height, width, self.size, seen, filled)
 
 
 def as_tensor(pixels: NDArray[Any]) -> Tensor:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ConfigDict
 
 from thaw.data.labels import Annotation
@@ -48,9 +47,8 @@ class Tally:
     def add(self, answers: Sequence[Answers], annotations: Sequence[Mapping[str, Annotation]]) -> None:
         """Add the answers to some images, and what the images carry."""
         self.images += len(answers)
-        for name, task in self._tasks.items():
-            targets = torch.as_tensor(task.labels.targets([carried[name] for carried in annotations]))
-            self._meters[name].update([one[name] for one in answers], targets)
+        for name, meter in self._meters.items():
+            meter.update([one[name] for one in answers], [carried[name] for carried in annotations])
 
     def metrics(self) -> dict[str, dict[str, float]]:
         """Return task -> metric -> value."""

@@ -15,6 +15,7 @@ from thaw.console import say, track
 from thaw.data import dataset, quality
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
+from thaw.data.labels import Annotation
 from thaw.errors import DataError
 from thaw.evaluation import evaluate as scoring
 from thaw.evaluation.evaluate import Scores, Tally
@@ -51,7 +52,7 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
     tally = Tally(loaded.tasks)
     for row in rows:
         answers = scoring.as_answers(json.loads(row["answer"]), loaded.tasks)
-        tally.add([answers], [_annotations(row["annotations"])])
+        tally.add([answers], [_annotations(row["annotations"], loaded)])
     scores = Scores(
         model=f"{found.name}/{found.version}",
         dataset=prepared.fingerprint,
@@ -95,17 +96,19 @@ def _answers(
 def _answer(loaded: Bundle, rows: pa.Table, limits: Limits) -> pa.Table:
     ids, images, annotations = zip(*(dataset.encoded(rows, row) for row in range(len(rows))), strict=True)
     answers = predictor.answer(loaded, [quality.decode(image, limits) for image in images])
+    schemas = loaded.description.labels
+    carried = [{task: schema.to_json(one[task]) for task, schema in schemas.items()} for one in annotations]
     return pa.table(
         {
             "id": list(ids),
             "answer": [json.dumps(predictor.as_json(one)) for one in answers],
-            "annotations": [json.dumps(one) for one in annotations],
+            "annotations": [json.dumps(one) for one in carried],
         }
     )
 
 
-def _annotations(text: str) -> dict[str, Any]:
-    return {task: tuple(one) if isinstance(one, list) else one for task, one in json.loads(text).items()}
+def _annotations(text: str, loaded: Bundle) -> dict[str, Annotation]:
+    return {task: loaded.description.labels[task].from_json(one) for task, one in json.loads(text).items()}
 
 
 def _trained_on(root: Root, run_id: str) -> Dataset:

@@ -7,9 +7,12 @@ served as its task shaped it.
 import re
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Protocol
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Protocol
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
@@ -22,7 +25,7 @@ from swagger_ui_bundle import swagger_ui_path
 import thaw
 from thaw.config.experiment import Limits
 from thaw.data.quality import BadImage
-from thaw.tasks.contract import Answer
+from thaw.tasks.contract import Answer, Masks
 
 _STATUS = {
     "empty": 400,
@@ -46,8 +49,8 @@ class Endpoint(Protocol):
     limits: Limits
     answer_types: Mapping[str, type[Answer]]
 
-    async def answer(self, content: bytes) -> dict[str, Any]:
-        """Return every task's answer to one encoded image as JSON values.
+    async def answer(self, content: bytes, masks: Masks) -> dict[str, Any]:
+        """Return every task's answer to one encoded image as JSON values, with masks in the form asked for.
 
         Raises:
             BadImage: the image cannot be decoded within the limits.
@@ -98,16 +101,20 @@ def build_app(endpoint: Endpoint) -> FastAPI:
         openapi_extra=_BODY,
         summary="Answer one image",
     )
-    async def predict(request: Request) -> JSONResponse:
+    async def predict(request: Request, masks: Annotated[Masks, _MASKS] = "rle") -> JSONResponse:
         """Answer every task for one image, sent as the body itself or as a file of a multipart form."""
         content = await _image(request, endpoint.limits.max_bytes)
-        answers = await endpoint.answer(content)
+        answers = await endpoint.answer(content, masks)
         told = {"model": endpoint.model, "version": endpoint.version, "request_id": _request_id(request)}
         return JSONResponse({**told, "answers": answers}, headers={"x-request-id": _request_id(request)})
 
     return app
 
 
+_MASKS = Query(
+    description="How masks are answered: rle, as COCO run lengths by class; png, as one picture of class indices; "
+    "none, leaving them out."
+)
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {"type": "object", "required": ["image"], "properties": {"image": _BINARY["schema"]}}
 _BODY = {
@@ -124,7 +131,7 @@ _BODY = {
 
 def _answered_type(endpoint: Endpoint) -> type[BaseModel]:
     """Return the shape of an answer to a request, for the OpenAPI document."""
-    tasks: dict[str, Any] = {task: (kind, ...) for task, kind in endpoint.answer_types.items()}
+    tasks: dict[str, Any] = {task: (reduce(or_, kind.forms()), ...) for task, kind in endpoint.answer_types.items()}
     answers = create_model("Answers", **tasks)
     return create_model("Answered", model=(str, ...), version=(int, ...), request_id=(str, ...), answers=(answers, ...))
 
@@ -166,13 +173,21 @@ def _add_problems(app: FastAPI) -> None:
     async def refused(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, BadImage):
             return _problem(request, _STATUS.get(error.reason, _UNDECODABLE), error.reason, error.detail)
+        if isinstance(error, RequestValidationError):
+            return _problem(request, _UNDECODABLE, "bad_parameter", _wrong(error))
         if isinstance(error, _RefusedError):
             return _problem(request, error.status, error.error, error.detail)
         status, detail = (error.status_code, str(error.detail)) if isinstance(error, HTTPException) else (500, "")
         return _problem(request, status, f"http_{status}", detail or "the server failed; its log has the request id")
 
-    for kind in (BadImage, _RefusedError, HTTPException, Exception):
+    for kind in (BadImage, RequestValidationError, _RefusedError, HTTPException, Exception):
         app.add_exception_handler(kind, refused)
+
+
+def _wrong(error: RequestValidationError) -> str:
+    """Return which parameter is wrong, and what is allowed."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {str(first['input'])[:80]!r}: {first['msg']}"
 
 
 def _problem(request: Request, status: int, error: str, detail: str) -> JSONResponse:

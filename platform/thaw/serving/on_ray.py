@@ -23,11 +23,12 @@ from thaw.config.experiment import Limits, Serve
 from thaw.console import say
 from thaw.data import quality
 from thaw.errors import ClusterError
+from thaw.predictor import Answers
 from thaw.registry import store
 from thaw.registry.store import ModelVersion
 from thaw.serving import api
 from thaw.storage import Root, local_cache, open_root
-from thaw.tasks.contract import Answer
+from thaw.tasks.contract import Answer, Masks
 
 APPLICATION = "thaw"
 _PORTS_TRIED = 100
@@ -57,18 +58,17 @@ class Replica:
     def __serve_build_asgi_app__(self) -> FastAPI:
         return api.build_app(self)
 
-    async def answer(self, content: bytes) -> dict[str, Any]:
+    async def answer(self, content: bytes, masks: Masks) -> dict[str, Any]:
         """Return every task's answer to one encoded image; decoding and the forward pass leave the event loop free."""
         here = asyncio.get_running_loop()
         image = await here.run_in_executor(self._decoders, quality.decode, content, self.limits)
-        answers: dict[str, Any] = await self._answer_together(image)
-        return answers
+        answers: Answers = await self._answer_together(image)
+        return await here.run_in_executor(self._decoders, predictor.as_json, answers, masks)
 
     @serve.batch
-    async def _answer_together(self, images: list[NDArray[np.uint8]]) -> list[dict[str, Any]]:
+    async def _answer_together(self, images: list[NDArray[np.uint8]]) -> list[Answers]:
         here = asyncio.get_running_loop()
-        answers = await here.run_in_executor(self._forward, predictor.answer, self._bundle, images)
-        return [predictor.as_json(one) for one in answers]
+        return await here.run_in_executor(self._forward, predictor.answer, self._bundle, images)
 
     def _warm_up(self) -> None:
         side = self._bundle.description.preprocess.size

@@ -1,6 +1,6 @@
 """Classification: exactly one class an image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from thaw.config.experiment import AnnotationKind, TaskOptions
+from thaw.data.labels import Annotation, LabelSchema
+from thaw.data.placement import Placement
 from thaw.metrics.classes import ClassMeter
 from thaw.tasks import contract
-from thaw.tasks.contract import Answer
+from thaw.tasks.contract import Answer, HeadInputs, PooledHead
 
 
 class Options(TaskOptions):
@@ -33,6 +35,9 @@ class ClassificationAnswer(Answer):
     scores: dict[str, float]
     """Probability of every class; they sum to 1."""
 
+    def summary(self) -> Mapping[str, str]:
+        return {self.label: f"{self.score:.3f}"}
+
 
 class Task(contract.Task):
     """A linear head with softmax."""
@@ -40,15 +45,15 @@ class Task(contract.Task):
     best_metric = "accuracy"
     answer_type = ClassificationAnswer
 
-    def build_head(self, num_features: int, dropout: float) -> nn.Module:
-        return nn.Sequential(nn.Dropout(dropout), nn.Linear(num_features, len(self.labels.names)))
+    def build_head(self, inputs: HeadInputs) -> nn.Module:
+        return PooledHead(inputs, len(self.labels.names))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         smoothing = self.options.label_smoothing
         total = F.cross_entropy(outputs, targets, ignore_index=-1, label_smoothing=smoothing, reduction="sum")
         return total, (targets >= 0).sum()
 
-    def decode(self, outputs: Tensor) -> list[ClassificationAnswer]:
+    def decode(self, outputs: Tensor, _placements: Sequence[Placement]) -> list[ClassificationAnswer]:
         probabilities = torch.softmax(outputs.float(), dim=1).cpu()
         best = probabilities.argmax(dim=1).tolist()
         names = self.labels.names
@@ -58,12 +63,16 @@ class Task(contract.Task):
         ]
 
     def meter(self) -> "ClassAnswers":
-        return ClassAnswers(self.labels.names)
+        return ClassAnswers(self.labels)
 
 
 class ClassAnswers(ClassMeter):
     """Class metrics over answers."""
 
-    def update(self, answers: Sequence[ClassificationAnswer], targets: Tensor) -> None:
+    def __init__(self, schema: LabelSchema) -> None:
+        super().__init__(schema.names)
+        self.schema = schema
+
+    def update(self, answers: Sequence[ClassificationAnswer], annotations: Sequence[Annotation]) -> None:
         scores = torch.tensor([list(answer.scores.values()) for answer in answers])
-        self.add(scores, targets.cpu())
+        self.add(scores, torch.as_tensor(self.schema.targets(annotations, 0)))

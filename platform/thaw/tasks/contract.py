@@ -4,13 +4,36 @@ A task is stateless and built from plain options wherever it is needed; weights 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from thaw.data.labels import LabelSchema
+from thaw.backbones.contract import Features
+from thaw.data.labels import Annotation, LabelSchema
+from thaw.data.placement import Placement
+from thaw.data.rle import Rle
+
+Masks = Literal["rle", "png", "none"]
+"""How masks are served: as run lengths by class, as one picture of class indices, or not at all."""
+
+SURE = 0.3
+"""Boxes less sure than this are answered, but neither counted in a summary nor drawn: there are many of them."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What can be drawn of an answer, in pixels of the image.
+
+    Attributes:
+        boxes: x0, y0, x1, y1, class name and score each, best first.
+        masks: class name -> its pixels.
+    """
+
+    boxes: tuple[tuple[tuple[float, float, float, float], str, float], ...] = ()
+    masks: Mapping[str, Rle] = field(default_factory=dict)
 
 
 class Answer(BaseModel):
@@ -18,18 +41,64 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @classmethod
+    def forms(cls) -> tuple[type[BaseModel], ...]:
+        """Return every shape that `shown` can give, for the OpenAPI document."""
+        return (cls,)
+
+    def shown(self, masks: Masks) -> BaseModel:  # noqa: ARG002 - for answers that have some
+        """Return what HTTP serves where masks are asked for in some form; with ``rle`` that is the answer itself."""
+        return self
+
+    def summary(self) -> Mapping[str, str]:
+        """Return class name -> a word on it, the most telling class first; empty where nothing was found."""
+        return {}
+
+    def marks(self) -> Marks:
+        """Return what can be drawn of it; nothing where the answer is of the image as a whole."""
+        return Marks()
+
 
 class Meter(Protocol):
     """Metrics that grow batch by batch, over all workers of a process group."""
 
-    def update(self, answers: Sequence[Any], targets: Tensor) -> None:
-        """Add (B,...) targets and their answers; images without a label are passed over."""
+    def update(self, answers: Sequence[Any], annotations: Sequence[Annotation]) -> None:
+        """Add answers and what their images carry, in the same pixels; images without a label are passed over."""
 
     def compute(self) -> dict[str, float]:
         """Return metric name -> value; empty when no image had a label."""
 
     def confusion(self) -> list[list[int]] | None:
         """Return counts of true class (rows) by answered class (columns), where the task has such."""
+
+
+@dataclass(frozen=True)
+class HeadInputs:
+    """What a head is given to build on.
+
+    Attributes:
+        num_features: D, the length of the pooled vector.
+        dropout: share of features dropped while training.
+        num_channels: C of every map of the pyramid.
+        strides: pixels of the input per place of each map, finest first; none where no task looks at maps.
+    """
+
+    num_features: int
+    dropout: float
+    num_channels: int
+    strides: tuple[float, ...]
+
+
+class PooledHead(nn.Sequential):
+    """A linear layer on the pooled vector."""
+
+    def __init__(self, inputs: HeadInputs, outputs: int) -> None:
+        super().__init__(nn.Dropout(inputs.dropout), nn.Linear(inputs.num_features, outputs))
+
+    def forward(self, features: Features, _targets: Tensor | None = None) -> Tensor:
+        """Return (B, C) outputs."""
+        outputs: Tensor = super().forward(features.pooled)  # type: ignore[no-untyped-call]
+        return outputs.float()
 
 
 class Task(ABC):
@@ -39,9 +108,11 @@ class Task(ABC):
         name: the user's name for it.
         labels: the classes in the order of the head's outputs.
         best_metric: the metric, higher being better, that says how good the head is.
+        finest: smallest stride of the maps that the head looks at, in pixels; None if it looks at none.
     """
 
     best_metric: ClassVar[str]
+    finest: int | None = None
     answer_type: ClassVar[type[Answer]]
 
     def __init__(self, name: str, options: Any, labels: LabelSchema) -> None:
@@ -50,11 +121,14 @@ class Task(ABC):
         self.labels = labels
 
     @abstractmethod
-    def build_head(self, num_features: int, dropout: float) -> nn.Module:
-        """Return the module from (B, D) pooled features to (B, C) outputs."""
+    def build_head(self, inputs: HeadInputs) -> nn.Module:
+        """Return the module that is called with (`Features`, targets or None) and returns fp32 outputs.
+
+        Targets are given in training alone, to heads that choose by them what they look at.
+        """
 
     @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss summed over the labelled images and their number, both scalars.
 
         The caller divides, because only it knows how many labelled images the other workers have. The sum
@@ -62,8 +136,8 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def decode(self, outputs: Tensor) -> list[Any]:
-        """Return one answer for each row of (B, C) outputs."""
+    def decode(self, outputs: Any, placements: Sequence[Placement]) -> list[Any]:
+        """Return the answers to B images, in pixels of the images that were placed."""
 
     @abstractmethod
     def meter(self) -> Meter:

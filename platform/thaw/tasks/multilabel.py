@@ -1,6 +1,6 @@
 """Multilabel: any number of classes an image, each on its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from thaw.config.experiment import AnnotationKind, TaskOptions
+from thaw.data.labels import Annotation, LabelSchema
+from thaw.data.placement import Placement
 from thaw.metrics.classes import LabelSetMeter
 from thaw.tasks import contract
-from thaw.tasks.contract import Answer
+from thaw.tasks.contract import Answer, HeadInputs, PooledHead
 
 
 class Options(TaskOptions):
@@ -31,6 +33,10 @@ class MultilabelAnswer(Answer):
     scores: dict[str, float]
     """Probability of each class on its own, in [0, 1]."""
 
+    def summary(self) -> Mapping[str, str]:
+        found = sorted(self.labels, key=self.scores.__getitem__, reverse=True)
+        return {name: f"{self.scores[name]:.3f}" for name in found}
+
 
 class Task(contract.Task):
     """A linear head with one sigmoid a class."""
@@ -38,15 +44,15 @@ class Task(contract.Task):
     best_metric = "f1_macro"
     answer_type = MultilabelAnswer
 
-    def build_head(self, num_features: int, dropout: float) -> nn.Module:
-        return nn.Sequential(nn.Dropout(dropout), nn.Linear(num_features, len(self.labels.names)))
+    def build_head(self, inputs: HeadInputs) -> nn.Module:
+        return PooledHead(inputs, len(self.labels.names))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         labelled = targets[:, 0] >= 0
         each = F.binary_cross_entropy_with_logits(outputs, targets.clamp(min=0).to(outputs.dtype), reduction="none")
         return (each.mean(dim=1) * labelled).sum(), labelled.sum()
 
-    def decode(self, outputs: Tensor) -> list[MultilabelAnswer]:
+    def decode(self, outputs: Tensor, _placements: Sequence[Placement]) -> list[MultilabelAnswer]:
         names = self.labels.names
         rows = torch.sigmoid(outputs.float()).cpu().tolist()
         return [
@@ -58,12 +64,16 @@ class Task(contract.Task):
         ]
 
     def meter(self) -> "SetAnswers":
-        return SetAnswers(self.labels.names, self.options.threshold)
+        return SetAnswers(self.labels, self.options.threshold)
 
 
 class SetAnswers(LabelSetMeter):
     """Label-set metrics over answers."""
 
-    def update(self, answers: Sequence[MultilabelAnswer], targets: Tensor) -> None:
+    def __init__(self, schema: LabelSchema, threshold: float) -> None:
+        super().__init__(schema.names, threshold)
+        self.schema = schema
+
+    def update(self, answers: Sequence[MultilabelAnswer], annotations: Sequence[Annotation]) -> None:
         scores = torch.tensor([list(answer.scores.values()) for answer in answers])
-        self.add(scores, targets.cpu())
+        self.add(scores, torch.as_tensor(self.schema.targets(annotations, 0)))

@@ -12,6 +12,7 @@ from thaw.config.experiment import Finetune
 from thaw.training import optimizer
 from thaw.training.loop import Epoch, State
 from thaw.training.plan import FinetunePlan
+from thaw.training.weighting import Weighting
 
 OPTIMIZER = "optimizer.pt"
 STATE = "state.json"
@@ -22,7 +23,8 @@ TRAINING_ONLY = (OPTIMIZER, STATE)
 def save(folder: Path, trained: Bundle, state: State) -> None:
     """Write a checkpoint into an existing folder."""
     trained.save(folder)
-    torch.save(state.optimizer.state_dict(), folder / OPTIMIZER)
+    learnt = {"optimizer": state.optimizer.state_dict(), "weighting": state.weighting.state()}
+    torch.save(learnt, folder / OPTIMIZER)
     history = [epoch.model_dump() for epoch in state.history]
     content = {"step": state.step, "history": history}
     (folder / STATE).write_text(json.dumps(content), encoding="utf-8")
@@ -31,7 +33,7 @@ def save(folder: Path, trained: Bundle, state: State) -> None:
 def fresh(trained: Bundle, plan: FinetunePlan, options: Finetune) -> State:
     """Return the state of a run that has done nothing yet."""
     trained.model.open_groups(plan.depth_at(0))
-    return State(optimizer.build(trained.model, options.optimizer))
+    return _state(trained, options)
 
 
 def load(folder: Path, trained: Bundle, plan: FinetunePlan, options: Finetune) -> State:
@@ -41,7 +43,15 @@ def load(folder: Path, trained: Bundle, plan: FinetunePlan, options: Finetune) -
     history = [Epoch.model_validate(epoch) for epoch in content["history"]]
     # The optimizer holds what was open when the state was saved; at the border of a phase, fit opens the rest.
     trained.model.open_groups(plan.depth_at(max(0, history[-1].step - 1)))
-    state = State(optimizer.build(trained.model, options.optimizer), content["step"], history)
+    state = _state(trained, options)
+    state.step, state.history = content["step"], history
     saved = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
-    state.optimizer.load_state_dict(saved)
+    state.optimizer.load_state_dict(saved["optimizer"])
+    state.weighting.load(saved["weighting"])
     return state
+
+
+def _state(trained: Bundle, options: Finetune) -> State:
+    device = next(trained.model.parameters()).device
+    weighting = Weighting(trained.tasks, options.weighting, device)
+    return State(optimizer.build(trained.model, options.optimizer), weighting)

@@ -6,7 +6,7 @@ the body of its own loop, in the order in which it happens.
 
 import hashlib
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,14 +17,16 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from thaw.backbones.weights import digest
 from thaw.config.experiment import Finetune
 from thaw.data.feed import TARGET
+from thaw.data.placement import Placement
 from thaw.errors import ConfigError
 from thaw.model import FinetuneModel
 from thaw.tasks.contract import Task
 from thaw.training import early_stopping, optimizer
 from thaw.training.plan import FinetunePlan, Span
+from thaw.training.weighting import Weighting
+from thaw.training.workers import check_replicas, over_workers
 
 Batch = Mapping[str, NDArray[Any]]
 """``pixels`` (B, 3, S, S) uint8 and ``target.<task>`` arrays."""
@@ -64,9 +66,11 @@ class State:
         step: steps done.
         history: the epochs so far.
         optimizer: holds what was open when ``step`` was done.
+        weighting: how much each task counts.
     """
 
     optimizer: Optimizer
+    weighting: Weighting
     step: int = 0
     history: list[Epoch] = field(default_factory=list)
 
@@ -123,42 +127,17 @@ def fit(
             continue
         model.open_groups(span.depth)
         optimizer.follow(state.optimizer, model, options.optimizer)
-        trainer = _Trainer(wrap(model), tasks, plan, options, state.optimizer, on, seed)
+        trainer = _Trainer(wrap(model), tasks, plan, options, state, on, seed, model.open_weights())
         with closing(batches(state.step, span.stop)) as stream:
             while state.step < span.stop and not _is_over(state, phase, options):
                 yield _epoch(model, trainer, plan, span, state, stream, validate)
-        check_replicas(model, on)
-
-
-def share_buffers(model: nn.Module, on: Device) -> None:
-    """Give every worker the first one's buffers, such as BatchNorm's statistics: they are the ones that are saved."""
-    if on.workers > 1:
-        for buffer in model.buffers():
-            torch.distributed.broadcast(buffer, 0)
+        check_replicas(model, on.device)
 
 
 def _is_over(state: State, phase: int, options: Finetune) -> bool:
     """Return whether early stopping ends this phase here; read off the history, so a restart sees it too."""
     begun = bool(state.history) and state.history[-1].phase == phase
     return begun and early_stopping.is_due(state.history, options.early_stopping)
-
-
-def check_replicas(model: nn.Module, on: Device) -> None:
-    """Refuse to go on when the workers' weights are no longer the same, bit for bit.
-
-    Nothing else would tell: a weight whose gradient is not averaged drifts apart on each worker in silence.
-
-    Raises:
-        RuntimeError: they differ.
-    """
-    content = digest({name: weight.detach() for name, weight in model.named_parameters()})
-    own = torch.tensor(int(content[:15], 16), device=on.device)
-    least, most = own.clone(), own.clone()
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN)
-        torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
-    if least != most:
-        raise RuntimeError("the workers' weights have drifted apart: some gradient was not averaged over them")
 
 
 def _epoch(
@@ -218,26 +197,28 @@ class _Trainer:
         tasks: Mapping[str, Task],
         plan: FinetunePlan,
         options: Finetune,
-        steps: Optimizer,
+        state: State,
         on: Device,
         seed: int,
+        shared: Sequence[nn.Parameter],
     ) -> None:
         self.model, self.tasks, self.plan, self.options = model, tasks, plan, options
-        self.optimizer, self.on, self.seed = steps, on, seed
-        self.weights = torch.tensor([task.options.weight for task in tasks.values()], device=on.device)
-        self.learning = [weight for group in steps.param_groups for weight in group["params"]]
+        self.optimizer, self.weighting, self.on, self.seed = state.optimizer, state.weighting, on, seed
+        self.shared = shared
+        self.learning = [weight for group in state.optimizer.param_groups for weight in group["params"]]
 
     def step(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
         """Take one step; return, by task, this worker's share of the mean loss times the workers, and all labels."""
         torch.manual_seed(derived_seed(self.seed, step, self.on.worker))
         optimizer.set_rates(self.optimizer, self.plan.rates_at(step))
         sums, counts = losses(self.model, self.tasks, batch, self.on)
-        everyone = _over_workers(counts.clone())
+        everyone = over_workers(counts.clone())
         # DDP averages gradients over workers, so each worker's share is scaled up by their number: together they
         # are the gradient of the mean over all labelled images, however these fell to the workers.
         mean = sums * self.on.workers / everyone.clamp(min=1)
+        self.weighting.learn(mean, everyone, self.shared)
         self.optimizer.zero_grad(set_to_none=True)
-        (mean * self.weights).sum().backward()  # type: ignore[no-untyped-call]
+        (mean * self.weighting.weights).sum().backward()  # type: ignore[no-untyped-call]
         if self.options.optimizer.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.learning, self.options.optimizer.clip_norm)
         self.optimizer.step()
@@ -246,7 +227,7 @@ class _Trainer:
     def mean_loss(self, means: Tensor, counts: Tensor, step: int) -> dict[str, float]:
         """Return the mean loss of each task over an epoch's labelled images, on all workers."""
         own = means * counts / self.on.workers
-        total = _over_workers(own.sum(dim=0)) / counts.sum(dim=0).clamp(min=1)
+        total = over_workers(own.sum(dim=0)) / counts.sum(dim=0).clamp(min=1)
         if not bool(torch.isfinite(total).all()):
             place = f"finetune.phases[{self.plan.phase_at(step - 1)}].rates"
             raise ConfigError(f"{place}: the loss is not a finite number after step {step}; lower these rates")
@@ -261,29 +242,23 @@ def derived_seed(seed: int, step: int, worker: int) -> int:
 
 def losses(model: nn.Module, tasks: Mapping[str, Task], batch: Batch, on: Device) -> tuple[Tensor, Tensor]:
     """Return (tasks,) losses summed over this worker's labelled images, and (tasks,) their numbers."""
-    outputs = forward(model, batch, on)
-    found = [task.loss(outputs[name], target(batch, name, on)) for name, task in tasks.items()]
+    targets = {name: target(batch, name, on) for name in tasks}
+    outputs = forward(model, batch, on, targets)
+    found = [task.loss(outputs[name], targets[name]) for name, task in tasks.items()]
     return torch.stack([total for total, _ in found]), torch.stack([count for _, count in found])
 
 
-def forward(model: nn.Module, batch: Batch, on: Device) -> dict[str, Tensor]:
-    """Return task name -> (B, C) fp32 outputs of a batch, computed at the device's precision."""
+def forward(model: nn.Module, batch: Batch, on: Device, targets: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+    """Return task name -> fp32 outputs of a batch, computed at the device's precision."""
     pixels = torch.as_tensor(batch["pixels"]).to(on.device, non_blocking=True)
     with torch.autocast(on.device.type, dtype=on.autocast, enabled=on.autocast is not None):
-        outputs: dict[str, Tensor] = model(pixels)
-    return {name: output.float() for name, output in outputs.items()}
+        outputs: dict[str, Any] = model(pixels, targets)
+    return outputs
 
 
 def target(batch: Batch, task: str, on: Device) -> Tensor:
     """Return a task's targets on the device."""
     return torch.as_tensor(batch[TARGET + task]).to(on.device, non_blocking=True)
-
-
-def _over_workers(value: Tensor) -> Tensor:
-    """Return the sum of a tensor over all workers of the process group, if there is one."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(value)
-    return value
 
 
 @torch.inference_mode()
@@ -296,12 +271,13 @@ def evaluate(
     counts = torch.zeros(len(tasks), device=on.device, dtype=torch.int64)
     for batch in batches:
         outputs = forward(model, batch, on)
+        placements = [Placement.unchanged(batch["pixels"].shape[-1])] * len(batch["pixels"])
         for place, (name, task) in enumerate(tasks.items()):
             targets = target(batch, name, on)
             total, count = task.loss(outputs[name], targets)
             sums[place] += total
             counts[place] += count
-            meters[name].update(task.decode(outputs[name]), targets)
-    sums, counts = _over_workers(sums), _over_workers(counts)
+            meters[name].update(task.decode(outputs[name], placements), task.labels.annotations(batch[TARGET + name]))
+    sums, counts = over_workers(sums), over_workers(counts)
     mean = {name: float(sums[place] / counts[place]) for place, name in enumerate(tasks) if counts[place]}
     return mean, {name: meter.compute() for name, meter in meters.items()}

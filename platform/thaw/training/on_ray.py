@@ -24,7 +24,7 @@ from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import nn
 
-from thaw import bundle, on_ray
+from thaw import bundle, catalog, on_ray
 from thaw.bundle import Bundle
 from thaw.config import load as config
 from thaw.config.experiment import Experiment
@@ -36,10 +36,11 @@ from thaw.model import FinetuneModel
 from thaw.registry import record as records
 from thaw.registry.record import RunRecord
 from thaw.storage import Root, open_root
-from thaw.training import checkpoint, loop, monitor, precision, run
+from thaw.training import checkpoint, loop, monitor, precision, run, transfer, workers
 from thaw.training.loop import Batch, Batches, Device, State
 from thaw.training.plan import FinetunePlan
 from thaw.training.run import Trained
+from thaw.training.transfer import Transfer
 
 _CHECKPOINTS = "checkpoints"
 
@@ -68,7 +69,7 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
         prepared = Dataset.load(root, earlier.dataset) if earlier else prepared or data.prepare(experiment)
         experiment = resolve(experiment)
         on_ray.spare_cpus(experiment.train.workers * experiment.train.cpus_per_worker)
-        run.check(experiment, prepared)
+        experiment = run.check(root, experiment, prepared)
         begun = earlier or run.begin(experiment, prepared)
         run.announce(root, begun, experiment)
         say(f"run {begun.id}: {run.describe(experiment, prepared)}")
@@ -81,6 +82,30 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
             raise
     say(f"run {done.id}: {done.bundle} registered")
     return done
+
+
+def compare_single(experiment: Experiment, together: RunRecord) -> list[Transfer]:
+    """Train each task of a finished run alone, with the same plan on the same images, and compare.
+
+    Raises:
+        ThawError: as for `train`; or the run was not of several tasks.
+    """
+    root = open_root(experiment.storage.root)
+    prepared = Dataset.load(root, together.dataset)
+    if len(prepared.labels) < 2:
+        raise ConfigError("--compare-single needs an experiment of two tasks or more")
+    found = []
+    with on_ray.cluster(experiment.train.workers * experiment.train.cpus_per_worker):
+        for number, task in enumerate(prepared.labels, start=1):
+            say(f"\n[{number}/{len(prepared.labels)}] {task} alone")
+            single = train(*transfer.alone(experiment, prepared, task))
+            metric = catalog.part("tasks", experiment.tasks[task].type).Task.best_metric
+            both = (record.metrics["val"].get(task, {}).get(metric, 0.0) for record in (together, single))
+            found.append(
+                Transfer(task=task, metric=metric, together=next(both), alone=next(both), seconds_alone=single.wall_s)
+            )
+    root.write_json(f"runs/{together.id}/transfer.json", [one.model_dump() for one in found])
+    return found
 
 
 def resolve(experiment: Experiment) -> Experiment:
@@ -109,6 +134,7 @@ def _fit(root: Root, run_id: str, experiment: Experiment, prepared: Dataset) -> 
                 "root": root,
                 "run_path": f"runs/{run_id}",
                 "channel": channel,
+                "chances": run.chances(root, experiment, prepared),
                 "shards": {split: data.encoded_shards(root, prepared, split) for split in ("train", "val")},
             },
             scaling_config=ScalingConfig(
@@ -246,7 +272,7 @@ def _state(trained: Bundle, plan: FinetunePlan, experiment: Experiment) -> State
 
 
 def _batches(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, split: str, on: Device) -> Batches:
-    feed = run.feed_of(experiment, prepared, split, on.worker)
+    feed = run.feed_of(experiment, prepared, split, on.worker, setup["chances"])
     shards, prefetch = setup["shards"][split], experiment.train.prefetch
 
     def batches(start: int, stop: int) -> Generator[Batch]:
@@ -262,7 +288,7 @@ def _validation(
     batches = _batches(setup, experiment, prepared, "val", on)
 
     def validate() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-        loop.share_buffers(trained.model, on)
+        workers.share_buffers(trained.model)
         return loop.evaluate(trained.model, trained.tasks, batches(0, feed.epoch_steps), on)
 
     return validate

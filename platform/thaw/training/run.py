@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 import thaw
 from thaw import bundle
 from thaw.config import load as config
 from thaw.config.experiment import Experiment
-from thaw.data.dataset import Dataset
+from thaw.data.dataset import Dataset, boxes_of, labelled
 from thaw.data.feed import Feed
 from thaw.data.preprocess import Preprocess
 from thaw.errors import DataError
@@ -22,13 +25,14 @@ from thaw.registry import store
 from thaw.registry.record import RunRecord
 from thaw.registry.store import Lineage
 from thaw.storage import Root, redacted
+from thaw.tasks import detection
 from thaw.training import checkpoint
 from thaw.training.loop import Epoch
 from thaw.training.plan import FinetunePlan
 
 
-def check(experiment: Experiment, prepared: Dataset) -> None:
-    """Refuse at once what a worker would stumble over minutes later.
+def check(root: Root, experiment: Experiment, prepared: Dataset) -> Experiment:
+    """Return the experiment with what is read off its data filled in; refuse at once what workers would stumble over.
 
     Raises:
         ThawError: data, labels, model or plan do not fit the experiment.
@@ -39,11 +43,24 @@ def check(experiment: Experiment, prepared: Dataset) -> None:
                 f"train.workers: {experiment.train.workers} workers cannot share the {prepared.rows(split)} images of "
                 f"split {split}"
             )
-    for task, labelled in prepared.report.labelled["train"].items():
-        if not labelled:
+    for task, images in prepared.report.labelled["train"].items():
+        if not images:
             raise DataError(f"tasks.{task}: no training image carries a label for it")
     created = bundle.create(experiment, prepared.labels)
     plan_of(experiment, created.model, prepared)
+    return _with_anchors(root, experiment, prepared, created.model)
+
+
+def _with_anchors(root: Root, experiment: Experiment, prepared: Dataset, model: FinetuneModel) -> Experiment:
+    """Return the experiment with anchors read off the training boxes, for the tasks that leave them out."""
+    tasks = dict(experiment.tasks)
+    preprocess = Preprocess.of(experiment.data.image)
+    for name, options in experiment.tasks.items():
+        if isinstance(options, detection.Options) and options.anchors is None and model.pyramid is not None:
+            carried = boxes_of(root, prepared, "train", name)
+            laid = [preprocess.place(high, wide).boxes(one.boxes) for wide, high, one in carried if one is not None]
+            tasks[name] = options.with_anchors(np.concatenate([*laid, np.empty((0, 4))]), model.pyramid.strides)
+    return experiment.model_copy(update={"tasks": tasks})
 
 
 def plan_of(experiment: Experiment, model: FinetuneModel, prepared: Dataset) -> FinetunePlan:
@@ -52,8 +69,18 @@ def plan_of(experiment: Experiment, model: FinetuneModel, prepared: Dataset) -> 
     return FinetunePlan.of(experiment, [group.name for group in model.groups], feed.epoch_steps)
 
 
-def feed_of(experiment: Experiment, prepared: Dataset, split: str, worker: int = 0) -> Feed:
-    """Return one worker's batches of a split: augmented and shuffled for training, plain otherwise."""
+def feed_of(
+    experiment: Experiment,
+    prepared: Dataset,
+    split: str,
+    worker: int = 0,
+    drawn_by: NDArray[np.float64] | None = None,
+) -> Feed:
+    """Return one worker's batches of a split: augmented and shuffled for training, plain otherwise.
+
+    Args:
+        drawn_by: what `chances` returned, for training.
+    """
     return Feed(
         shard_rows=tuple(shard.rows for shard in prepared.splits[split]),
         labels=prepared.labels,
@@ -61,10 +88,21 @@ def feed_of(experiment: Experiment, prepared: Dataset, split: str, worker: int =
         limits=experiment.data.limits,
         batch=experiment.train.batch,
         augment=experiment.data.augment if split == "train" else None,
+        least_box=experiment.data.augment.least_box,
         seed=experiment.seed,
         worker=worker,
         workers=experiment.train.workers,
+        chances=drawn_by if split == "train" else None,
     )
+
+
+def chances(root: Root, experiment: Experiment, prepared: Dataset) -> NDArray[np.float64] | None:
+    """Return (N,) how likely each training image is to be drawn, summing to 1; None where each comes once an epoch."""
+    if experiment.train.sampling == "uniform":
+        return None
+    carried = [labelled(root, prepared, "train", task) for task in prepared.labels]
+    shares = sum(has / has.sum() for has in carried)
+    return np.asarray(shares / len(carried), dtype=np.float64)
 
 
 def describe(experiment: Experiment, prepared: Dataset) -> str:

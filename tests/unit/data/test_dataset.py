@@ -2,20 +2,53 @@
 
 import random
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from thaw.data import dataset
 from thaw.data.dataset import Dataset, Report, Shard
-from thaw.data.labels import LabelSchema
+from thaw.data.labels import Boxes, LabelSchema
 from thaw.errors import DataError, ThawError
 from thaw.storage import open_root
 
 LABELS = {
     "kind": LabelSchema(kind="class", names=("cat", "dog")),
     "tags": LabelSchema(kind="classes", names=("big", "old", "wet")),
+    "heads": LabelSchema(kind="boxes", names=("cat", "dog")),
+    "fur": LabelSchema(kind="mask", names=("none", "long", "short")),
 }
-ANNOTATIONS = {"kind": [1, None, 0, 1], "tags": [(0, 2), (), None, (1,)]}
+SIZES = [(3, 2), (640, 480), (1, 1), (5, 9)]
+
+
+def boxes(*rows):
+    """Return boxes of (x0, y0, x1, y1, label)."""
+    table = np.array(rows, dtype=np.float32).reshape(-1, 5)
+    return Boxes(table[:, :4], table[:, 4].astype(np.int64))
+
+
+def mask(seed, width, height):
+    return np.random.default_rng(seed).choice(np.array([0, 1, 2, 255], dtype=np.uint8), (height, width))
+
+
+ANNOTATIONS = {
+    "kind": [1, None, 0, 1],
+    "tags": [(0, 2), (), None, (1,)],
+    "heads": [boxes((0, 0.1, 1.5, 2, 1), (1, 0, 3, 1, 0)), boxes(), None, boxes((0, 0, 5, 9, 1))],
+    "fur": [None, *(mask(seed, *size) for seed, size in enumerate(SIZES[1:]))],
+}
+
+
+def same(one, other):
+    """Return whether two annotations are equal, in their types too."""
+    if isinstance(one, Boxes):
+        pairs = [(one.boxes, other.boxes), (one.labels, other.labels)]
+        return all(same(first, second) for first, second in pairs)
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and one.shape == other.shape and np.array_equal(one, other)
+    return type(one) is type(other) and one == other
+
+
 IDS = ["a/1.jpg", "a/ümlaut 猫.png", "b", "c" * 200]
 IMAGES = [b"\xff\xd8", b"\0" * 1000, b"x", bytes(range(256))]
 
@@ -29,7 +62,7 @@ def described(**changes):
 
 @pytest.mark.parametrize("kept_in", ["memory", "storage"])
 def test_a_shard_gives_back_every_image_and_annotation(kept_in, tmp_path):
-    shard = dataset.table(IDS, IMAGES, ANNOTATIONS, LABELS)
+    shard = dataset.table(IDS, IMAGES, SIZES, ANNOTATIONS, LABELS)
     if kept_in == "storage":
         root = open_root(str(tmp_path))
         dataset.write_shard(root, "datasets/x/train-00000.parquet", shard)
@@ -37,18 +70,21 @@ def test_a_shard_gives_back_every_image_and_annotation(kept_in, tmp_path):
     assert shard.num_rows == 4
     for row in range(4):
         expected = {task: values[row] for task, values in ANNOTATIONS.items()}
-        assert dataset.encoded(shard, row) == (IDS[row], IMAGES[row], expected)
+        image_id, image, found = dataset.encoded(shard, row)
+        assert (image_id, image, found.keys()) == (IDS[row], IMAGES[row], expected.keys())
+        assert all(same(found[task], expected[task]) for task in LABELS)
+        assert (shard["width"][row].as_py(), shard["height"][row].as_py()) == SIZES[row]
 
 
 def test_a_shard_names_a_column_for_every_task():
-    shard = dataset.table(IDS, IMAGES, ANNOTATIONS, LABELS)
-    assert shard.column_names == ["id", "image", "label.kind", "label.tags"]
+    shard = dataset.table(IDS, IMAGES, SIZES, ANNOTATIONS, LABELS)
+    assert shard.column_names == ["id", "image", "width", "height", *(f"label.{task}" for task in LABELS)]
 
 
 @pytest.mark.parametrize("task", LABELS)
 def test_a_shard_without_any_label_for_a_task_keeps_its_column(task, tmp_path):
     root = open_root(str(tmp_path))
-    shard = dataset.table(IDS, IMAGES, ANNOTATIONS | {task: [None] * 4}, LABELS)
+    shard = dataset.table(IDS, IMAGES, SIZES, ANNOTATIONS | {task: [None] * 4}, LABELS)
     dataset.write_shard(root, "s.parquet", shard)
     again = dataset.read_shard(root, "s.parquet")
     assert again.schema == shard.schema
@@ -57,8 +93,27 @@ def test_a_shard_without_any_label_for_a_task_keeps_its_column(task, tmp_path):
 
 def test_a_task_may_be_called_like_a_column():
     labels = {"id": LABELS["kind"], "label": LABELS["kind"]}
-    shard = dataset.table(["x"], [b"y"], {"id": [1], "label": [0]}, labels)
+    shard = dataset.table(["x"], [b"y"], [(1, 1)], {"id": [1], "label": [0]}, labels)
     assert dataset.encoded(shard, 0) == ("x", b"y", {"id": 1, "label": 0})
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_boxes_are_read_without_the_images(split, tmp_path):
+    root = open_root(str(tmp_path))
+    shards = (Shard(file=f"{split}-00000.parquet", rows=4), Shard(file=f"{split}-00001.parquet", rows=4))
+    prepared = described(splits={split: shards})
+    for shard in shards:
+        path = f"{prepared.path}/{shard.file}"
+        dataset.write_shard(root, path, dataset.table(IDS, IMAGES, SIZES, ANNOTATIONS, LABELS))
+    found = list(dataset.boxes_of(root, prepared, split, "heads"))
+    assert [(width, height) for width, height, _ in found] == SIZES * 2
+    assert all(same(one, other) for (*_, one), other in zip(found, ANNOTATIONS["heads"] * 2, strict=True))
+
+
+@pytest.mark.parametrize("task", ["kind", "fur", "unheard"])
+def test_boxes_of_a_task_without_boxes_are_refused(task, tmp_path):
+    with pytest.raises(DataError, match=f"task {task} has no boxes; it holds kind, tags, heads, fur"):
+        next(dataset.boxes_of(open_root(str(tmp_path)), described(), "train", task))
 
 
 def test_a_description_is_saved_below_its_name_and_fingerprint_and_comes_back_equal(tmp_path):
@@ -136,6 +191,8 @@ def test_the_fingerprint_is_a_short_word_for_a_path():
         {"annotations": {"kind": None, "tags": None}},
         {"annotations": {"kind": 0, "tags": ()}},
         {"annotations": {"kind": 0, "tags": (0,)}},
+        {"annotations": {"kind": 0, "tags": None, "heads": {"boxes": [[0, 0, 1, 1]], "labels": [0]}}},
+        {"annotations": {"kind": 0, "tags": None, "fur": {"sha256": "a", "values": {"0": 0}}}},
     ],
 )
 def test_the_fingerprint_changes_with_anything_that_training_sees_of_an_image(change):

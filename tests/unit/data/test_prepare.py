@@ -12,8 +12,10 @@ from PIL import Image
 import hostile
 from thaw.config.experiment import Limits
 from thaw.config.load import parse
-from thaw.data import prepare, quality
+from thaw.data import check, prepare, quality
+from thaw.data.check import Question
 from thaw.data.dataset import encoded
+from thaw.data.shards import shard_table
 from thaw.data.sources.contract import Reference
 from thaw.errors import DataError
 
@@ -42,7 +44,7 @@ def planned(made, references=None):
     """Return the plan of an experiment, and its source."""
     source = prepare.open_source(made.data.source)
     references = list(source.references()) if references is None else references
-    facts = list(prepare.examine(source, dict.fromkeys(one.id for one in references), made.data.limits))
+    facts = list(check.examine(source, check.questions(made, references), made.data.limits))
     return prepare.plan(made, references, facts), source
 
 
@@ -245,7 +247,7 @@ def test_shards_hold_every_image_exactly_once(size, pets):
         assert all(shard.rows == size for shard in shards[:-1])
         for shard in shards:
             rows = plan.rows[shard.file]
-            table = prepare.shard_table(source, rows, plan.dataset.labels, None, LIMITS)
+            table = shard_table(source, rows, plan.dataset.labels, None, LIMITS)
             assert table.num_rows == shard.rows == len(rows) <= size
             for place, row in enumerate(rows):
                 image_id, content, annotations = encoded(table, place)
@@ -260,7 +262,7 @@ def test_rows_are_plain_data_that_travels_as_json(pets):
     plan, source = planned(experiment(pets, TASKS))
     for rows in plan.rows.values():
         travelled = json.loads(json.dumps(rows))
-        tables = [prepare.shard_table(source, some, plan.dataset.labels, None, LIMITS) for some in (rows, travelled)]
+        tables = [shard_table(source, some, plan.dataset.labels, None, LIMITS) for some in (rows, travelled)]
         assert tables[0].equals(tables[1])
 
 
@@ -271,7 +273,7 @@ def test_an_image_that_changed_since_it_was_checked_is_refused(how, pets):
         path = pets / rows[0]["id"]
         path.write_bytes(picture(1000)) if how == "other bytes" else path.unlink()
         with pytest.raises(DataError, match=f"{rows[0]['id']}: changed while"):
-            prepare.shard_table(source, plan.rows[file], plan.dataset.labels, None, LIMITS)
+            shard_table(source, plan.rows[file], plan.dataset.labels, None, LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -314,7 +316,7 @@ def test_a_smaller_image_shows_the_same_upright(pets):
 def stored_bytes(folder, reencode):
     plan, source = planned(experiment(folder, reencode=reencode))
     [row] = [row for rows in plan.rows.values() for row in rows if row["id"] == "7.png"]
-    return encoded(prepare.shard_table(source, [row], plan.dataset.labels, reencode, LIMITS), 0)[1]
+    return encoded(shard_table(source, [row], plan.dataset.labels, reencode, LIMITS), 0)[1]
 
 
 def stored_image(folder, reencode):
@@ -353,8 +355,17 @@ def test_given_splits_and_groups_of_the_source_are_heeded(pets):
 def test_checking_yields_facts_in_order_and_hashes_what_it_read(pets):
     (pets / "1.png").write_bytes(b"")
     source = prepare.open_source(experiment(pets).data.source)
-    good, empty, missing = prepare.examine(source, ["0.png", "1.png", "gone.png"], LIMITS)
-    assert good == {"id": "0.png", "sha256": good["sha256"], "reason": None, "detail": None}
+    good, empty, missing = check.examine(source, [Question(id=name) for name in ("0.png", "1.png", "gone.png")], LIMITS)
+    assert good == {
+        "id": "0.png",
+        "sha256": good["sha256"],
+        "reason": None,
+        "detail": None,
+        "width": 9,
+        "height": 7,
+        "labels": {},
+        "set_aside": [],
+    }
     assert len(good["sha256"]) == 64
     assert (empty["reason"], missing["reason"]) == ("empty", "unreadable")
     assert missing["sha256"] is None
@@ -364,6 +375,7 @@ def test_checking_yields_facts_in_order_and_hashes_what_it_read(pets):
 def test_a_row_of_another_source_can_be_planned_without_any_file(pets):
     made = experiment(pets)
     references = [Reference(str(index), {"kind": "ab"[index % 2]}) for index in range(20)]
-    facts = [{"id": one.id, "sha256": one.id, "reason": None, "detail": None} for one in references]
+    known = {"reason": None, "detail": None, "width": 9, "height": 7}
+    facts = [{"id": one.id, "sha256": one.id, **known} for one in references]
     plan = prepare.plan(made, references, facts)
     assert sum(map(len, plan.rows.values())) == 20

@@ -8,6 +8,7 @@ import torch
 from thaw import bundle
 from thaw.config.experiment import TaskOptions
 from thaw.data.labels import LabelSchema
+from thaw.data.placement import Placement
 from thaw.evaluation import evaluate
 from thaw.evaluation.evaluate import Confusion, Scores, Tally
 from thaw.predictor import Answers, as_json
@@ -43,7 +44,7 @@ def _tasks() -> dict[str, Task]:
 def _answers(tasks: dict[str, Task]) -> list[Answers]:
     random = torch.Generator().manual_seed(0)
     outputs = {name: torch.randn(5, len(task.labels.names), generator=random) for name, task in tasks.items()}
-    decoded = {name: task.decode(outputs[name]) for name, task in tasks.items()}
+    decoded = {name: task.decode(outputs[name], [Placement.unchanged(8)] * 5) for name, task in tasks.items()}
     return [{name: answers[row] for name, answers in decoded.items()} for row in range(5)]
 
 
@@ -55,11 +56,10 @@ def test_a_tally_equals_the_meters_of_the_tasks() -> None:
     assert tally.images == 5
     for name, task in tasks.items():
         meter = task.meter()
-        targets = torch.as_tensor(task.labels.targets([one[name] for one in ANNOTATIONS]))
-        meter.update([one[name] for one in answers], targets)
+        meter.update([one[name] for one in answers], [one[name] for one in ANNOTATIONS])
         assert tally.metrics()[name] == meter.compute()
     table = tasks["kind"].meter()
-    table.update([one["kind"] for one in answers], torch.tensor([0, 1, -1, 1, 0]))
+    table.update([one["kind"] for one in answers], [0, 1, None, 1, 0])
     assert tally.confusions() == {
         "kind": Confusion(names=("a", "b", "c"), counts=tuple(map(tuple, table.confusion() or ())))
     }

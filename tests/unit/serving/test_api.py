@@ -1,19 +1,22 @@
 """The HTTP interface, in this process: a real bundle answers behind the real application."""
 
 import asyncio
+import base64
 import io
 import json
 
 import httpx
+import jsonschema
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import hostile
 from thaw import bundle, predictor
 from thaw.config import load
 from thaw.config.experiment import Limits
-from thaw.data import quality
+from thaw.data import quality, rle
 from thaw.data.labels import LabelSchema
 from thaw.serving import api
 
@@ -30,7 +33,12 @@ class InProcess:
             {
                 "name": "tiny",
                 "data": {"source": {"type": "boards"}, "image": {"size": 32}},
-                "tasks": {"verdict": {"type": "classification"}, "tags": {"type": "multilabel"}},
+                "tasks": {
+                    "verdict": {"type": "classification"},
+                    "tags": {"type": "multilabel"},
+                    "things": {"type": "detection", "min_score": 0},
+                    "ground": {"type": "segmentation"},
+                },
                 "model": {"backbone": "test_resnet", "weights": {"source": "none"}},
             },
             "test",
@@ -38,15 +46,19 @@ class InProcess:
         labels = {
             "verdict": LabelSchema(kind="class", names=("no", "yes")),
             "tags": LabelSchema(kind="classes", names=("a", "b", "c")),
+            "things": LabelSchema(kind="boxes", names=("cup", "pen")),
+            "ground": LabelSchema(kind="mask", names=("grass", "road", "sky")),
         }
+        torch.manual_seed(0)
         self.bundle = bundle.create(experiment, labels)
         self.bundle.model.eval()
+        torch.nn.init.normal_(self.bundle.model.heads["ground"].classify.weight, std=10)  # so that classes differ
         self.answer_types = {name: task.answer_type for name, task in self.bundle.tasks.items()}
 
-    async def answer(self, content):
+    async def answer(self, content, masks):
         if content == b"break":
             raise RuntimeError("a fault that must not be told, at /some/secret/place")
-        return predictor.as_json(predictor.answer(self.bundle, [quality.decode(content, self.limits)])[0])
+        return predictor.as_json(predictor.answer(self.bundle, [quality.decode(content, self.limits)])[0], masks)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +94,7 @@ def test_one_request_answers_every_task_with_model_version_and_request_id(ask):
     assert response.status_code == 200
     assert (told["model"], told["version"], told["request_id"]) == ("tiny", 7, "me-1")
     assert response.headers["x-request-id"] == "me-1"
-    assert set(told["answers"]) == {"verdict", "tags"}
+    assert set(told["answers"]) == {"verdict", "tags", "things", "ground"}
     assert told["answers"]["verdict"]["label"] in ("no", "yes")
 
 
@@ -98,6 +110,56 @@ def test_a_request_id_that_is_no_plain_word_is_replaced(ask, sent):
     told = ask("POST", "/predict", content=picture(), headers=headers).json()
     assert told["request_id"] != sent
     assert len(told["request_id"]) == 32
+
+
+def answered(ask, masks=None):
+    params = {} if masks is None else {"masks": masks}
+    response = ask("POST", "/predict", content=picture(), headers={"content-type": "image/png"}, params=params)
+    assert response.status_code == 200
+    return response.json()
+
+
+def test_masks_come_as_run_lengths_as_one_picture_or_not_at_all(ask, endpoint):
+    [answers] = predictor.answer(endpoint.bundle, [quality.decode(picture(), LIMITS)])
+    ground = answers["ground"]
+    told = {masks: answered(ask, masks)["answers"] for masks in ("rle", "png", "none")}
+    assert told["rle"] == answered(ask)["answers"]
+    assert told["rle"]["ground"] == ground.model_dump(mode="json")
+    assert told["none"]["ground"] == {"size": [40, 30], "areas": ground.areas}
+    masks = told["png"]["ground"].pop("masks")
+    assert told["png"]["ground"] == told["none"]["ground"]
+    assert masks["names"] == ["grass", "road", "sky"]
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(masks["png"]))))
+    assert len(ground.masks) > 1
+    assert pixels.shape == (40, 30)
+    for place, name in enumerate(masks["names"]):
+        found = rle.decode(ground.masks[name]) if name in ground.masks else np.zeros((40, 30), bool)
+        assert np.array_equal(pixels == place, found)
+    for task in ("verdict", "tags", "things"):
+        assert told["png"][task] == told["none"][task] == told["rle"][task]
+
+
+@pytest.mark.parametrize("masks", ["rle", "png", "none"])
+def test_every_answer_is_as_the_openapi_document_says(ask, masks):
+    document = ask("GET", "/openapi.json").json()
+    operation = document["paths"]["/predict"]["post"]
+    told = answered(ask, masks)
+    shape = {**document, **operation["responses"]["200"]["content"]["application/json"]["schema"]}
+    jsonschema.validate(told, shape)
+    [parameter] = operation["parameters"]
+    jsonschema.validate(masks, parameter["schema"])
+    told["answers"]["ground"]["strange"] = 1
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(told, shape)
+
+
+@pytest.mark.parametrize("masks", ["PNG", "", "coco", "rle,png", "x" * 1000])
+def test_masks_in_an_unknown_form_are_refused_with_what_is_allowed(ask, masks):
+    headers = {"content-type": "image/png"}
+    response = ask("POST", "/predict", content=picture(), headers=headers, params={"masks": masks})
+    assert problem(response) == (422, "bad_parameter")
+    assert all(form in response.json()["detail"] for form in ("query.masks", "'rle'", "'png'", "'none'"))
+    assert len(response.json()["detail"]) < 200
 
 
 def problem(response):
@@ -172,14 +234,14 @@ def test_every_hostile_file_is_answered_or_refused_with_a_reason(ask, name):
 def test_health_readiness_and_facts(ask):
     assert ask("GET", "/healthz").json() == {"status": "ok"}
     assert ask("GET", "/v2/health/ready").json() == {"ready": True}
-    assert ask("GET", "/").json()["tasks"] == ["verdict", "tags"]
+    assert ask("GET", "/").json()["tasks"] == ["verdict", "tags", "things", "ground"]
 
 
 def test_the_openapi_document_describes_the_answer_of_every_task(ask):
     document = ask("GET", "/openapi.json").json()
     text = json.dumps(document)
-    assert "ClassificationAnswer" in text
-    assert "MultilabelAnswer" in text
+    for kind in ("ClassificationAnswer", "MultilabelAnswer", "DetectionAnswer", "SegmentationAnswer"):
+        assert kind in text
     assert set(document["paths"]["/predict"]["post"]["responses"]) >= {"200", "400", "413", "415", "422"}
 
 

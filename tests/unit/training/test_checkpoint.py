@@ -47,7 +47,7 @@ def test_what_is_no_part_of_the_bundle_is_known_by_name(run: Run, tmp_path: Path
 
 
 def test_the_optimizer_file_is_read_without_running_code(run: Run, tmp_path: Path) -> None:
-    saved = torch.load(tmp_path / checkpoint.OPTIMIZER, weights_only=True)
+    saved = torch.load(tmp_path / checkpoint.OPTIMIZER, weights_only=True)["optimizer"]
     assert saved["state"]
     assert len(saved["param_groups"]) == len(run.state.optimizer.param_groups)
 

@@ -147,7 +147,7 @@ def test_a_loss_that_is_no_number_ends_the_run_naming_the_phase_to_change() -> N
 
 def test_a_finished_run_does_nothing_more() -> None:
     run = Run.new(experiment())
-    run.state = State(run.state.optimizer, run.plan.steps, [])
+    run.state = State(run.state.optimizer, run.state.weighting, run.plan.steps, [])
     assert list(run.fit()) == []
 
 

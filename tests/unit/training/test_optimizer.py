@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from thaw.backbones import timm_models
 from thaw.config.experiment import Optimizer
 from thaw.model import HEADS, FinetuneModel
+from thaw.tasks.contract import HeadInputs, PooledHead
 from thaw.training import optimizer
 
 KINDS = ("adamw", "sgd")
@@ -22,7 +23,8 @@ def _one_thread() -> None:
 def _model(depth: int = 0, name: str = "test_resnet") -> FinetuneModel:
     torch.manual_seed(0)
     backbone = timm_models.create(name, 32)
-    model = FinetuneModel(backbone, {"kind": nn.Linear(backbone.num_features, 3)}, "held")
+    heads = {"kind": PooledHead(HeadInputs(backbone.num_features, 0.0, 8, ()), 3)}
+    model = FinetuneModel(backbone, None, heads, "held")
     model.open_groups(depth)
     return model
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import two_workers
-from tiny_run import Run, experiment
+from tiny_run import Run, dense_experiment, experiment
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +45,20 @@ def test_losses_and_metrics_of_two_workers_are_those_of_one(
             assert one["val"] == pytest.approx(other["val"], rel=0, abs=1e-5)
             for task, values in other["metrics"].items():
                 assert one["metrics"][task] == pytest.approx(values, abs=1e-6)
+
+
+def test_heads_for_boxes_and_masks_learn_the_same_on_two_workers_as_on_one(workers: list[dict[str, Any]]) -> None:
+    # In one of its two batches no image has a box, in the other none has a mask: nothing hangs, nothing is NaN.
+    torch.set_num_threads(1)
+    alone = two_workers.told(Run.new(dense_experiment(**two_workers.DENSE_FINETUNE)))
+    for found in workers:
+        for one, other in zip(found["dense"], alone, strict=True):
+            assert set(one["train"]) == {"colour", "one", "two", "paint"}
+            assert one["train"] == pytest.approx(other["train"], rel=0, abs=1e-3)
+            assert one["val"] == pytest.approx(other["val"], rel=0, abs=1e-3)
+    first, second = ([epoch["digest"] for epoch in found["dense"]] for found in workers)
+    assert first == second
+    assert len(set(first)) == len(first)
 
 
 def test_workers_hold_the_same_weights_after_every_epoch(workers: list[dict[str, Any]]) -> None:

@@ -12,7 +12,7 @@ from thaw import bundle
 from thaw.bundle import Bundle
 from thaw.config import load as config
 from thaw.config.experiment import Experiment
-from thaw.data.labels import LabelSchema
+from thaw.data.labels import Boxes, LabelSchema
 from thaw.training import checkpoint, loop
 from thaw.training.loop import Batch, Device, State
 from thaw.training.plan import FinetunePlan
@@ -21,6 +21,13 @@ LABELS = {
     "colour": LabelSchema(kind="class", names=("blue", "green", "red")),
     "tags": LabelSchema(kind="classes", names=("bright", "warm")),
 }
+ALL_LABELS = {
+    **LABELS,
+    "one": LabelSchema(kind="boxes", names=("bolt", "nut")),
+    "two": LabelSchema(kind="boxes", names=("bolt", "nut")),
+    "paint": LabelSchema(kind="mask", names=("board", "copper")),
+}
+DENSE = 64
 BATCH = 8
 EPOCH_STEPS = 2
 RATES = {"head": 0.02, "backbone": 0.005}
@@ -56,8 +63,51 @@ def images() -> dict[str, NDArray[Any]]:
         tags[row] = None
     return {
         "pixels": pixels.astype(np.uint8),
-        "target.colour": LABELS["colour"].targets(colours),
-        "target.tags": LABELS["tags"].targets(tags),
+        "target.colour": LABELS["colour"].targets(colours, 32),
+        "target.tags": LABELS["tags"].targets(tags, 32),
+    }
+
+
+def dense_experiment(**finetune: Any) -> Experiment:
+    """Return a fine-tuning of all kinds of heads at once."""
+    things = {"anchors": {"sizes": [16, 24, 32, 48], "ratios": [0.5, 1.0, 2.0]}}
+    values = {
+        "name": "dense",
+        "data": {"source": {"type": "boards"}, "image": {"size": DENSE}, "augment": {"least_box": 0.3}},
+        "tasks": {
+            "colour": {"type": "classification"},
+            "one": {"type": "detection", "detector": "fcos"},
+            "two": {"type": "detection", "detector": "faster_rcnn", **things},
+            "paint": {"type": "segmentation", "channels": 8},
+        },
+        "model": {"backbone": "test_resnet", "weights": {"source": "none"}, "dropout": 0.0, "pyramid": 16},
+        "finetune": {"phases": list(PHASES[:2]), **finetune},
+    }
+    return config.parse(values, "test")
+
+
+def dense_images() -> dict[str, NDArray[Any]]:
+    """Return sixteen images of bright rectangles: no image of the first batch has a box, none of the second a mask."""
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 90, (16, 3, DENSE, DENSE)).astype(np.uint8)
+    boxes: list[Any] = []
+    masks: list[Any] = []
+    for row, image in enumerate(pixels):
+        left, top = random.integers(2, 30, 2)
+        wide, high = random.integers(14, 30, 2)
+        image[row % 3, top : top + high, left : left + wide] = 250
+        mask = np.zeros((DENSE, DENSE), dtype=np.uint8)
+        mask[top : top + high, left : left + wide] = 1
+        edges = np.array([[left, top, left + wide, top + high]] * (row >= BATCH), dtype=np.float32)
+        boxes.append(Boxes(edges.reshape(-1, 4), np.array([row % 2] * len(edges), dtype=np.int64)))
+        masks.append(mask if row < BATCH else None)
+    boxes[9] = boxes[2] = None
+    return {
+        "pixels": pixels,
+        "target.colour": LABELS["colour"].targets([row % 3 for row in range(16)], DENSE),
+        "target.one": ALL_LABELS["one"].targets(boxes, DENSE),
+        "target.two": ALL_LABELS["two"].targets(boxes, DENSE),
+        "target.paint": ALL_LABELS["paint"].targets(masks, DENSE),
     }
 
 
@@ -70,21 +120,23 @@ class Run:
     plan: FinetunePlan
     on: Device
     state: State
+    images: dict[str, NDArray[Any]]
 
     @classmethod
     def new(cls, chosen: Experiment, worker: int = 0, workers: int = 1) -> "Run":
         torch.manual_seed(0)
-        trained = bundle.create(chosen, LABELS)
+        trained = bundle.create(chosen, {task: ALL_LABELS[task] for task in chosen.tasks})
         plan = FinetunePlan.of(chosen, [group.name for group in trained.model.groups], EPOCH_STEPS)
         on = Device(torch.device("cpu"), None, worker, workers)
-        return cls(chosen, trained, plan, on, checkpoint.fresh(trained, plan, chosen.finetune))
+        state = checkpoint.fresh(trained, plan, chosen.finetune)
+        return cls(chosen, trained, plan, on, state, dense_images() if "paint" in chosen.tasks else images())
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         for step in range(start, stop):
             first = step % EPOCH_STEPS * BATCH
             yield {
                 name: values[first : first + BATCH][self.on.worker :: self.on.workers]
-                for name, values in images().items()
+                for name, values in self.images.items()
             }
 
     def validate(self) -> tuple[dict[str, float], dict[str, dict[str, float]]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny_run import Run, experiment
+from tiny_run import Run, dense_experiment, experiment
 from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -19,6 +19,8 @@ from thaw.model import FinetuneModel
 
 WORKERS = 2
 NAMES = ("a", "b", "c")
+DENSE_FINETUNE = {"weighting": {"by": "gradnorm"}, "optimizer": {"name": "sgd", "momentum": 0.5}}
+"""Under adamw, rounding in the order of sums grows: its steps are as large for the smallest gradients."""
 
 
 class WrapOnce:
@@ -80,6 +82,7 @@ def _work(worker: int, folder: str) -> None:
     found = {
         "metrics": metrics(worker, WORKERS),
         "right": told(Run.new(experiment(), worker, WORKERS), wrap=_wrap),
+        "dense": told(Run.new(dense_experiment(**DENSE_FINETUNE), worker, WORKERS), wrap=_wrap),
         "wrapped once": _refusal(Run.new(experiment(), worker, WORKERS), wrap=WrapOnce()),
     }
     Path(folder, f"{worker}.json").write_text(json.dumps(found), encoding="utf-8")

@@ -7,7 +7,7 @@ mask of the copper. It is a look-alike to try the platform on, not a model of an
 import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import BinaryIO, Literal
 
 import numpy as np
@@ -19,9 +19,12 @@ from pydantic import Field
 from thaw.data.sources import _boards_drawing as drawing
 from thaw.data.sources import contract
 from thaw.data.sources._boards_drawing import SUPERSAMPLE, VIEW, Artwork, Canvas, Point
+from thaw.data.sources.contract import RawBoxes, RawLabel, RawMask, UnreadBoxes
 
 LAYOUTS = tuple(drawing.LAYOUTS)
 """The board families."""
+COPPER = {0: "board", 1: "copper"}
+"""What the pixels of the mask ``copper`` mean."""
 _GEOMETRY, _DEFECTS, _LOOK = 1, 2, 3  # streams of one image; a change to one leaves the others as they are
 _MARGIN = 8.0  # board units that stay free between a defect and the border
 _LEAST = 24.0  # square board units that a defect changes at least
@@ -72,19 +75,36 @@ class Source(contract.Source):
     options: Options
 
     def references(self) -> Iterator[contract.Reference]:
-        """Yield every image with its verdict and layout; nothing is drawn."""
+        """Yield every image with its verdict and layout, and where its defects and copper are; nothing is drawn."""
         for index in range(self.options.images):
             verdict, layout = _labels(self.options.seed, index)
-            yield contract.Reference(f"board_{index:05d}.jpg", {"verdict": verdict, "layout": layout})
+            name = f"board_{index:05d}.jpg"
+            later: dict[str, RawLabel] = {"defects": UnreadBoxes(name), "copper": RawMask(name, COPPER)}
+            yield contract.Reference(name, {"verdict": verdict, "layout": layout} | later)
 
     def open(self, image_id: str) -> BinaryIO:
         """Return one image as JPEG."""
-        index = int(image_id.removeprefix("board_").removesuffix(".jpg"))
         encoded = io.BytesIO()
-        board = draw(self.options.seed, index, self.options.size)
-        Image.fromarray(board.image).save(encoded, "JPEG", quality=92, subsampling=0)
+        Image.fromarray(self._board(image_id).image).save(encoded, "JPEG", quality=92, subsampling=0)
         encoded.seek(0)
         return encoded
+
+    def boxes(self, boxes_id: str, width: int, height: int) -> RawBoxes:  # noqa: ARG002 - drawn at their size
+        board = self._board(boxes_id)
+        return RawBoxes(tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in board.boxes.tolist()), board.kinds)
+
+    def mask(self, mask_id: str, width: int, height: int) -> NDArray[np.uint8]:  # noqa: ARG002 - as above
+        return self._board(mask_id).copper
+
+    def _board(self, name: str) -> Board:
+        index = int(name.removeprefix("board_").removesuffix(".jpg"))
+        return _drawn(self.options.seed, index, self.options.size)
+
+
+@lru_cache(maxsize=1)
+def _drawn(seed: int, index: int, size: int) -> Board:
+    """Draw a board once for its image, its boxes and its mask, which are asked for one after the other."""
+    return draw(seed, index, size)
 
 
 def draw(seed: int, index: int, size: int) -> Board:

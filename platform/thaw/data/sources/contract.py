@@ -1,7 +1,10 @@
 """What every data source offers: the images it knows of, and the bytes of each.
 
 Listing opens no image: a source names its images and their raw labels on the driver, and their bytes are
-read where they are needed, on any node. Decoding, checking and label indices are not a source's business.
+read where they are needed, on any node. Labels that lie in files of their own, or must be drawn, are not opened
+either: a reference only says where they are (`UnreadBoxes`, `RawMask`), and `Source.boxes` and `Source.mask` read
+them on the node that has just decoded the image, with its size. Both are in pixels of the upright image, as
+`quality.decode` gives it. Decoding, checking and label indices are not a source's business.
 """
 
 from abc import ABC, abstractmethod
@@ -9,10 +12,66 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from thaw.config.parts import Part
 
-RawLabel = str | tuple[str, ...] | None
-"""A class name, a set of class names, or None where the image has no label."""
+
+class BadLabel(Exception):  # noqa: N818 - as BadImage: what came, not what to make of it
+    """Boxes or a mask that cannot be used; the image may still be good for other tasks.
+
+    Attributes:
+        reason: a short code that stays the same between versions, to count and to test by.
+        detail: one sentence for a person.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class RawBoxes:
+    """Named boxes of one image as the source gives them, whether they can be used or not.
+
+    Attributes:
+        boxes: x0, y0, x1, y1 each, in pixels of the upright image.
+        names: one class name a box.
+    """
+
+    boxes: tuple[tuple[float, float, float, float], ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class UnreadBoxes:
+    """Boxes that are not known before something is opened; `Source.boxes` reads them, where they are needed.
+
+    Attributes:
+        id: what the source knows them by, such as the path of a file relative to its root.
+    """
+
+    id: str
+
+
+@dataclass(frozen=True)
+class RawMask:
+    """Where the mask of one image is; its pixels are read by `Source.mask`, where they are needed.
+
+    Attributes:
+        id: what the source knows it by, such as a path relative to its root.
+        names: pixel value -> class name. Values that it leaves out have no label if they are 255, and are unknown
+            otherwise.
+    """
+
+    id: str
+    names: Mapping[int, str]
+
+
+RawLabel = str | tuple[str, ...] | RawBoxes | UnreadBoxes | RawMask | None
+"""A class name, a set of class names, boxes, a mask, or None where the image has no label."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +125,26 @@ class Source(ABC):
         """
         with self.open(image_id) as stream:
             return stream.read(most)
+
+    def boxes(self, boxes_id: str, width: int, height: int) -> RawBoxes:  # noqa: ARG002 - for those that have some
+        """Return the boxes of one image of ``width`` x ``height`` pixels, for an id in `UnreadBoxes`.
+
+        Raises:
+            OSError: they cannot be read; the caller sets them aside.
+            BadLabel: what was read are no boxes; the caller sets them aside.
+        """
+        raise FileNotFoundError(2, "this source has no boxes", boxes_id)
+
+    def mask(self, mask_id: str, width: int, height: int) -> NDArray[np.uint8]:  # noqa: ARG002 - as above
+        """Return the (height, width) pixel values of the mask of one image of this size, for an id in `RawMask`.
+
+        Masks are never turned: one that lies in a file must be upright as stored, whatever its EXIF says.
+
+        Raises:
+            OSError: it cannot be read; the caller sets it aside.
+            BadLabel: it is no picture of one value a pixel, or is of another size; the caller sets it aside.
+        """
+        raise FileNotFoundError(2, "this source has no masks", mask_id)
 
 
 _SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"} | dict.fromkeys(

@@ -2,21 +2,30 @@
 
 One row an image: ``file_name`` is relative to the table, any other column may hold a task's labels. Several
 tables together, such as train.csv, val.csv and test.csv, give the split by their names.
+
+In JSON lines a cell ``{"bbox": [[x, y, width, height], ...], "categories": [name, ...]}`` holds boxes, in pixels of the
+upright image: none where the lists are empty, no label where the cell is null. A column ``mask_file_name`` names a
+mask, a picture of one value a pixel relative to the table, and is offered as ``mask``; likewise any other column whose
+name ends so. The option ``mask_values`` says what the values mean.
 """
 
 import csv
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TextIO
+from typing import Annotated, Any, BinaryIO, Literal, TextIO
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from thaw.data.sources import contract
-from thaw.data.sources.contract import RawLabel, Reference, SourceOptions, as_text, given_split
+from thaw.data.sources._files import read_mask
+from thaw.data.sources.contract import RawBoxes, RawLabel, RawMask, Reference, SourceOptions, as_text, given_split
 from thaw.errors import DataError
 
 _TABLES = (".csv", ".jsonl")
+_FILE = "_file_name"
 
 
 class Options(SourceOptions):
@@ -33,6 +42,8 @@ class Options(SourceOptions):
     """Column of a group whose images never fall into different splits, such as a patient or a product."""
     separator: str = Field(";", min_length=1, max_length=1)
     """Between the names of a set of classes in one CSV cell."""
+    mask_values: dict[Annotated[int, Field(ge=0, le=255)], str] = Field({})
+    """What the values of masks mean, such as {0: background, 1: scratch}; 255 has no label unless it is named."""
 
 
 class Source(contract.Source):
@@ -52,6 +63,9 @@ class Source(contract.Source):
 
     def open(self, image_id: str) -> BinaryIO:
         return (self._folder() / image_id).open("rb")
+
+    def mask(self, mask_id: str, width: int, height: int) -> NDArray[np.uint8]:
+        return read_mask(self._folder() / mask_id, width, height)
 
     def _folder(self) -> Path:
         path = Path(self.options.path)
@@ -73,16 +87,24 @@ class Source(contract.Source):
                 f"{place}: no image in column {options.file_column!r}; the columns are {', '.join(row)} "
                 "(set data.source.file_column)"
             )
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise DataError(f"{place}: {name!r} leaves the folder of the table; image paths must be relative to it")
         group = row.get(options.group_column) if options.group_column else None
         said = row.get(options.split_column)
         return Reference(
-            id=as_text(Path(name).as_posix()),
-            labels={key: self._label(value) for key, value in row.items() if key != options.file_column},
+            id=_inside(name, place),
+            labels=dict(self._column(key, row[key], place) for key in row if key != options.file_column),
             split=(given_split(said) or said) if isinstance(said, str) and said else split,
             group=None if group in (None, "") else str(group),
         )
+
+    def _column(self, key: str, value: Any, place: str) -> tuple[str, RawLabel]:
+        """Return a cell's column, as it is offered, with what the cell holds."""
+        if key.endswith(_FILE) and len(key) > len(_FILE):
+            named = isinstance(value, str) and value
+            mask = RawMask(_inside(value, place), self.options.mask_values) if named else None
+            return key.removesuffix(_FILE), mask
+        if isinstance(value, dict) and value.keys() >= {"bbox", "categories"}:
+            return key, _boxes(value, f"{place}: column {key!r}")
+        return key, self._label(value)
 
     def _label(self, value: Any) -> RawLabel:
         """Return a cell as a class name, a set of names, or None where it is empty or not a label at all."""
@@ -96,6 +118,28 @@ class Source(contract.Source):
         if self.options.separator in text:
             return tuple(name.strip() for name in text.split(self.options.separator) if name.strip())
         return text or None
+
+
+def _inside(name: str, place: str) -> str:
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise DataError(f"{place}: {name!r} leaves the folder of the table; image paths must be relative to it")
+    return as_text(Path(name).as_posix())
+
+
+def _boxes(cell: Mapping[str, Any], place: str) -> RawBoxes:
+    """Return the boxes in a cell."""
+    boxes, names = cell["bbox"], cell["categories"]
+    if not isinstance(boxes, list) or not isinstance(names, list) or len(boxes) != len(names):
+        raise DataError(f"{place}: bbox and categories must be lists of the same length")
+    for box in boxes:
+        if not (isinstance(box, list) and len(box) == 4 and all(_is_number(edge) for edge in box)):
+            raise DataError(f"{place}: a box is {box!r}, not four numbers x, y, width, height")
+    edges = tuple((float(x), float(y), float(x) + width, float(y) + height) for x, y, width, height in boxes)
+    return RawBoxes(edges, tuple(str(name) for name in names))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -46,9 +46,24 @@ def test_another_seed_or_index_gives_another_image():
 def test_references_say_what_is_then_drawn():
     references = list(boards.Source(options(images=NUM, size=SIZE)).references())
     assert len({reference.id for reference in references}) == NUM
-    assert [dict(reference.labels) for reference in references] == [
-        {"verdict": board.verdict, "layout": board.layout} for board in drawn()
+    assert [(one.labels["verdict"], one.labels["layout"]) for one in references] == [
+        (board.verdict, board.layout) for board in drawn()
     ]
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_boxes_and_masks_are_those_of_the_drawn_board(index):
+    source, board = boards.Source(options(images=NUM, size=SIZE)), drawn()[index]
+    labels = list(source.references())[index].labels
+    found = source.boxes(labels["defects"].id, SIZE, SIZE)
+    assert (found.boxes, found.names) == (tuple(map(tuple, board.boxes.tolist())), board.kinds)
+    assert np.array_equal(source.mask(labels["copper"].id, SIZE, SIZE), board.copper)
+    assert labels["copper"].names == {0: "board", 1: "copper"}
+
+
+def test_listing_draws_nothing(monkeypatch):
+    monkeypatch.setattr(boards, "draw", None)
+    assert len(list(boards.Source(options(images=20_000)).references())) == 20_000
 
 
 def test_references_of_fewer_images_are_the_first_of_more():

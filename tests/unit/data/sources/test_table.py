@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from thaw.data.sources import table
+from thaw.data.sources.contract import RawBoxes, RawMask
 from thaw.errors import DataError
 
 
@@ -227,3 +230,61 @@ def test_a_table_without_an_image_is_refused(source, text):
 def test_hidden_tables_are_left_out(source):
     made = source({"m.csv": "file_name,label\na,x\n", "._m.csv": b"\0\5\x16\7\xff"})
     assert labels(made) == {"a": "x"}
+
+
+BOXES = {"bbox": [[1, 2, 3.5, 4], [0, 0, 1, 1]], "categories": ["cat", 7]}
+
+
+def test_an_object_of_boxes_and_categories_holds_boxes_and_null_is_no_label(source):
+    rows = [{"file_name": str(index), "heads": one} for index, one in enumerate([BOXES, NOTHING, None])]
+    assert list(labels(source({"m.jsonl": lines(*rows)}), "heads").values()) == [
+        RawBoxes(((1, 2, 4.5, 6), (0, 0, 1, 1)), ("cat", "7")),
+        RawBoxes((), ()),
+        None,
+    ]
+
+
+NOTHING = {"bbox": [], "categories": []}
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        (BOXES | {"categories": ["cat"]}, "bbox and categories must be lists of the same length"),
+        (BOXES | {"bbox": 3}, "bbox and categories must be lists of the same length"),
+        ({"bbox": [[1, 2, 3]], "categories": ["cat"]}, "a box is [1, 2, 3], not four numbers x, y, width, height"),
+        ({"bbox": [[1, 2, 3, None]], "categories": ["cat"]}, "a box is [1, 2, 3, None], not four numbers"),
+        ({"bbox": [[1, 2, 3, "4"]], "categories": ["cat"]}, "not four numbers"),
+        ({"bbox": [[1, 2, 3, True]], "categories": ["cat"]}, "not four numbers"),
+        ({"bbox": [5], "categories": ["cat"]}, "a box is 5, not four numbers"),
+    ],
+)
+def test_boxes_that_are_not_laid_out_so_are_refused_with_their_line_and_column(source, cell, words):
+    message = refusal(source({"m.jsonl": lines({"file_name": "a"}, {"file_name": "b", "heads": cell})}))
+    assert message.startswith("m.jsonl:2: column 'heads': ")
+    assert words in message
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_column_of_file_names_is_offered_as_masks(source, form):
+    rows = {"csv": "file_name,trimap_file_name\na,m/a.png\nb,\n", "jsonl": lines(*TRIMAPS)}
+    made = source({f"m.{form}": rows[form]}, mask_values={1: "pet", 2: "background"})
+    assert [one.labels for one in listed(made)] == [
+        {"trimap": RawMask("m/a.png", {1: "pet", 2: "background"})},
+        {"trimap": None},
+    ]
+
+
+TRIMAPS = [{"file_name": "a", "trimap_file_name": "m/a.png"}, {"file_name": "b", "trimap_file_name": None}]
+
+
+def test_masks_are_read_beside_the_table(source, tmp_path):
+    made = source({"m.csv": "file_name,mask_file_name\na,m.png\n"}, path="m.csv", mask_values={0: "x"})
+    Image.fromarray(np.eye(3, 4, dtype=np.uint8)).save(tmp_path / "m.png")
+    assert made.mask("m.png", 4, 3).tolist() == np.eye(3, 4).tolist()
+
+
+@pytest.mark.parametrize("name", ["../m.png", "/m.png", "x/../../m.png"])
+def test_a_mask_that_leaves_the_folder_is_refused_with_its_line(source, name):
+    message = refusal(source({"m.csv": f"file_name,mask_file_name\na,{name}\n"}, mask_values={0: "x"}))
+    assert message.startswith(f"m.csv:2: {name!r} leaves the folder of the table")

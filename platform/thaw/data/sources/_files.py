@@ -1,0 +1,83 @@
+"""Files as several sources find them: what is hidden, what leaves a folder, and masks that are pictures.
+
+Nothing of it knows a format's layout.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from thaw.data.sources.contract import BadLabel, given_split
+from thaw.errors import DataError
+
+_FORMATS = ("PNG", "TIFF", "BMP", "GIF")  # that lose nothing, and whose openers start no other program
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """Yield every file below a folder that is not hidden, by name."""
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts):
+            yield file
+
+
+def split_of(file: Path, folder: Path) -> str | None:
+    """Return the split that the first folder on the way from ``folder`` to a file is named for, if so."""
+    parts = file.relative_to(folder).parts
+    return given_split(parts[0]) if len(parts) > 1 else None
+
+
+def check_inside(name: str, place: str) -> str:
+    """Return a relative path as it is.
+
+    Raises:
+        DataError: it leaves the folder that it is relative to.
+    """
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise DataError(f"{place}: {name!r} leaves the folder of the images; paths must be relative to it")
+    return name
+
+
+def check_folder(folder: Path, setting: str = "path") -> Path:
+    """Return a folder as it is.
+
+    Raises:
+        DataError: there is none.
+    """
+    if not folder.is_dir():
+        raise DataError(f"data.source.{setting}: {folder} is not a folder that this node can read")
+    return folder
+
+
+def read_mask(path: Path, width: int, height: int) -> NDArray[np.uint8]:
+    """Return the (height, width) values of a mask that is a picture: grey levels, or places in its palette.
+
+    The size is judged from the header, before any pixel is read.
+
+    Raises:
+        OSError: it cannot be read.
+        BadLabel: it is no picture of one value of at most 255 a pixel, or is of another size.
+    """
+    with path.open("rb") as stream:
+        try:
+            with Image.open(stream, formats=_FORMATS) as image:
+                if image.size == (width, height):
+                    return _values(image)
+                wide, high = image.size
+        except BadLabel:
+            raise
+        except Exception as error:  # Pillow documents no closed set of exceptions; see thaw.data.quality
+            raise BadLabel("mask_unreadable", f"{path.name} is not a picture that can be read") from error
+    raise BadLabel("mask_size", f"{path.name} has {wide} x {high} pixels, its image {width} x {height}")
+
+
+def _values(image: Image.Image) -> NDArray[np.uint8]:
+    values = np.array(image)
+    if values.ndim != 2:
+        detail = f"the mask is a picture in {image.mode}; one value a pixel is needed, grey or palette"
+        raise BadLabel("mask_unreadable", detail)
+    if values.dtype.kind not in "bui" or values.min() < 0 or values.max() > 255:
+        raise BadLabel("mask_unreadable", "the mask holds values that are not whole numbers from 0 to 255")
+    return values.astype(np.uint8)

@@ -1,0 +1,102 @@
+"""voc: Pascal VOC, an XML file with boxes for every image.
+
+``JPEGImages/a.jpg``, ``Annotations/a.xml`` and, for the split, ``ImageSets/Main/{train,val,test}.txt`` with one name a
+line; an image in none of them has no stated split. The boxes are offered in the column ``boxes``; an image without
+an XML file has no label, one whose file names no object has no boxes. Objects marked difficult or truncated are boxes
+like others; parts of objects are not read.
+
+``xmin, ymin, xmax, ymax`` are taken as the edges of the box, as written, in pixels from 0. VOC's own pixels count from
+1 and include the last one, but most tools that write its XML do not, and conversions to COCO keep the numbers: so the
+same data gives the same boxes here and there. A set that does count from 1 comes out at most one pixel small.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Literal, NoReturn
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+from thaw.data.sources import contract
+from thaw.data.sources._files import below, check_folder
+from thaw.data.sources.contract import BadLabel, RawBoxes, Reference, SourceOptions, UnreadBoxes, as_text
+from thaw.errors import DataError
+
+COLUMN = "boxes"
+_SPLITS = ("train", "val", "test")
+_EDGES = ("xmin", "ymin", "xmax", "ymax")
+
+
+class Options(SourceOptions):
+    """A folder in the layout of Pascal VOC."""
+
+    type: Literal["voc"]
+    path: str
+    """The folder that holds Annotations and JPEGImages, on a disk that every node reaches."""
+
+
+class Source(contract.Source):
+    """Every file in JPEGImages; what is no image is set aside when it is prepared. No XML is read to list them."""
+
+    options: Options
+
+    def references(self) -> Iterator[Reference]:
+        images, annotations = (check_folder(self._root() / name) for name in ("JPEGImages", "Annotations"))
+        described = {file.stem for file in annotations.glob("*.xml")}
+        splits = dict(self._splits())
+        empty = True
+        for file in below(images):
+            empty = False
+            label = UnreadBoxes(as_text(f"Annotations/{file.stem}.xml")) if file.stem in described else None
+            place = as_text(file.relative_to(self._root()).as_posix())
+            yield Reference(place, {COLUMN: label}, splits.get(file.stem))
+        if empty:
+            raise DataError(f"data.source.path: {images} holds no image")
+
+    def open(self, image_id: str) -> BinaryIO:
+        return (self._root() / image_id).open("rb")
+
+    def boxes(self, boxes_id: str, width: int, height: int) -> RawBoxes:  # noqa: ARG002 - they are in pixels
+        root = _parsed((self._root() / boxes_id).read_bytes(), boxes_id)
+        found = [_object(one, boxes_id) for one in root.iterfind("object")]
+        return RawBoxes(tuple(box for box, _ in found), tuple(name for _, name in found))
+
+    def _root(self) -> Path:
+        return Path(self.options.path)
+
+    def _splits(self) -> Iterator[tuple[str, str]]:
+        """Yield (name, split) of every listed image; of several splits of one image, the last is its."""
+        for split in reversed(_SPLITS):
+            listed = self._root() / "ImageSets" / "Main" / f"{split}.txt"
+            if listed.is_file():
+                for line in listed.read_text(encoding="utf-8", errors="replace").splitlines():
+                    if line.strip():
+                        yield line.split()[0], split
+
+
+class _Tree(ElementTree.TreeBuilder):
+    """Builds a tree, and refuses what could make a small file large: entities, which need a document type."""
+
+    def doctype(self, _name: str, _public: str | None, _system: str | None) -> NoReturn:
+        raise BadLabel("boxes_unreadable", "the XML declares a document type; annotations need none")
+
+
+def _parsed(content: bytes, place: str) -> Element:
+    parser = ElementTree.XMLParser(target=_Tree())  # noqa: S314 - no document type, so no entities
+    try:
+        parser.feed(content)
+        root: Element = parser.close()
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise BadLabel("boxes_unreadable", f"{place} is not XML: {error}") from None
+    return root
+
+
+def _object(one: Element, place: str) -> tuple[tuple[float, float, float, float], str]:
+    """Return the box and the name of an object."""
+    name = (one.findtext("name") or "").strip()
+    try:
+        left, top, right, bottom = (float(one.findtext(f"bndbox/{edge}") or "") for edge in _EDGES)
+    except ValueError:
+        raise BadLabel("boxes_unreadable", f"{place}: an object {name!r} lacks a number in bndbox") from None
+    if not name:
+        raise BadLabel("boxes_unreadable", f"{place}: an object has no name")
+    return (left, top, right, bottom), name

@@ -1,0 +1,167 @@
+"""yolo: images beside text files with a line a box, as the YOLO family of tools reads them.
+
+A ``data.yaml`` with ``names`` and folders or lists of images for ``train``, ``val`` and ``test``; or, without one,
+``images/<split>``, or ``images`` alone. The boxes of ``images/train/a.jpg`` are in ``labels/train/a.txt``: class
+number, then centre x, centre y, width and height as shares of the upright image. They are offered in the column
+``boxes``. As those tools have it, an image without a text file has no boxes; it is not an image without a label.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, Literal
+
+import yaml
+
+from thaw.data.sources import contract
+from thaw.data.sources._files import below, check_folder, check_inside
+from thaw.data.sources.contract import BadLabel, RawBoxes, Reference, SourceOptions, UnreadBoxes, as_text, given_split
+from thaw.errors import DataError
+
+COLUMN = "boxes"
+_SPLITS = ("train", "val", "test")
+
+
+class Options(SourceOptions):
+    """A folder in the layout of the YOLO family."""
+
+    type: Literal["yolo"]
+    path: str
+    """The folder with data.yaml or images and labels, or a .yaml file, on a disk that every node reaches."""
+    names: tuple[str, ...] | None = None
+    """The class names by number, where no .yaml file says them; left out there too, the numbers are the names."""
+
+
+class Source(contract.Source):
+    """Every file of the folders or lists; what is no image is set aside when it is prepared."""
+
+    options: Options
+
+    def references(self) -> Iterator[Reference]:
+        base = self._base()
+        texts: dict[Path, set[str]] = {}
+        some_text, empty = False, True
+        for file, split in self._images(base):
+            empty = False
+            place = as_text(file.relative_to(base).as_posix())
+            text = _text_of(place)
+            folder = base / PurePosixPath(text).parent
+            if folder not in texts:
+                texts[folder] = {found.name for found in folder.glob("*.txt")}
+            there = PurePosixPath(text).name in texts[folder]
+            some_text = some_text or there
+            yield Reference(place, {COLUMN: UnreadBoxes(text) if there else RawBoxes((), ())}, split)
+        if empty or not some_text:
+            what = "an image" if empty else "a text file with boxes for any image"
+            raise DataError(f"data.source.path: {self.options.path} does not lead to {what}; see images/ and labels/")
+
+    def open(self, image_id: str) -> BinaryIO:
+        return (self._base() / image_id).open("rb")
+
+    def boxes(self, boxes_id: str, width: int, height: int) -> RawBoxes:
+        names = self._names()
+        lines = (self._base() / boxes_id).read_text(encoding="utf-8", errors="replace").splitlines()
+        found = [
+            _box(line.split(), names, f"{boxes_id}:{at}") for at, line in enumerate(lines, start=1) if line.strip()
+        ]
+        boxes = tuple((x0 * width, y0 * height, x1 * width, y1 * height) for (x0, y0, x1, y1), _ in found)
+        return RawBoxes(boxes, tuple(name for _, name in found))
+
+    def _yaml(self) -> Path | None:
+        path = Path(self.options.path)
+        if path.is_file():
+            return path
+        found = [path / name for name in ("data.yaml", "data.yml") if (path / name).is_file()]
+        return found[0] if found else None
+
+    @cached_property
+    def _said(self) -> Mapping[str, Any]:
+        """Return what the .yaml file says; nothing where there is none."""
+        file = self._yaml()
+        if file is None:
+            return {}
+        try:
+            said = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise DataError(f"data.source.path: {file.name} cannot be read as YAML: {error}") from None
+        if not isinstance(said, dict):
+            raise DataError(f"data.source.path: {file.name} holds {type(said).__name__}, not names and folders")
+        return said
+
+    def _base(self) -> Path:
+        """Return the folder that images are relative to: ``path`` in the .yaml file where it exists, else its own."""
+        file = self._yaml()
+        if file is None:
+            return check_folder(Path(self.options.path))
+        said = file.parent / str(self._said.get("path") or "")
+        return said if said.is_dir() else file.parent
+
+    def _names(self) -> Mapping[int, str] | None:
+        """Return the class names by number, or None where nobody says them."""
+        said = self._said.get("names", self.options.names)
+        if said is None:
+            return None
+        pairs = said.items() if isinstance(said, dict) else enumerate(said) if isinstance(said, list | tuple) else ()
+        names = {int(number): str(name) for number, name in pairs if str(number).isdigit()}
+        if not names:
+            raise DataError("data.source.path: names in the .yaml file is no list of class names, nor one by number")
+        return names
+
+    def _images(self, base: Path) -> Iterator[tuple[Path, str | None]]:
+        """Yield every image with its split."""
+        said = self._said
+        entries: list[tuple[str | None, str]] = [(split, one) for split in _SPLITS for one in _as_list(said.get(split))]
+        if not entries:
+            entries = [(split, f"images/{word}") for split, word in _folders(check_folder(base / "images"))]
+        for split, entry in entries:
+            place = base / check_inside(_trimmed(base, entry), "data.source.path")
+            if place.is_file():
+                lines = place.read_text(encoding="utf-8").splitlines()
+                listed = (check_inside(line.strip().removeprefix("./"), place.name) for line in lines if line.strip())
+                yield from ((base / line, split) for line in listed)
+            else:
+                found = below(check_folder(place))
+                yield from ((file, split) for file in found if file.suffix not in (".txt", ".cache"))
+
+
+def _folders(images: Path) -> Iterator[tuple[str | None, str]]:
+    """Yield (split, folder) of images below ``images``: the folders that are named for a split, or it itself."""
+    found = [(given_split(entry.name), entry.name) for entry in sorted(images.iterdir()) if entry.is_dir()]
+    named = [(split, name) for split, name in found if split]
+    if named:
+        yield from named
+    else:
+        yield None, ""
+
+
+def _as_list(entry: Any) -> list[str]:
+    return [] if entry is None else [str(one) for one in entry] if isinstance(entry, list) else [str(entry)]
+
+
+def _trimmed(base: Path, entry: str) -> str:
+    """Return a folder without the ``../`` that some tools write for one that lies beside the .yaml file."""
+    rest = entry.removeprefix("../")
+    return rest if rest != entry and (base / rest).exists() else entry
+
+
+def _text_of(image: str) -> str:
+    """Return where the boxes of an image are: the last folder ``images`` on its way becomes ``labels``."""
+    path = PurePosixPath(image)
+    parts = list(path.with_suffix(".txt").parts)
+    places = [at for at, part in enumerate(parts[:-1]) if part == "images"]
+    if places:
+        parts[places[-1]] = "labels"
+    return PurePosixPath(*parts).as_posix()
+
+
+def _box(cells: list[str], names: Mapping[int, str] | None, place: str) -> tuple[tuple[float, ...], str]:
+    """Return the edges of a box, as shares of the image, and its class name."""
+    try:
+        number, (x, y, width, height) = int(cells[0]), map(float, cells[1:])
+    except ValueError:
+        detail = f"{place}: {len(cells)} cells are no class number with centre x, centre y, width and height"
+        raise BadLabel("boxes_unreadable", detail) from None
+    if names is not None and number not in names:
+        raise BadLabel("boxes_unreadable", f"{place}: class {number} is not among the {len(names)} names")
+    edges = x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    return edges, str(number) if names is None else names[number]

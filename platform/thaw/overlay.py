@@ -1,0 +1,270 @@
+"""Overlay: a picture of the answers to one image, for people to look at. No figure is read off it.
+
+Boxes and masks are drawn on the image in the colour of their class; what is said of the image stands in a strip below
+it and hides nothing. Widths and letters follow the size of the image, and small images are enlarged until they can be
+read.
+
+Of a task's masks the background is left out, so that it stays visible: the class of that name, or else the one that
+covers most of the image.
+"""
+
+import math
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from thaw.data import rle
+from thaw.data.labels import LabelSchema
+from thaw.data.rle import Rle
+from thaw.predictor import Answers
+from thaw.tasks.contract import SURE, Answer
+
+Colour = tuple[int, int, int]
+_Box = tuple[float, float, float, float]
+
+COLOURS: Sequence[Colour] = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+    (255, 255, 255),
+)
+"""Those of Okabe and Ito, which colour-blind people can tell apart too; white for black, as images are dark."""
+
+BACKGROUND = "background"
+"""The class that is never drawn."""
+_SMALLEST = 480  # pixels of the longer side; smaller images are enlarged by a whole number
+_LETTERS, _SHORTEST = 38, 14  # letters are this share of the image's side, and at least so many pixels high
+_LINE = 14  # letters that go into the narrowest picture
+_COVER = 0.4  # how much of a mask's pixels is its colour
+_PAPER, _QUIET, _INK = (24, 24, 24), (150, 150, 150), (255, 255, 255)
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def palette(labels: Mapping[str, LabelSchema]) -> dict[str, Colour]:
+    """Return class name -> colour for the classes that a model can draw; the same in all of its pictures."""
+    return _colours(name for schema in labels.values() if schema.kind in ("boxes", "mask") for name in schema.names)
+
+
+def draw(image: NDArray[np.uint8], answers: Answers, colours: Mapping[str, Colour] | None = None) -> Image.Image:
+    """Return the picture of the answers to an (H, W, 3) uint8 image; boxes below `SURE` are left out.
+
+    Args:
+        colours: `palette` of the model. Left out: colours for the classes of this image alone.
+    """
+    seen = [answer.marks() for answer in answers.values()]
+    boxes = [box for marks in seen for box in marks.boxes if box[2] >= SURE]
+    masks = [mask for marks in seen for mask in _foreground(marks.masks)]
+    names = dict.fromkeys([name for name, _ in masks] + [name for _, name, _ in boxes])
+    chosen = dict(_colours(names) if colours is None else colours)
+    sheet = _Sheet.of(image)
+    sheet.paste(image)
+    for name, mask in masks:
+        sheet.cover(mask, chosen[name])
+    for box, name, _ in reversed(boxes):
+        sheet.outline(box, chosen[name])
+    for box, name, score in boxes:
+        sheet.label(box, f"{_plain(name)} {score:.2f}", chosen[name])
+    return sheet.above(_strip(answers, {name: chosen[name] for name in names}, sheet))
+
+
+def _colours(names: Iterable[str]) -> dict[str, Colour]:
+    """Return a colour for each name: its own where that is free, so that it hardly depends on the other names."""
+    used, found = [0] * len(COLOURS), {}
+    for name in sorted(set(names)):
+        own = zlib.crc32(name.encode("utf-8", "replace"))
+        turns = [(own + turn) % len(COLOURS) for turn in range(len(COLOURS))]
+        place = min(turns, key=used.__getitem__)
+        used[place] += 1
+        found[name] = COLOURS[place]
+    return found
+
+
+def _foreground(masks: Mapping[str, Rle]) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Return class names and (H, W) masks, without that of the background."""
+    decoded = {name: rle.decode(runs) for name, runs in masks.items()}
+    areas = {name: int(mask.sum()) for name, mask in decoded.items()}
+    behind = BACKGROUND if BACKGROUND in areas else max(areas, key=areas.__getitem__, default=None)
+    return [(name, mask) for name, mask in decoded.items() if name != behind]
+
+
+def _edge(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    """Return the outermost pixels of a mask; the border of the image is no edge."""
+    inner = mask.copy()
+    for step in range(1, width + 1):
+        inner[step:] &= mask[:-step]
+        inner[:-step] &= mask[step:]
+        inner[:, step:] &= mask[:, :-step]
+        inner[:, :-step] &= mask[:, step:]
+    return mask & ~inner
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """Paper that an image lies on, at its left upper corner.
+
+    Attributes:
+        paper: the picture so far.
+        enlarged: pixels of the paper per pixel of the image.
+        letters: height of letters in pixels.
+        labels: where there are labels already.
+    """
+
+    paper: Image.Image
+    enlarged: int
+    letters: int
+    size: tuple[int, int]
+    labels: list[_Box]
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8]) -> "_Sheet":
+        height, width = image.shape[:2]
+        enlarged = max(1, math.ceil(_SMALLEST / max(height, width)))
+        wide, high = width * enlarged, height * enlarged
+        letters = max(_SHORTEST, round(math.sqrt(wide * high) / _LETTERS))
+        least = letters * _LINE
+        paper = Image.new("RGB", (max(wide, least), max(high, 3 * letters)), _PAPER)
+        return cls(paper, enlarged, letters, (wide, high), [])
+
+    @cached_property
+    def font(self) -> _Font:
+        return ImageFont.load_default(self.letters)
+
+    @property
+    def line(self) -> int:
+        """Width of a box's line, in pixels; the edge of a mask has half of it."""
+        return max(3, self.letters // 5)
+
+    @property
+    def gap(self) -> int:
+        return max(3, self.letters // 4)
+
+    def paste(self, image: NDArray[np.uint8]) -> None:
+        self.paper.paste(Image.fromarray(image).resize(self.size, Image.Resampling.NEAREST))
+
+    def cover(self, mask: NDArray[np.bool_], colour: Colour) -> None:
+        """Lay translucent colour on the pixels of a mask, and full colour on its edge."""
+        mask = mask.repeat(self.enlarged, axis=0).repeat(self.enlarged, axis=1)
+        shade = np.full(mask.shape, round(255 * _COVER), dtype=np.uint8)
+        shade[_edge(mask, self.line // 2)] = 255
+        self.paper.paste(colour, (0, 0), Image.fromarray(shade * mask))
+
+    def outline(self, box: _Box, colour: Colour) -> None:
+        """Draw a box around its pixels, with a dark edge that shows it on any ground."""
+        pen = ImageDraw.Draw(self.paper)
+        for reach, width, ink in ((self.line + 1, 1, _PAPER), (self.line, self.line, colour)):
+            pen.rectangle(self._around(box, reach), outline=ink, width=width)
+
+    def _around(self, box: _Box, reach: int) -> tuple[float, float, float, float]:
+        """Return the corners of a box that is wider by ``reach``, inside the image."""
+        (wide, high), (x0, y0, x1, y1) = self.size, (edge * self.enlarged for edge in box)
+        left, top = max(0.0, x0 - reach), max(0.0, y0 - reach)
+        return left, top, max(left, min(wide - 1, x1 + reach - 1)), max(top, min(high - 1, y1 + reach - 1))
+
+    def label(self, box: _Box, text: str, colour: Colour) -> None:
+        """Write on a box's colour, above the box, below it or in it, where it hides no other label."""
+        text = self.fitted(text, self.paper.width - 2 * self.gap)
+        width, height = self.length(text) + 2 * self.gap, self.height
+        left, top, _, bottom = self._around(box, self.line)
+        left = min(left, self.paper.width - width)
+        spots = [(left, row, left + width, row + height) for row in (top - height, bottom + 1, top)]
+        inside = [spot for spot in spots if spot[1] >= 0 and spot[3] <= self.paper.height]
+        spot = next((spot for spot in inside if not any(_touch(spot, other) for other in self.labels)), spots[2])
+        self.labels.append(spot)
+        pen = ImageDraw.Draw(self.paper)
+        pen.rectangle((spot[0], spot[1], spot[2] - 1, spot[3] - 1), fill=colour)
+        pen.text((spot[0] + self.gap, spot[1] + height / 2), text, _readable(colour), self.font, anchor="lm")
+
+    @property
+    def height(self) -> int:
+        """Height of a line of letters, in pixels."""
+        return round(self.letters * 1.35)
+
+    def length(self, text: str) -> int:
+        return math.ceil(self.font.getlength(text))
+
+    def fitted(self, text: str, room: int) -> str:
+        """Return text, cut where it is longer than ``room`` pixels."""
+        if self.length(text) <= room:
+            return text
+        kept = next((end for end in range(len(text), 0, -1) if self.length(f"{text[:end]}...") <= room), 0)
+        return f"{text[:kept]}..."
+
+    def above(self, strip: Image.Image) -> Image.Image:
+        """Return the picture with a strip below it."""
+        whole = Image.new("RGB", (self.paper.width, self.paper.height + strip.height), _PAPER)
+        whole.paste(self.paper)
+        whole.paste(strip, (0, self.paper.height))
+        return whole
+
+
+@dataclass(frozen=True)
+class _Word:
+    """A piece of text that is not broken, with the colour of its class where that is drawn."""
+
+    text: str
+    ink: Colour
+    swatch: Colour | None = None
+
+
+def _strip(answers: Answers, colours: Mapping[str, Colour], sheet: _Sheet) -> Image.Image:
+    """Return a line a task, or more where they are long: its name, its classes, and their colours where drawn."""
+    placed, lines = _laid([_words(task, answer, colours) for task, answer in answers.items()], sheet)
+    strip = Image.new("RGB", (sheet.paper.width, lines * sheet.height + 2 * sheet.gap), _PAPER)
+    pen = ImageDraw.Draw(strip)
+    for left, line, word in placed:
+        middle, side = sheet.gap + (line + 0.5) * sheet.height, sheet.letters * 0.35
+        if word.swatch:
+            pen.rectangle((left, middle - side, left + 2 * side, middle + side), fill=word.swatch)
+        pen.text((left + _room(word, sheet), middle), word.text, word.ink, sheet.font, anchor="lm")
+    return strip
+
+
+def _words(task: str, answer: Answer, colours: Mapping[str, Colour]) -> list[_Word]:
+    told = [_Word(f"{_plain(name)} {word}", _INK, colours.get(name)) for name, word in answer.summary().items()]
+    return [_Word(f"{task}:", _QUIET), *(told or [_Word("-", _INK)])]
+
+
+def _laid(tasks: Sequence[Sequence[_Word]], sheet: _Sheet) -> tuple[list[tuple[int, int, _Word]], int]:
+    """Return each word with its left edge and its line, and how many lines there are."""
+    placed, line, indent = [], 0, 3 * sheet.gap
+    for words in tasks:
+        left = sheet.gap
+        for word in words:
+            room = _room(word, sheet)
+            fitted = replace(word, text=sheet.fitted(word.text, sheet.paper.width - indent - room - sheet.gap))
+            width = room + sheet.length(fitted.text)
+            if left > sheet.gap and left + width + sheet.gap > sheet.paper.width:
+                line, left = line + 1, indent
+            placed.append((left, line, fitted))
+            left += width + 2 * sheet.gap
+        line += 1
+    return placed, line
+
+
+def _room(word: _Word, sheet: _Sheet) -> int:
+    """Return the width of a word's patch of colour, in pixels."""
+    return sheet.letters if word.swatch else 0
+
+
+def _plain(name: str) -> str:
+    """Return a name on one line."""
+    return " ".join(name.split())
+
+
+def _readable(colour: Colour) -> Colour:
+    """Return black or white, whichever stands out more against a colour."""
+    red, green, blue = colour
+    return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 100 else (255, 255, 255)
+
+
+def _touch(one: _Box, other: _Box) -> bool:
+    return all(one[axis] < other[axis + 2] and other[axis] < one[axis + 2] for axis in (0, 1))

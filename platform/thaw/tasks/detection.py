@@ -1,0 +1,180 @@
+"""Detection: any number of boxes an image, each with one class.
+
+How boxes are found is the detector's business (`_fcos`, `_faster_rcnn`); here is what both share: which of them are
+answered, in pixels of the original image, and how answers are scored.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torchvision.ops import batched_nms
+
+from thaw.backbones.pyramid import from_finest
+from thaw.config.experiment import AnnotationKind, Share, TaskOptions
+from thaw.data.labels import NO_LABEL, Annotation, Boxes, LabelSchema
+from thaw.data.placement import Placement
+from thaw.errors import ConfigError
+from thaw.metrics.boxes import BoxMeter, ImageBoxes
+from thaw.tasks import _faster_rcnn, _fcos, contract
+from thaw.tasks._anchors import Anchors, usual
+from thaw.tasks._anchors import derive_anchors as derive_anchors
+from thaw.tasks._faster_rcnn import FasterRcnn
+from thaw.tasks._fcos import Fcos
+from thaw.tasks.contract import SURE, Answer, HeadInputs, Marks
+
+_FINEST = {"fcos": 8, "faster_rcnn": 4}
+"""Detector -> smallest stride of the maps that it looks at, in pixels; those of the papers."""
+_DETECTORS = {"fcos": _fcos, "faster_rcnn": _faster_rcnn}
+_CANDIDATES = 1000
+"""Boxes of an image, the best by score, that come before non-maximum suppression."""
+
+
+class Options(TaskOptions):
+    """Boxes with a class each, such as defects or cells."""
+
+    annotation: ClassVar[AnnotationKind] = "boxes"
+
+    type: Literal["detection"]
+    detector: Literal["fcos", "faster_rcnn"] = "fcos"
+    """fcos looks once, at every place; faster_rcnn proposes boxes and looks again, which costs more."""
+    max_boxes: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Most boxes in an answer, the best by score."""
+    nms: Share = 0.5
+    """Of two boxes of a class that overlap more than this, the one with the lower score is dropped."""
+    min_score: Share = 0.05
+    """Boxes below it are not answered."""
+    score: Share = 0.5
+    """Boxes below it do not count in precision, found and false_per_image; average precision counts all."""
+    width: Annotated[int, Field(ge=8, le=4096)] | None = None
+    """Channels of fcos's towers, or length of faster_rcnn's vector of a box. Left out: as the pyramid, or 1024."""
+    convs: Annotated[int, Field(ge=1, le=8)] = 4
+    """Layers of each of fcos's two towers."""
+    proposals: Annotated[int, Field(ge=1, le=2000)] = 256
+    """Boxes of each image that faster_rcnn looks at closely."""
+    anchors: Anchors | None = None
+    """Sizes and shapes of the boxes looked for. Left out: they are derived from the training boxes."""
+
+    @property
+    def finest(self) -> int:
+        """Smallest stride of the maps that the detector looks at, in pixels."""
+        return _FINEST[self.detector]
+
+    def with_anchors(self, boxes: NDArray[np.float32], strides: Sequence[float]) -> Self:
+        """Return options whose anchors are written out: the user's own, or what fits the training boxes.
+
+        Args:
+            boxes: (N, 4) x0, y0, x1, y1 in pixels of the model's input.
+            strides: of all maps of the pyramid, finest first.
+        """
+        if self.anchors:
+            return self
+        return self.model_copy(update={"anchors": derive_anchors(boxes, from_finest(strides, self.finest))})
+
+
+class FoundBox(Answer):
+    """One thing that was found."""
+
+    box: tuple[float, float, float, float]
+    """x0, y0, x1, y1 in pixels of the image, from its left upper corner."""
+    label: str
+    score: float
+    """How sure the model is, in [0, 1]."""
+
+
+class DetectionAnswer(Answer):
+    """What was found, best first."""
+
+    boxes: tuple[FoundBox, ...]
+
+    def summary(self) -> Mapping[str, str]:
+        counts = Counter(one.label for one in self.boxes if one.score >= SURE)
+        return {name: f"x{count}" for name, count in counts.most_common()}
+
+    def marks(self) -> Marks:
+        return Marks(boxes=tuple((one.box, one.label, one.score) for one in self.boxes))
+
+
+class Task(contract.Task):
+    """A detector over the feature pyramid."""
+
+    best_metric = "map50"
+    answer_type = DetectionAnswer
+
+    def __init__(self, name: str, options: Options, labels: LabelSchema) -> None:
+        super().__init__(name, options, labels)
+        self.finest = options.finest
+        self._detector = _DETECTORS[options.detector]
+
+    def build_head(self, inputs: HeadInputs) -> nn.Module:
+        """Return the detector's network.
+
+        Raises:
+            ConfigError: there is not one size of anchors for each map.
+        """
+        options, classes = self.options, len(self.labels.names)
+        strides = from_finest(inputs.strides, options.finest)
+        anchors = options.anchors or usual(strides)
+        if len(anchors.sizes) != len(strides):
+            raise ConfigError(
+                f"tasks.{self.name}.anchors.sizes: {len(anchors.sizes)} sizes; {options.detector} looks at "
+                f"{len(strides)} maps here, with strides of {', '.join(f'{one:g}' for one in strides)} pixels; give "
+                "one size for each, or leave anchors out"
+            )
+        if options.detector == "fcos":
+            return Fcos(inputs, strides, anchors, classes, options.width or inputs.num_channels, options.convs)
+        return FasterRcnn(inputs, strides, anchors, classes, options.width or 1024, options.proposals)
+
+    def loss(self, outputs: Mapping[str, Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sum of the labelled images' losses; an image labelled with no box teaches background."""
+        labelled = (targets[..., 4] != NO_LABEL).all(dim=1)
+        each = self._detector.loss(outputs, targets)
+        return torch.where(labelled, each, 0.0).sum(), labelled.sum()
+
+    def decode(self, outputs: Mapping[str, Tensor], placements: Sequence[Placement]) -> list[DetectionAnswer]:
+        boxes, scores = (one.detach().float().cpu() for one in self._detector.candidates(outputs))
+        return [self._answer(*image) for image in zip(boxes, scores, placements, strict=True)]
+
+    def _answer(self, boxes: Tensor, scores: Tensor, placement: Placement) -> DetectionAnswer:
+        """Return the best of (N, 1 or C, 4) boxes with (N, C) scores."""
+        place, kind = (scores >= self.options.min_score).nonzero(as_tuple=True)
+        best = scores[place, kind].argsort(descending=True, stable=True)[:_CANDIDATES]
+        place, kind = place[best], kind[best]
+        found = boxes[place, kind if boxes.shape[1] > 1 else 0]
+        laid = torch.from_numpy(placement.boxes_back(found.numpy()))
+        inside = ((laid[:, 2:] - laid[:, :2]) > 0).all(dim=1).nonzero().squeeze(1)
+        laid, kind, sure = laid[inside], kind[inside], scores[place, kind][inside]
+        kept = batched_nms(laid, sure, kind, self.options.nms)[: self.options.max_boxes]
+        rows = zip(laid[kept].tolist(), kind[kept].tolist(), sure[kept].tolist(), strict=True)
+        names = self.labels.names
+        return DetectionAnswer(boxes=tuple(FoundBox(box=tuple(box), label=names[at], score=s) for box, at, s in rows))
+
+    def meter(self) -> "BoxAnswers":
+        return BoxAnswers(self.labels, self.options.score, self.options.max_boxes)
+
+
+class BoxAnswers(BoxMeter):
+    """Box metrics over answers."""
+
+    def __init__(self, schema: LabelSchema, threshold: float, most: int) -> None:
+        super().__init__(schema.names, threshold, most)
+        self.schema = schema
+
+    def update(self, answers: Sequence[DetectionAnswer], annotations: Sequence[Annotation]) -> None:
+        for answer, truth in zip(answers, annotations, strict=True):
+            if isinstance(truth, Boxes):
+                ones = np.ones(len(truth.boxes))
+                self.add(self.as_boxes(answer), ImageBoxes(truth.boxes.astype(np.float64), truth.labels, ones))
+
+    def as_boxes(self, answer: DetectionAnswer) -> ImageBoxes:
+        """Return an answer as arrays."""
+        return ImageBoxes(
+            np.array([one.box for one in answer.boxes], dtype=np.float64).reshape(-1, 4),
+            np.array([self.schema.index[one.label] for one in answer.boxes], dtype=np.int64),
+            np.array([one.score for one in answer.boxes], dtype=np.float64),
+        )

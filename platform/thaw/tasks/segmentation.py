@@ -1,0 +1,211 @@
+"""Segmentation: one class for every pixel."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from thaw.backbones.contract import Features
+from thaw.config.experiment import AnnotationKind, Share, TaskOptions
+from thaw.data import rle
+from thaw.data.labels import Annotation, LabelSchema
+from thaw.data.placement import Placement
+from thaw.data.rle import Rle
+from thaw.errors import ConfigError
+from thaw.metrics.masks import IGNORED, MaskMeter
+from thaw.tasks import contract
+from thaw.tasks.contract import Answer, HeadInputs, Marks, Masks
+
+_TELLING = 0.01
+"""Shares of an image below it are not told in figures."""
+
+
+class Options(TaskOptions):
+    """A class for every pixel, such as copper, board or background."""
+
+    annotation: ClassVar[AnnotationKind] = "mask"
+
+    type: Literal["segmentation"]
+    dice: Share = 0.5
+    """Share of Dice in the loss; the rest is cross-entropy."""
+    channels: int = Field(64, ge=8, le=1024)
+    """Width of the head."""
+
+
+class SegmentationAnswer(Answer):
+    """Which pixels are of which class."""
+
+    size: tuple[int, int]
+    """Height and width of the image, in pixels."""
+    areas: dict[str, float]
+    """Share of the image that each class covers; they sum to 1, or less where the model saw only a part."""
+    masks: dict[str, Rle]
+    """The pixels of every class that occurs, as COCO run lengths at the image's own size."""
+
+    @classmethod
+    def forms(cls) -> tuple[type[BaseModel], ...]:
+        return cls, SegmentationPicture, SegmentationAreas
+
+    def shown(self, masks: Masks) -> BaseModel:
+        if masks == "png":
+            picture = MaskPicture(names=tuple(self.areas), png=_png(self.as_mask(tuple(self.areas))))
+            return SegmentationPicture(size=self.size, areas=self.areas, masks=picture)
+        return SegmentationAreas(size=self.size, areas=self.areas) if masks == "none" else self
+
+    def summary(self) -> Mapping[str, str]:
+        found = sorted(((share, name) for name, share in self.areas.items() if share), reverse=True)
+        return {name: f"{share:.0%}" if share >= _TELLING else f"<{_TELLING:.0%}" for share, name in found}
+
+    def marks(self) -> Marks:
+        return Marks(masks=self.masks)
+
+    def as_mask(self, names: Sequence[str]) -> NDArray[np.uint8]:
+        """Return (H, W) indices into ``names``; `IGNORED` where the answer gives no class."""
+        mask = np.full(self.size, IGNORED, dtype=np.uint8)
+        for name, runs in self.masks.items():
+            mask[rle.decode(runs)] = names.index(name)
+        return mask
+
+
+class SegmentationAreas(BaseModel):
+    """Which share of the image is of which class: the answer without its masks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: tuple[int, int]
+    """Height and width of the image, in pixels."""
+    areas: dict[str, float]
+    """Share of the image that each class covers; they sum to 1, or less where the model saw only a part."""
+
+
+class MaskPicture(BaseModel):
+    """All masks in one picture."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    names: tuple[str, ...]
+    """Classes by the value of their pixels; 255 is of no class."""
+    png: str
+    """A grey PNG in base64, of the image's own size."""
+
+
+class SegmentationPicture(SegmentationAreas):
+    """Which pixels are of which class: the answer with its masks as a picture."""
+
+    masks: MaskPicture
+
+
+def _png(mask: NDArray[np.uint8]) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(mask).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+class Task(contract.Task):
+    """A light head over the feature pyramid: every map at the finest one's size, summed."""
+
+    best_metric = "miou"
+    answer_type = SegmentationAnswer
+    finest = 4
+
+    def __init__(self, name: str, options: Options, labels: LabelSchema) -> None:
+        """Build the task.
+
+        Raises:
+            ConfigError: there are more classes than a pixel of a mask can tell apart.
+        """
+        super().__init__(name, options, labels)
+        if len(labels.names) > IGNORED:
+            raise ConfigError(
+                f"tasks.{name}: {len(labels.names)} classes; a mask tells at most {IGNORED} apart; name fewer in "
+                f"tasks.{name}.classes"
+            )
+
+    def build_head(self, inputs: HeadInputs) -> nn.Module:
+        return _Head(inputs, self.options.channels, len(self.labels.names))
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sum over labelled images of each image's mean over its labelled pixels.
+
+        Args:
+            outputs: (B, C, S, S).
+            targets: (B, S, S) class indices; an image without any labelled pixel has no label.
+
+        Source: Dice of soft masks as in Milletari et al. 2016, arXiv:1606.04797, over the classes an image has.
+        """
+        labelled = targets != IGNORED
+        has = labelled.flatten(1).any(dim=1)
+        entropy = F.cross_entropy(outputs, targets.long(), ignore_index=IGNORED, reduction="none")
+        pixels = labelled.flatten(1).sum(dim=1).clamp(min=1)
+        each = (1 - self.options.dice) * entropy.flatten(1).sum(dim=1) / pixels
+        if self.options.dice:
+            each = each + self.options.dice * _dice_loss(outputs, targets, labelled)
+        return (each * has).sum(), has.sum()
+
+    def decode(self, outputs: Tensor, placements: Sequence[Placement]) -> list[SegmentationAnswer]:
+        best = outputs.argmax(dim=1).to(torch.uint8).cpu().numpy()
+        return [self._answer(placement.mask_back(mask)) for mask, placement in zip(best, placements, strict=True)]
+
+    def _answer(self, mask: NDArray[np.uint8]) -> SegmentationAnswer:
+        counts = np.bincount(mask.reshape(-1), minlength=256)[: len(self.labels.names)]
+        masks = {name: rle.encode(mask == place) for place, name in enumerate(self.labels.names) if counts[place]}
+        areas = dict(zip(self.labels.names, (counts / max(1, mask.size)).tolist(), strict=True))
+        height, width = mask.shape
+        return SegmentationAnswer(size=(height, width), areas=areas, masks=masks)
+
+    def meter(self) -> "MaskAnswers":
+        return MaskAnswers(self.labels.names)
+
+
+class MaskAnswers(MaskMeter):
+    """Mask metrics over answers."""
+
+    def update(self, answers: Sequence[SegmentationAnswer], annotations: Sequence[Annotation]) -> None:
+        for answer, truth in zip(answers, annotations, strict=True):
+            if truth is not None:
+                self.add(answer.as_mask(self.names), np.asarray(truth, dtype=np.uint8))
+
+
+def _dice_loss(outputs: Tensor, targets: Tensor, labelled: Tensor) -> Tensor:
+    """Return (B,) one minus the mean Dice of the classes that each image has."""
+    seen = labelled.unsqueeze(1).to(outputs.dtype)
+    found = torch.softmax(outputs, dim=1) * seen
+    truth = torch.zeros_like(outputs).scatter_(1, torch.where(labelled, targets, 0).long().unsqueeze(1), seen)
+    both, told, true = (one.flatten(2).sum(dim=2) for one in (found * truth, found, truth))
+    occurs = true > 0
+    dice = (2 * both + 1) / (told + true + 1)
+    return 1 - (dice * occurs).sum(dim=1) / occurs.sum(dim=1).clamp(min=1)
+
+
+class _Head(nn.Module):
+    """Panoptic FPN's branch for stuff: Kirillov et al. 2019, arXiv:1901.02446."""
+
+    def __init__(self, inputs: HeadInputs, channels: int, classes: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(inputs.num_channels, channels, 3, padding=1, bias=False),
+                nn.GroupNorm(8 if channels % 8 == 0 else 1, channels),
+                nn.ReLU(),
+            )
+            for _ in inputs.strides
+        )
+        self.dropout = nn.Dropout2d(inputs.dropout)
+        self.classify = nn.Conv2d(channels, classes, 1)
+
+    def forward(self, features: Features, _targets: Tensor | None = None) -> Tensor:
+        """Return (B, C, S, S) outputs."""
+        finest = features.maps[0].shape[-2:]
+        told = [branch(one) for branch, one in zip(self.branches, features.maps, strict=True)]
+        sized = [F.interpolate(one, size=finest, mode="bilinear", align_corners=False) for one in told]
+        outputs = self.classify(self.dropout(torch.stack(sized).sum(dim=0)))
+        size = [features.size, features.size]
+        return F.interpolate(outputs.float(), size=size, mode="bilinear", align_corners=False)

@@ -1,0 +1,42 @@
+"""Workers: what the training processes of one group exchange, beside the gradients that DDP averages."""
+
+import torch
+from torch import Tensor, nn
+
+from thaw.backbones.weights import digest
+
+
+def over_workers(value: Tensor) -> Tensor:
+    """Return the sum of a tensor over all workers of the process group, if there is one; changes it in place."""
+    if _is_group():
+        torch.distributed.all_reduce(value)
+    return value
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every worker the first one's buffers, such as BatchNorm's statistics: they are the ones that are saved."""
+    if _is_group():
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, 0)
+
+
+def check_replicas(model: nn.Module, device: torch.device) -> None:
+    """Refuse to go on when the workers' weights are no longer the same, bit for bit.
+
+    Nothing else would tell: a weight whose gradient is not averaged drifts apart on each worker in silence.
+
+    Raises:
+        RuntimeError: they differ.
+    """
+    content = digest({name: weight.detach() for name, weight in model.named_parameters()})
+    own = torch.tensor(int(content[:15], 16), device=device)
+    least, most = own.clone(), own.clone()
+    if _is_group():
+        torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN)
+        torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
+    if least != most:
+        raise RuntimeError("the workers' weights have drifted apart: some gradient was not averaged over them")
+
+
+def _is_group() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

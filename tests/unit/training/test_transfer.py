@@ -1,0 +1,43 @@
+"""Transfer: each task is trained alone on the same images, and those that lose by sharing are named."""
+
+from tiny_run import experiment
+
+from thaw.data.dataset import Dataset, Report, Shard
+from thaw.data.labels import LabelSchema
+from thaw.training import transfer
+from thaw.training.transfer import Transfer
+
+LABELS = {
+    "colour": LabelSchema(kind="class", names=("blue", "green", "red")),
+    "tags": LabelSchema(kind="classes", names=("bright", "warm")),
+}
+
+
+def prepared():
+    counts = {split: {"colour": {"red": 3}, "tags": {"warm": 2}} for split in ("train", "val", "test")}
+    labelled = {split: {"colour": 3, "tags": 2} for split in ("train", "val", "test")}
+    report = Report(listed=9, rejected={}, classes=counts, labelled=labelled, warnings=())
+    shards = {split: (Shard(file=f"{split}-0.parquet", rows=3),) for split in ("train", "val", "test")}
+    return Dataset(name="tiny", fingerprint="f" * 12, labels=LABELS, splits=shards, report=report)
+
+
+def test_alone_is_the_same_plan_on_the_same_images_with_one_head():
+    chosen, given = experiment(), prepared()
+    single, own = transfer.alone(chosen, given, "tags")
+    assert list(single.tasks) == list(own.labels) == ["tags"]
+    assert single.tasks["tags"] == chosen.tasks["tags"]
+    assert (single.finetune, single.train, single.seed) == (chosen.finetune, chosen.train, chosen.seed)
+    assert single.name != chosen.name
+    assert (own.path, own.splits) == (given.path, given.splits)
+    assert own.report.labelled["train"] == {"tags": 2}
+
+
+def test_a_task_that_is_worse_in_company_is_named_and_no_other():
+    worse = Transfer(task="a", metric="accuracy", together=0.90, alone=0.93, seconds_alone=10)
+    chance = Transfer(task="b", metric="miou", together=0.795, alone=0.80, seconds_alone=20)
+    better = Transfer(task="c", metric="map50", together=0.6, alone=0.5, seconds_alone=30)
+    assert [one.loses for one in (worse, chance, better)] == [True, False, False]
+    told = "\n".join(transfer.lines([worse, chance, better], 25))
+    assert told.count("loses") == 1
+    assert "-0.030  loses by sharing" in told
+    assert "together 25 s, one after another 60 s" in told
