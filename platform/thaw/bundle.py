@@ -14,10 +14,11 @@ import safetensors.torch
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from safetensors import SafetensorError
+from torch import nn
 
 import thaw
 from thaw import catalog
-from thaw.backbones import timm_models, weights
+from thaw.backbones import detector_weights, family, weights
 from thaw.backbones.contract import Backbone
 from thaw.backbones.pyramid import Pyramid
 from thaw.config.experiment import Experiment, Model, TaskOptions, Weights
@@ -43,7 +44,7 @@ class Description(BaseModel):
     model: Model
     """The network; where its weights came from is told by ``origin``."""
     origin: dict[str, str]
-    """Where the backbone's pretrained weights came from, with their SHA-256."""
+    """Where the backbone's pretrained weights came from, with their SHA-256; and what became of a detector's."""
     preprocess: Preprocess
     tasks: dict[str, Annotated[TaskOptions, PartOf("tasks")]]
     labels: dict[str, LabelSchema]
@@ -88,7 +89,7 @@ def create(experiment: Experiment, labels: Mapping[str, LabelSchema]) -> Bundle:
         thaw_version=thaw.__version__,
         name=experiment.name,
         model=chosen.model_copy(update={"weights": Weights(source="none")}),
-        origin={"source": origin.source, "sha256": origin.sha256},
+        origin={"source": origin.source, "sha256": origin.sha256} | _taken_over(model, chosen.weights),
         preprocess=Preprocess.of(image),
         tasks=experiment.tasks,
         labels=dict(labels),
@@ -108,7 +109,7 @@ def load(folder: Path, device: str = "cpu") -> Bundle:
         state = safetensors.torch.load_file(folder / WEIGHTS)
     except (OSError, ValueError, ValidationError, SafetensorError) as error:
         raise ModelError(f"{folder}: holds no bundle that thaw {thaw.__version__} can read: {error}") from None
-    backbone = timm_models.create(described.model.backbone, described.preprocess.size)
+    backbone = family.of(described.model.backbone).create(described.model.backbone, described.preprocess.size)
     tasks = build_tasks(described.tasks, described.labels)
     model = _assembled(described.model, backbone, tasks, "held")
     try:
@@ -125,6 +126,15 @@ def build_tasks(options: Mapping[str, TaskOptions], labels: Mapping[str, LabelSc
     }
 
 
+def _taken_over(model: FinetuneModel, options: Weights) -> dict[str, str]:
+    """Give pyramid and heads what fits them where the weights are a detector's, and return what is to be told of it."""
+    state = weights.of_detector(options)
+    if not state:
+        return {}
+    taken = detector_weights.load_everywhere(model, state, model.heads)
+    return {"detector": taken.told(), "detector_sha256": weights.digest(state)}
+
+
 def _assembled(
     chosen: Model, backbone: Backbone, tasks: Mapping[str, Task], batchnorm: Literal["held", "adapt"]
 ) -> FinetuneModel:
@@ -133,6 +143,11 @@ def _assembled(
     Raises:
         ConfigError: a head looks at maps and the backbone has none.
     """
+    taken = next((name for name in tasks if hasattr(nn.ModuleDict(), name)), None)
+    if taken:
+        raise ConfigError(
+            f"tasks.{taken}: PyTorch keeps this name for itself; call the task otherwise, such as {taken}_1"
+        )
     looking = {name: task.finest for name, task in tasks.items() if task.finest}
     if looking and not backbone.maps:
         raise ConfigError(

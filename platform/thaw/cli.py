@@ -163,10 +163,10 @@ def _runs(options: argparse.Namespace) -> Result:
 
 def _models(options: argparse.Namespace) -> Result:
     if options.find:
-        from thaw.backbones import timm_models
+        from thaw.backbones import family
 
-        names = timm_models.names(options.find)
-        return Result({"backbones": names}, names or [f"timm has no model that matches {options.find!r}"])
+        names = family.names(options.find)
+        return Result({"backbones": names}, names or [f"no backbone matches {options.find!r}"])
     if options.name:
         return _backbone(options.name)
     return _stored(options)
@@ -174,10 +174,11 @@ def _models(options: argparse.Namespace) -> Result:
 
 def _backbone(name: str) -> Result:
     """Describe a backbone: its layer groups, input side first, with the depth that opens each."""
-    from thaw.backbones import timm_models
+    from thaw.backbones import family
 
-    backbone = timm_models.create(name, timm_models.input_size(name))
-    sizes = {weight: value.numel() for weight, value in backbone.body.named_parameters()}
+    chosen = family.of(name)
+    backbone = chosen.create(name, chosen.input_size(name))
+    sizes = {weight.removeprefix("body."): value.numel() for weight, value in backbone.named_parameters()}
     groups = [
         {
             "depth": len(backbone.groups) - place,

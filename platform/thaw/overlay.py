@@ -20,9 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from thaw.data import rle
 from thaw.data.labels import LabelSchema
-from thaw.data.rle import Rle
 from thaw.predictor import Answers
-from thaw.tasks.contract import SURE, Answer
+from thaw.tasks.contract import SURE, Answer, Marks
 
 Colour = tuple[int, int, int]
 _Box = tuple[float, float, float, float]
@@ -62,7 +61,7 @@ def draw(image: NDArray[np.uint8], answers: Answers, colours: Mapping[str, Colou
     """
     seen = [answer.marks() for answer in answers.values()]
     boxes = [box for marks in seen for box in marks.boxes if box[2] >= SURE]
-    masks = [mask for marks in seen for mask in _foreground(marks.masks)]
+    masks = [mask for marks in seen for mask in _foreground(marks)]
     names = dict.fromkeys([name for name, _ in masks] + [name for _, name, _ in boxes])
     chosen = dict(_colours(names) if colours is None else colours)
     sheet = _Sheet.of(image)
@@ -88,11 +87,11 @@ def _colours(names: Iterable[str]) -> dict[str, Colour]:
     return found
 
 
-def _foreground(masks: Mapping[str, Rle]) -> list[tuple[str, NDArray[np.bool_]]]:
+def _foreground(marks: Marks) -> list[tuple[str, NDArray[np.bool_]]]:
     """Return class names and (H, W) masks, without that of the background."""
-    decoded = {name: rle.decode(runs) for name, runs in masks.items()}
+    decoded = {name: rle.decode(runs) for name, runs in marks.masks.items()}
     areas = {name: int(mask.sum()) for name, mask in decoded.items()}
-    behind = BACKGROUND if BACKGROUND in areas else max(areas, key=areas.__getitem__, default=None)
+    behind = BACKGROUND if BACKGROUND in marks.classes else max(areas, key=areas.__getitem__, default=None)
     return [(name, mask) for name, mask in decoded.items() if name != behind]
 
 

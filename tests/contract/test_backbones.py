@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from thaw import bundle, catalog
-from thaw.backbones import timm_models
+from thaw.backbones import family, timm_models
 from thaw.backbones.contract import Backbone
 from thaw.backbones.pyramid import FINEST, Pyramid
 from thaw.config.experiment import Model, Optimizer
@@ -34,12 +34,19 @@ def _tiny_swin(size: int) -> Backbone:
 
 
 def _named(name: str) -> Callable[[int], Backbone]:
-    return functools.partial(timm_models.create, name)
+    return functools.partial(family.of(name).create, name)
 
 
 SMALL = {
     name: _named(name)
-    for name in ("tf_efficientnet_lite0", "test_resnet", "test_vit", "test_convnext", "mobilenetv3_small_050")
+    for name in (
+        "tf_efficientnet_lite0",
+        "test_resnet",
+        "test_vit",
+        "test_convnext",
+        "mobilenetv3_small_050",
+        "torchvision/shufflenet_v2_x0_5",
+    )
 } | {"swin": _tiny_swin}
 """Few enough operations to train on in every test run."""
 LARGE = {
@@ -54,6 +61,8 @@ LARGE = {
         "vit_small_patch14_dinov2",
         "swin_tiny_patch4_window7_224",
         "convnext_tiny",
+        "torchvision/shufflenet_v2_x1_0",
+        "torchvision/shufflenet_v2_x2_0",
     )
 }
 """Looked at without computing: their tensors have shapes and no values."""
@@ -64,6 +73,7 @@ SIZES = {
     "tf_efficientnet_lite0": (32, 75),
     "vit_small_patch14_dinov2": (42, 56),
     "convnext_tiny": (33, 70),
+    "torchvision/shufflenet_v2_x1_0": (33, 75),
 }
 
 
@@ -192,7 +202,9 @@ def test_frozen_means_bit_for_bit_frozen_at_every_depth(name: str) -> None:
         assert {group_of[name] for name in moved} == {*model.open_names(), HEADS}
 
 
-@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mobilenetv3_small_050", "test_resnet"])
+@pytest.mark.parametrize(
+    "name", ["tf_efficientnet_lite0", "mobilenetv3_small_050", "test_resnet", "torchvision/shufflenet_v2_x0_5"]
+)
 def test_held_batchnorm_keeps_its_statistics_where_everything_else_learns(name: str) -> None:
     model = _model(name, "held")
     model.open_groups(len(model.groups))

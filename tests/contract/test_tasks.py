@@ -13,6 +13,7 @@ from thaw import bundle, catalog, predictor
 from thaw.backbones.contract import Features
 from thaw.config import load as config
 from thaw.config.experiment import Experiment, TaskOptions
+from thaw.data import mix
 from thaw.data.labels import Annotation, Boxes, LabelSchema
 from thaw.data.placement import Placement
 from thaw.tasks.contract import HeadInputs, Task
@@ -42,7 +43,7 @@ def test_no_task_is_left_out() -> None:
 
 
 def _options(name: str, **more: Any) -> TaskOptions:
-    chosen: TaskOptions = catalog.part("tasks", KINDS[name]["type"]).Options(**KINDS[name], **more)
+    chosen: TaskOptions = catalog.part("tasks", KINDS[name]["type"]).Options(**KINDS[name] | more)
     return chosen
 
 
@@ -327,3 +328,32 @@ def test_every_task_gives_identical_answers_after_its_bundle_is_saved_and_loaded
     answers = predictor.answer(bundle.load(tmp_path), images)
     assert answers == predictor.answer(made, images)
     assert all(set(one) == set(KINDS) for one in answers)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", ["classification", "multilabel"])
+def test_targets_of_mixtures_that_mix_nothing_cost_what_plain_ones_do(name: str, seed: int) -> None:
+    options = catalog.part("tasks", name).Options(type=name)
+    labels = LabelSchema(kind=options.annotation, names=("ant", "bee", "cat"))
+    task = bundle.build_tasks({"kind": options}, {"kind": labels})["kind"]
+    random = np.random.default_rng(seed)
+    found: list[Any] = [int(one) if name == "classification" else (int(one),) for one in random.integers(0, 3, 6)]
+    found[1] = found[4] = None
+    plain = labels.targets(found, 0)
+    mixed = mix.blended_targets(labels.kind, 3, plain, plain, [0.3] * 6)
+    outputs = torch.randn(6, 3, generator=torch.Generator().manual_seed(seed), requires_grad=True)
+    (one, count), (other, others) = (task.loss(outputs, torch.as_tensor(given)) for given in (plain, mixed))
+    assert torch.allclose(one, other, atol=1e-5)
+    assert int(count) == int(others) == 4
+    [gradient] = torch.autograd.grad(other, outputs)
+    assert not gradient[[1, 4]].any()
+
+
+@pytest.mark.parametrize("width", [8, 16, 32, 64])
+@pytest.mark.parametrize("name", ["detection", "segmentation"])
+def test_a_single_image_of_a_single_place_is_answered(name: str, width: int) -> None:
+    wide = {"width": width, "convs": 1} if name == "detection" else {"channels": width}
+    task = _task(name, **wide)
+    maps = [torch.randn(1, 8, side, side) for side in (8, 4, 2, 1)]
+    head = task.build_head(HeadInputs(8, 0.0, 8, (4, 8, 16, 32))).train()
+    assert len(task.decode(head(Features(torch.randn(1, 8), 32, maps), None), [Placement.unchanged(32)])) == 1

@@ -13,7 +13,7 @@ from thaw import bundle
 from thaw.bundle import Bundle
 from thaw.config import load as config
 from thaw.data.labels import LabelSchema
-from thaw.errors import ModelError
+from thaw.errors import ConfigError, ModelError
 
 LABELS = {
     "verdict": LabelSchema(kind="class", names=("bad", "good")),
@@ -148,3 +148,15 @@ def test_an_empty_folder_is_refused_naming_it(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         bundle.load(tmp_path / "gone")
     assert str(tmp_path / "gone") in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["type", "train", "items"])
+def test_a_task_name_that_pytorch_keeps_for_itself_is_refused(name: str) -> None:
+    values = {
+        "name": "tiny",
+        "data": {"source": {"type": "boards"}, "image": {"size": 32}},
+        "tasks": {name: {"type": "classification"}},
+        "model": {"backbone": "test_resnet", "weights": {"source": "none"}},
+    }
+    with pytest.raises(ConfigError, match=rf"tasks\.{name}: .* such as {name}_1"):
+        bundle.create(config.parse(values, "test"), {name: LabelSchema(kind="class", names=("a", "b"))})

@@ -5,6 +5,7 @@ anything that belongs to classes: those of COCO are not the user's.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 _BODY = "backbone.body."
 _CLASSES = ("roi_heads.box_predictor.", "head.classification_head.cls_logits.", "roi_heads.mask", "roi_heads.keypoint")
 """What tells the classes of COCO apart, or serves heads that Thaw does not have."""
+_ALIKE = "torchvision's have a pyramid of 256 channels, 4 convs in fcos, and a width of 1024 in faster_rcnn"
 _OLD = (
     (re.compile(r"(backbone\.fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)"), r"\1.0.\2"),
     (re.compile(r"(rpn\.head\.conv)\.(weight|bias)"), r"\1.0.0.\2"),
@@ -34,6 +36,18 @@ class Loaded:
     loaded: tuple[str, ...]
     misfits: tuple[str, ...]
     unused: tuple[str, ...]
+
+    def told(self) -> str:
+        """Return on one line, for the user, what was taken over and what was not."""
+        parts = Counter(".".join(name.split(".")[: 1 if name.startswith("pyramid.") else 2]) for name in self.loaded)
+        taken = ["its backbone", *(f"{count} tensors of {part}" for part, count in parts.items())]
+        left = [name for name in self.unused if not name.startswith(_CLASSES)]
+        lines = ["weights of a detector; taken over: " + ", ".join(taken)]
+        if self.misfits:
+            lines += [f"{len(self.misfits)} tensors have another shape here, such as {self.misfits[0]} ({_ALIKE})"]
+        if left:
+            lines += [f"{len(left)} have no place here, such as {left[0]}"]
+        return "; ".join(lines)
 
 
 def is_detector(state: Mapping[str, Tensor]) -> bool:
@@ -66,6 +80,16 @@ def load_pretrained(model: nn.Module, state: Mapping[str, Tensor], head: str) ->
         loaded=tuple(place for name, place in places.items() if fits[name]),
         misfits=tuple(name for name, place in places.items() if place in own and not fits[name]),
         unused=tuple(name for name, place in places.items() if place not in own),
+    )
+
+
+def load_everywhere(model: nn.Module, state: Mapping[str, Tensor], heads: Iterable[str]) -> Loaded:
+    """Copy pyramid and head of a detector to wherever they fit among several heads, each by `load_pretrained`."""
+    each = [load_pretrained(model, state, head) for head in heads]
+    return Loaded(
+        loaded=tuple(dict.fromkeys(name for one in each for name in one.loaded)),
+        misfits=tuple(dict.fromkeys(name for one in each for name in one.misfits)),
+        unused=tuple(name for name in each[0].unused if all(name in one.unused for one in each)),
     )
 
 

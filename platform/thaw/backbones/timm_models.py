@@ -17,6 +17,8 @@ from thaw.backbones.contract import Backbone, Features, LayerGroup, MapFacts
 from thaw.backbones.pyramid import FINEST
 from thaw.errors import ModelError
 
+LIBRARY = "timm"
+
 
 class TimmBackbone(Backbone):
     """A timm model without its classifier."""
@@ -62,6 +64,24 @@ def create(name: str, image_size: int, pretrained: bool = False, **overlay: Any)
         options["img_size"] = image_size
     _check_size(name, image_size, options)
     return TimmBackbone(timm.create_model(name, **options))
+
+
+def create_from(name: str, image_size: int, state: Mapping[str, Tensor]) -> TimmBackbone:
+    """Build a timm model with the values of ``state``, through timm's own renaming and resizing for its family.
+
+    timm passes over what is missing in silence.
+
+    Raises:
+        RuntimeError, KeyError: they do not fit.
+    """
+    return create(name, image_size, pretrained=True, state_dict=dict(state), custom_load=False)
+
+
+def has_weights(name: str) -> bool:
+    """Return whether timm publishes weights of a model."""
+    check_name(name)
+    facts = timm.get_pretrained_cfg(name)
+    return bool(facts and facts.has_weights)
 
 
 def input_size(name: str) -> int:

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from thaw.backbones import timm_models
+from thaw.backbones import detector_weights, family
 from thaw.backbones.contract import Backbone
 from thaw.config.experiment import Weights
 from thaw.console import say
@@ -53,15 +53,25 @@ def load(name: str, options: Weights, image_size: int) -> tuple[Backbone, Origin
     Raises:
         ModelError: the backbone is unknown or cannot take the size, or the weights cannot be had or do not fit.
     """
-    backbone: Backbone
     if options.source == "none":
-        backbone = timm_models.create(name, image_size)
+        backbone = family.of(name).create(name, image_size)
     elif options.source == "hub":
         backbone = _from_hub(name, image_size)
     else:
         state = _from_package(name) if options.source == "package" else _from_path(Path(str(options.path)))
+        state = detector_weights.body(state) if detector_weights.is_detector(state) else state
         backbone = _with_state(name, image_size, state, f"model.weights: {options.path or options.source}")
     return backbone, Origin(options.source, digest(backbone.state_dict()))
+
+
+def of_detector(options: Weights) -> dict[str, Tensor]:
+    """Return the tensors of the detector whose weights are asked for, its backbone among them; none where it is none.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    state = _from_path(Path(str(options.path))) if options.source == "path" else {}
+    return state if detector_weights.is_detector(state) else {}
 
 
 def digest(state: dict[str, Tensor]) -> str:
@@ -75,13 +85,14 @@ def digest(state: dict[str, Tensor]) -> str:
 
 
 def _from_hub(name: str, image_size: int) -> Backbone:
-    timm_models.check_name(name)
-    facts = timm.get_pretrained_cfg(name)
-    if not (facts and facts.has_weights):
-        raise ModelError(f"model.weights: timm has no pretrained weights of {name}; use source path or none")
-    say(f"loading the weights of {name} from timm's hub")
+    chosen = family.of(name)
+    if not chosen.has_weights(name):
+        raise ModelError(
+            f"model.weights: {chosen.LIBRARY} has no pretrained weights of {name}; use source path or none"
+        )
+    say(f"loading the weights of {name} from {chosen.LIBRARY}'s hub")
     try:
-        return timm_models.create(name, image_size, pretrained=True)
+        return chosen.create(name, image_size, pretrained=True)
     except (
         OSError,
         RuntimeError,
@@ -151,7 +162,7 @@ def _unreadable(path: Path, error: Exception) -> ModelError:
 
 
 def _with_state(name: str, image_size: int, state: dict[str, Tensor], place: str) -> Backbone:
-    """Build a backbone and load ``state`` through timm's own renaming and resizing for that family.
+    """Build a backbone and load ``state`` as its library does.
 
     timm passes over what is missing in silence. So the state is loaded a second time with every value moved, and
     whatever then is the same in both was never reached by it.
@@ -169,6 +180,6 @@ def _loaded(name: str, image_size: int, state: dict[str, Tensor], place: str) ->
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            return timm_models.create(name, image_size, pretrained=True, state_dict=dict(state), custom_load=False)
+            return family.of(name).create_from(name, image_size, state)
         except (RuntimeError, KeyError) as error:
             raise ModelError(f"{place} does not fit {name}: {' '.join(str(error).split())[:300]}") from None

@@ -133,7 +133,7 @@ class Data(Section):
     reencode: Annotated[int, Field(ge=32, le=4096)] | None = None
     """Store images as JPEG with this shorter side, in pixels, if they are larger; left out: keep the bytes."""
     max_rejected: Share = 0.05
-    """Stop when more than this share of the images had to be set aside."""
+    """Stop when more than this share of the images, or of a task's boxes or masks, had to be set aside."""
     shard_images: Annotated[int, Field(ge=8, le=100_000)] = 256
     """Images per Parquet shard."""
 
@@ -142,9 +142,10 @@ class Weights(Section):
     """Where the backbone's pretrained weights come from."""
 
     source: Literal["hub", "path", "package", "none"] = "package"
-    """hub: timm's own download; path: a file; package: an installed Python package; none: random."""
+    """hub: the download of timm or torchvision; path: a file; package: an installed Python package; none: random."""
     path: str | None = None
-    """With source ``path``: a .safetensors file or a weights-only PyTorch checkpoint, on a disk every node reaches."""
+    """With source ``path``: a .safetensors file or a weights-only PyTorch checkpoint, on a disk every node reaches;
+    of the backbone, or of one of torchvision's detectors, whose pyramid and head are taken over where they fit."""
 
     @model_validator(mode="after")
     def _path_goes_with_path(self) -> Self:
@@ -157,7 +158,7 @@ class Model(Section):
     """The network: one pretrained backbone, one head per task."""
 
     backbone: str = "tf_efficientnet_lite0"
-    """A timm model name; `thaw models` lists them."""
+    """A timm model name, or one of torchvision/shufflenet_v2_*; `thaw models --find PATTERN` lists them."""
     weights: Weights = Weights()
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of features dropped before each head while training."""
@@ -258,10 +259,10 @@ class Train(Section):
     precision: Literal["fp32", "bf16"] | None = None
     """Left out: bf16 where the processor has it in hardware, else fp32."""
     sampling: Literal["uniform", "tasks"] = "uniform"
-    """uniform: every image once an epoch. tasks: as many images, drawn so that all tasks have equal shares of them:
-    those that carry a label for a task that few have come more often."""
+    """uniform: every image once an epoch. tasks: as many, drawn; each task shares out equal chances among the images
+    that carry a label for it, so an image with a label that few have comes more often, each time changed anew."""
     prefetch: Annotated[int, Field(ge=1, le=256)] = 8
-    """Batches that are decoded at the same time for each worker; up to 1 GiB of them, or 128, wait ready for it."""
+    """Batches that are decoded at the same time for each worker; up to 768 MiB of them, or 96, wait ready for it."""
     max_failures: Annotated[int, Field(ge=0)] = 3
     """Crashes of workers or nodes after which training goes on from its last checkpoint."""
 
@@ -337,6 +338,10 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _mix_only_what_can_be_mixed(self) -> Self:
         chosen = self.data.augment
+        if chosen.copy_paste and not any(task.annotation == "boxes" for task in self.tasks.values()):
+            raise ValueError(
+                "data.augment.copy_paste: what is pasted is what a box holds, and no task has boxes: set it to 0"
+            )
         for name, task in self.tasks.items():
             in_pixels = task.annotation in ("boxes", "mask")
             if in_pixels and (chosen.mixup or chosen.cutmix):

@@ -68,7 +68,7 @@ def examine(source: Source, asked: Iterable[Question], limits: Limits) -> Iterat
 
     ``id``, ``sha256`` of its bytes; ``reason`` and ``detail`` where it cannot be used, else None; ``width`` and
     ``height`` in pixels, upright; ``labels``, column -> boxes or mask that can be used; ``set_aside``, a list of
-    ``reason`` and ``detail`` of boxes and masks that cannot.
+    ``column``, ``reason`` and ``detail`` of boxes and masks that cannot.
     """
     for one in asked:
         fact: Row = dict.fromkeys(("sha256", "reason", "detail", "width", "height"))
@@ -101,7 +101,9 @@ def _examine_labels(source: Source, one: Question, fact: Row) -> None:
             bad = [(f"{kind}_unreadable", _said(error))]
         except BadLabel as error:
             bad = [(error.reason, error.detail)]
-        fact["set_aside"] += [{"reason": reason, "detail": f"column {column}: {detail}"} for reason, detail in bad]
+        fact["set_aside"] += [
+            {"column": column, "reason": reason, "detail": f"column {column}: {detail}"} for reason, detail in bad
+        ]
 
 
 def _sound(raw: RawBoxes, width: int, height: int) -> tuple[Row, list[tuple[str, str]]]:

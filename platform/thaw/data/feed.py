@@ -98,7 +98,11 @@ class Feed:
             shard: gives the rows of a shard by its place.
         """
         epoch = step // self.epoch_steps
-        seen = [self._seen(int(row), epoch, shard) for row in self.rows(step)]
+        first = step % self.epoch_steps * self.batch + self.worker
+        seen = [
+            self._seen(int(row), epoch, first + place * self.workers, shard)
+            for place, row in enumerate(self.rows(step))
+        ]
         size = self.preprocess.size
         pixels = np.empty((len(seen), 3, size, size), dtype=np.uint8)  # a worker may be left without an image
         for place, one in enumerate(seen):
@@ -118,13 +122,18 @@ class Feed:
         """Whether images are mixtures of two, all of them, so that the shape of targets never changes."""
         return self.augment is not None and (self.augment.mixup > 0 or self.augment.cutmix > 0)
 
-    def _seen(self, row: int, epoch: int, shard: Callable[[int], pa.Table]) -> "_Seen":
-        """Return an image as the model sees it, with its annotations in the same pixels."""
+    def _seen(self, row: int, epoch: int, place: int, shard: Callable[[int], pa.Table]) -> "_Seen":
+        """Return an image as the model sees it, with its annotations in the same pixels.
+
+        Args:
+            place: in the order of the epoch, by which images that are drawn more than once differ.
+        """
         sample = self._sample(row, shard)
         if self.augment is None:
             pixels, annotations = Scene.of(sample.image, sample.annotations).placed(self.preprocess, self.least_box)
             return _Seen(pixels, annotations, annotations, 1.0)
-        random = augment.generator(self.seed, epoch, sample.id)
+        drawn_as = sample.id if self.chances is None else f"{sample.id}/{place}"
+        random = augment.generator(self.seed, epoch, drawn_as)
         scene = augment.augment(Scene.of(sample.image, sample.annotations), self.augment, random)
         if self.augment.copy_paste and random.random() < self.augment.copy_paste:
             scene = mix.pasted(scene, self._another(epoch, shard, random), random)

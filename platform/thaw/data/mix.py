@@ -18,7 +18,10 @@ from thaw.data.labels import Boxes
 from thaw.data.scene import Scene
 
 _HIDDEN = 0.7
-"""Share of a box from which it counts as hidden by what was pasted over it."""
+"""Share of a box from which it counts as hidden by what was pasted over it, or as part of what is pasted."""
+
+_WITHIN = 0.75
+"""Share of a box that must lie in its image for its content to be pasted; above `_HIDDEN`, so its box comes along."""
 
 
 def blended(one: Tensor, other: Tensor, options: Augment, random: np.random.Generator) -> tuple[Tensor, float]:
@@ -66,12 +69,19 @@ def _as_shares(kind: AnnotationKind, classes: int, targets: NDArray[Any]) -> NDA
 def pasted(scene: Scene, other: Scene, random: np.random.Generator) -> Scene:
     """Return the scene with one thing of another scene in a random place, boxes and masks kept true.
 
-    A thing is a box of the other scene, with all the pixels in it. Nothing is pasted where the other scene has none,
-    lacks a label that this one has, or its things do not fit. Boxes hidden by it are dropped.
+    A thing is a box of the other scene that lies in it for the most part, with all the pixels in it. Nothing is pasted
+    where the other scene has none, lacks a label that this one has, or its things do not fit. Boxes hidden by it are
+    dropped.
 
     Source: Ghiasi et al. 2021, arXiv:2012.07177, with boxes in place of instance masks.
     """
-    things = [(task, place) for task, boxes in other.boxes.items() for place in range(len(boxes))]
+    height, width = other.image.shape[-2:]
+    things = [
+        (task, place)
+        for task, boxes in other.boxes.items()
+        for place, share in enumerate(_share_in(boxes.as_subclass(Tensor), (0, 0, width, height)))
+        if share >= _WITHIN
+    ]
     if not things or set(scene.boxes) - set(other.boxes) or set(scene.masks) - set(other.masks):
         return scene
     task, place = things[int(random.integers(len(things)))]

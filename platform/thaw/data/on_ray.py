@@ -30,11 +30,11 @@ from thaw.storage import Root, open_root
 _CHUNK = 64
 """Images that one task checks: enough to pay for starting it, few enough to show progress."""
 
-_STRETCH = 128
-"""Most steps that one Ray Data pipeline covers, and so the most batches that it decodes ahead. Its scheduler looks at
-every task that is left, over and over: 1,300 of them took it most of a core."""
+_STRETCH = 64
+"""Most steps that one Ray Data pipeline covers, and so the most batches that it decodes ahead; the next one begins
+while half of it is left. Its scheduler looks at every task that is left, over and over: 1,300 took most of a core."""
 
-_AHEAD_BYTES = 2**30
+_AHEAD_BYTES = 2**29
 """Most bytes of batches that one pipeline covers; at least `_LEAST` batches whatever their size."""
 _LEAST = 8
 
@@ -87,16 +87,20 @@ def stream(
         begun = [ahead.submit(_begun, feed, shards, steps, prefetch) for steps in stretches[:1]]
         for steps, following in zip(stretches, [*stretches[1:], None], strict=True):
             first, rest = begun.pop().result()
-            for place, batch in enumerate(itertools.chain([first], rest), start=1):
+            for place, batch in enumerate(itertools.chain(first, rest), start=1):
                 if following and place == (len(steps) + 1) // 2:  # it takes seconds to begin, and none are lost so
                     begun.append(ahead.submit(_begun, feed, shards, following, prefetch))
                 yield batch
+            if following and not begun:
+                begun.append(ahead.submit(_begun, feed, shards, following, prefetch))
 
 
 def _begun(
     feed: Feed, shards: Sequence["ray.ObjectRef[pa.Table]"], steps: range, prefetch: int
-) -> tuple[dict[str, NDArray[Any]], Iterator[dict[str, NDArray[Any]]]]:
+) -> tuple[list[dict[str, NDArray[Any]]], Iterator[dict[str, NDArray[Any]]]]:
     """Return the first batch of a stretch, and the others, from one pipeline with a task a step.
+
+    There may be none: Ray Data passes over a batch without images, which a worker has where others got the last ones.
 
     It may decode all of them ahead, and no more: with a limit below that, Ray Data's scheduler polls without pause
     while it waits, and takes a core and the interpreter lock from training.
@@ -107,7 +111,7 @@ def _begun(
         concurrency=prefetch,
     )
     found = iter(batches.iter_batches(batch_size=None, prefetch_batches=2))
-    return next(found), found
+    return list(itertools.islice(found, 1)), found
 
 
 def quiet() -> None:

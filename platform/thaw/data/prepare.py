@@ -17,7 +17,7 @@ from thaw.data import dataset, split
 from thaw.data.check import Row
 from thaw.data.dataset import Dataset, Report, Shard
 from thaw.data.labels import LabelSchema, as_names, counts
-from thaw.data.sift import Aside, CheckedMask, Kept, Sifted, said_of, shown_of, sift
+from thaw.data.sift import Aside, CheckedMask, Kept, Sifted, Tallies, said_of, shown_of, sift
 from thaw.data.sources.contract import RawBoxes, RawLabel, RawMask, Reference, Source, UnreadBoxes
 from thaw.errors import DataError
 
@@ -31,12 +31,14 @@ class Plan:
         rows: shard file -> the images in it.
         rejected: the images that were set aside.
         set_aside: boxes and masks that were set aside, of images that may well be good.
+        tallies: how many of them were set aside, and how many kept, by task.
     """
 
     dataset: Dataset
     rows: dict[str, list[Row]]
     rejected: list[Aside]
     set_aside: list[Aside]
+    tallies: Tallies
 
 
 def open_source(options: Part) -> Source:
@@ -76,7 +78,7 @@ def plan(experiment: Experiment, references: Sequence[Reference], facts: Sequenc
         },
         report=_report(sifted, sides, labels),
     )
-    return Plan(described, shards, sifted.rejected, sifted.set_aside)
+    return Plan(described, shards, sifted.rejected, sifted.set_aside, sifted.tallies)
 
 
 _HOLDS: Mapping[AnnotationKind, tuple[str, tuple[type, ...]]] = {
@@ -118,13 +120,22 @@ def _check_holds(task: str, options: TaskOptions, column: str, one: Reference) -
 
 
 def check_rejected(experiment: Experiment, plan: Plan, place: str) -> None:
-    """Raise a DataError when more images had to be set aside than the experiment allows."""
-    listed, rejected = plan.dataset.report.listed, len(plan.rejected)
-    if rejected > experiment.data.max_rejected * listed:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in plan.dataset.report.rejected.items())
+    """Raise a DataError when more images, or boxes or masks of a task, were set aside than the experiment allows."""
+    report, allowed = plan.dataset.report, experiment.data.max_rejected
+    _check_share("images", report.rejected, report.listed, allowed, place)
+    for (task, things), tally in plan.tallies.items():
+        _check_share(things, tally.aside, tally.kept + tally.aside.total(), allowed, place, f" of task {task}")
+
+
+def _check_share(
+    things: str, aside: Mapping[str, int], listed: int, allowed: float, place: str, whose: str = ""
+) -> None:
+    rejected = sum(aside.values())
+    if rejected > allowed * listed:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(aside.items()) if count)
         raise DataError(
-            f"data.max_rejected: {rejected} of {listed} images had to be set aside ({reasons}), more than the share of "
-            f"{experiment.data.max_rejected:g} allowed; see {place}, mend the images or raise data.max_rejected"
+            f"data.max_rejected: {rejected} of {listed} {things}{whose} had to be set aside ({reasons}), more than the "
+            f"share of {allowed:g} allowed; see {place}, mend the {things} or raise data.max_rejected"
         )
 
 

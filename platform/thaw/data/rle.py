@@ -43,13 +43,16 @@ def from_runs(runs: Sequence[int] | NDArray[np.int64], size: tuple[int, int]) ->
     """Return the (H, W) mask of plain run lengths: so many pixels without, so many with, and so on.
 
     Raises:
-        ValueError: they do not fill the mask exactly.
+        ValueError: they are not whole numbers, or do not fill the mask exactly.
     """
-    counts, (height, width) = np.asarray(runs, dtype=np.int64), size
-    if (counts < 0).any() or counts.sum() != height * width:
+    counts, (height, width) = np.asarray(runs), size
+    if counts.size and (counts.ndim != 1 or counts.dtype.kind not in "iu"):  # beyond 64 bits, NumPy gives objects
+        raise ValueError("the run lengths are not a list of whole numbers that a mask can have")
+    # each is held against the size first: a sum of large ones wraps around, and numpy.repeat writes where it says
+    if (counts < 0).any() or (counts > height * width).any() or counts.sum() != height * width:
         raise ValueError(f"the run lengths do not add up to {height} x {width} pixels")
     values = np.arange(len(counts)) % 2 == 1
-    return np.repeat(values, counts).reshape(width, height).T
+    return np.repeat(values, counts.astype(np.int64)).reshape(width, height).T
 
 
 def _runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ not among ``tasks.X.classes``. Boxes of other classes are set aside alone (``box
 another class as a whole (``mask_unknown_class``); the image stays.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -39,6 +40,18 @@ class Kept:
     labels: Mapping[str, RawLabel | CheckedMask]
 
 
+@dataclass
+class Tally:
+    """How many things of one kind were kept, and how many set aside, by reason."""
+
+    kept: int = 0
+    aside: Counter[str] = field(default_factory=Counter)
+
+
+Tallies = dict[tuple[str, str], Tally]
+"""Task and kind of thing (``boxes``, ``lists of boxes`` or ``masks``) -> what became of them."""
+
+
 @dataclass(frozen=True)
 class Sifted:
     """The images by what becomes of them, and what was set aside of good ones."""
@@ -46,6 +59,7 @@ class Sifted:
     good: dict[str, Kept] = field(default_factory=dict)
     rejected: list[Aside] = field(default_factory=list)
     set_aside: list[Aside] = field(default_factory=list)
+    tallies: Tallies = field(default_factory=dict)
 
 
 def sift(experiment: Experiment, references: Sequence[Reference], facts: Mapping[str, Row]) -> Sifted:
@@ -66,6 +80,7 @@ def sift(experiment: Experiment, references: Sequence[Reference], facts: Mapping
             reason, detail = "listed_twice", "the source names this image more than once; the first row is kept"
         else:
             sifted.set_aside.extend(aside)
+            _count(sifted.tallies, experiment, fact, labels)
         seen.add(one.id)
         if reason is None:
             sifted.good[one.id] = Kept(one, fact, labels)
@@ -90,7 +105,7 @@ def shown_of(label: RawLabel | CheckedMask) -> RawLabel:
 def _labels(experiment: Experiment, one: Reference, fact: Row) -> tuple[dict[str, RawLabel | CheckedMask], list[Aside]]:
     """Return what can be used of an image for each task, and what cannot of its boxes and masks."""
     labels: dict[str, RawLabel | CheckedMask] = {}
-    aside = [{"id": one.id, **bad} for bad in fact.get("set_aside", ())]
+    aside = [{"id": one.id, "reason": bad["reason"], "detail": bad["detail"]} for bad in fact.get("set_aside", ())]
     for task, options in experiment.tasks.items():
         column = experiment.column(task)
         found = fact.get("labels", {}).get(column)
@@ -106,6 +121,34 @@ def _labels(experiment: Experiment, one: Reference, fact: Row) -> tuple[dict[str
         where = f"not in tasks.{task}.classes"
         aside += [{"id": one.id, "reason": f"{kind}_unknown_class", "detail": f"{what}, {where}"} for what in bad]
     return labels, aside
+
+
+def _count(tallies: Tallies, experiment: Experiment, fact: Row, labels: Mapping[str, RawLabel | CheckedMask]) -> None:
+    """Add what became of the boxes and masks of one image, for each task."""
+    for task, options in experiment.tasks.items():
+        column = experiment.column(task)
+        found, label = fact.get("labels", {}).get(column), labels[task]
+        for bad in fact.get("set_aside", ()):
+            if bad["column"] == column:
+                _tally(tallies, task, bad["reason"]).aside[bad["reason"]] += 1
+        if isinstance(label, RawBoxes):
+            _tally(tallies, task, "boxes_unreadable").kept += 1
+            _tally(tallies, task, "box_unknown_class").kept += len(label.names)
+            _tally(tallies, task, "box_unknown_class").aside["box_unknown_class"] += len(found["names"]) - len(
+                label.names
+            )
+        elif options.annotation == "mask" and found is not None:
+            tally = _tally(tallies, task, "mask_unknown_class")
+            tally.kept += label is not None
+            tally.aside["mask_unknown_class"] += label is None
+
+
+_THINGS = {"box": "boxes", "boxes": "lists of boxes", "mask": "masks"}
+
+
+def _tally(tallies: Tallies, task: str, reason: str) -> Tally:
+    """Return the tally of the kind of thing that a reason is of, by its first word."""
+    return tallies.setdefault((task, _THINGS[reason.partition("_")[0]]), Tally())
 
 
 def _known_boxes(found: Row | None, classes: Sequence[str] | None) -> tuple[RawBoxes | None, list[str]]:

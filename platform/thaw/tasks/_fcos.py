@@ -90,7 +90,7 @@ class _Tower(nn.Module):
         steps: list[nn.Module] = []
         for turn in range(convs):
             steps += [nn.Conv2d(width if turn else given, width, 3, padding=1)]
-            steps += [nn.GroupNorm(math.gcd(32, width), width), nn.ReLU()]
+            steps += [nn.GroupNorm(_groups(width), width), nn.ReLU()]
         self.conv = nn.Sequential(*steps)
         self.names = tuple(outputs)
         for name, channels in outputs.items():
@@ -126,25 +126,43 @@ def loss(outputs: Mapping[str, Tensor], targets: Tensor) -> Tensor:
     return each
 
 
+def _groups(width: int) -> int:
+    """Return into how many groups GroupNorm divides channels: two in each at least, for one place may be all there is."""
+    groups = math.gcd(32, width)
+    return groups // 2 if groups == width else groups
+
+
 def assigned(places: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return which of (B, N, 5) places have a box, and which class and box; of several boxes the smallest.
 
     Returns:
         (B, N) bool, (B, N) class indices, (B, N, 4) boxes; the last two mean nothing where there is none.
     """
-    boxes, kinds = targets[..., :4], targets[..., 4]
-    sides = boxes[..., 2:] - boxes[..., :2]
-    area = sides.prod(dim=2)
-    size = area.sqrt().unsqueeze(1)
-    stride, least, most = places[..., 2:].unsqueeze(2).unbind(dim=3)
-    apart = (places[:, :, None, :2] - (boxes[:, None, :, :2] + boxes[:, None, :, 2:]) / 2).abs()
-    inside = (apart * 2 < sides.unsqueeze(1)).all(dim=3)
-    off = apart.amax(dim=3)
+    # Image by image, with the boxes it has: a table over all boxes of the fullest one would be many times as large.
+    found = [_assigned(*image) for image in zip(places, targets, strict=True)]
+    if not found:
+        return places.new_zeros(places.shape[:2], dtype=torch.bool), places[..., 0].long(), places[..., :4]
+    positive, truth = (torch.stack(parts) for parts in zip(*found, strict=True))
+    return positive, truth[..., 4].long().clamp(min=0), truth[..., :4]
+
+
+def _assigned(places: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which of one image's (N, 5) places have a box, and (N, 5) the row of the targets that it is."""
+    rows = targets[targets[:, 4] >= 0]
+    if not len(rows):
+        return places.new_zeros(len(places), dtype=torch.bool), places.new_zeros(len(places), 5)
+    boxes = rows[:, :4]
+    sides = boxes[:, 2:] - boxes[:, :2]
+    area = sides.prod(dim=1)
+    size = area.sqrt().unsqueeze(0)
+    stride, least, most = places[:, 2:].unsqueeze(1).unbind(dim=2)
+    apart = (places[:, None, :2] - (boxes[None, :, :2] + boxes[None, :, 2:]) / 2).abs()
+    inside = (apart * 2 < sides.unsqueeze(0)).all(dim=2)
+    off = apart.amax(dim=2)
     near = (inside & (off <= RADIUS * stride)) | (off <= stride / 2)
-    fits = near & (least <= size) & (size < most) & (kinds >= 0).unsqueeze(1)
-    cost, chosen = torch.where(fits, area.unsqueeze(1), math.inf).min(dim=2)
-    truth = targets.gather(1, chosen.unsqueeze(2).expand(-1, -1, 5))
-    return cost < math.inf, truth[..., 4].long().clamp(min=0), truth[..., :4]
+    fits = near & (least <= size) & (size < most)
+    cost, chosen = torch.where(fits, area.unsqueeze(0), math.inf).min(dim=1)
+    return cost < math.inf, rows[chosen]
 
 
 def centrality(places: Tensor, boxes: Tensor) -> Tensor:

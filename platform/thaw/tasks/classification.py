@@ -49,9 +49,16 @@ class Task(contract.Task):
         return PooledHead(inputs, len(self.labels.names))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the summed cross-entropy and how many images are labelled.
+
+        Args:
+            outputs: (B, C).
+            targets: (B,) class indices, or (B, C) shares of classes in mixtures; negative where there is no label.
+        """
+        labelled = (targets if targets.dim() == 1 else targets[:, 0]) >= 0
         smoothing = self.options.label_smoothing
-        total = F.cross_entropy(outputs, targets, ignore_index=-1, label_smoothing=smoothing, reduction="sum")
-        return total, (targets >= 0).sum()
+        each = F.cross_entropy(outputs, targets.clamp(min=0), label_smoothing=smoothing, reduction="none")
+        return torch.where(labelled, each, 0 * outputs.sum(dim=1)).sum(), labelled.sum()
 
     def decode(self, outputs: Tensor, _placements: Sequence[Placement]) -> list[ClassificationAnswer]:
         probabilities = torch.softmax(outputs.float(), dim=1).cpu()

@@ -30,10 +30,12 @@ class Marks:
     Attributes:
         boxes: x0, y0, x1, y1, class name and score each, best first.
         masks: class name -> its pixels.
+        classes: every class that pixels could be of.
     """
 
     boxes: tuple[tuple[tuple[float, float, float, float], str, float], ...] = ()
     masks: Mapping[str, Rle] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
 
 
 class Answer(BaseModel):

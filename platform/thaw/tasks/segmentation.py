@@ -65,7 +65,7 @@ class SegmentationAnswer(Answer):
         return {name: f"{share:.0%}" if share >= _TELLING else f"<{_TELLING:.0%}" for share, name in found}
 
     def marks(self) -> Marks:
-        return Marks(masks=self.masks)
+        return Marks(masks=self.masks, classes=tuple(self.areas))
 
     def as_mask(self, names: Sequence[str]) -> NDArray[np.uint8]:
         """Return (H, W) indices into ``names``; `IGNORED` where the answer gives no class."""
@@ -155,9 +155,12 @@ class Task(contract.Task):
         return [self._answer(placement.mask_back(mask)) for mask, placement in zip(best, placements, strict=True)]
 
     def _answer(self, mask: NDArray[np.uint8]) -> SegmentationAnswer:
-        counts = np.bincount(mask.reshape(-1), minlength=256)[: len(self.labels.names)]
-        masks = {name: rle.encode(mask == place) for place, name in enumerate(self.labels.names) if counts[place]}
-        areas = dict(zip(self.labels.names, (counts / max(1, mask.size)).tolist(), strict=True))
+        masks, areas = {}, {}
+        for place, name in enumerate(self.labels.names):  # class by class: all at once would take many times the image
+            pixels = mask == place
+            areas[name] = float(pixels.mean())
+            if areas[name]:
+                masks[name] = rle.encode(pixels)
         height, width = mask.shape
         return SegmentationAnswer(size=(height, width), areas=areas, masks=masks)
 
@@ -193,7 +196,7 @@ class _Head(nn.Module):
         self.branches = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(inputs.num_channels, channels, 3, padding=1, bias=False),
-                nn.GroupNorm(8 if channels % 8 == 0 else 1, channels),
+                nn.GroupNorm(min(8, channels // 2) if channels % 8 == 0 else 1, channels),
                 nn.ReLU(),
             )
             for _ in inputs.strides

@@ -9,6 +9,7 @@ import torch
 from thaw import bundle
 from thaw.bundle import Bundle
 from thaw.config.experiment import Finetune
+from thaw.errors import ModelError
 from thaw.training import optimizer
 from thaw.training.loop import Epoch, State
 from thaw.training.plan import FinetunePlan
@@ -46,6 +47,8 @@ def load(folder: Path, trained: Bundle, plan: FinetunePlan, options: Finetune) -
     state = _state(trained, options)
     state.step, state.history = content["step"], history
     saved = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
+    if "weighting" not in saved:
+        raise ModelError(f"{folder}: a checkpoint of another version of Thaw; train anew")
     state.optimizer.load_state_dict(saved["optimizer"])
     state.weighting.load(saved["weighting"])
     return state

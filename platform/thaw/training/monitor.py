@@ -101,6 +101,12 @@ def as_csv(history: list[Epoch]) -> str:
     return text.getvalue()
 
 
+def best(root: Root, run_id: str, task: str, metric: str) -> float:
+    """Return the highest value that a validation metric had in any epoch of a run; 0 where it never had one."""
+    rows = csv.DictReader(io.StringIO(root.read_bytes(f"runs/{run_id}/metrics.csv").decode()))
+    return max((float(row[name]) for row in rows if row.get(name := f"val/{task}/{metric}")), default=0.0)
+
+
 def line(epoch: Epoch, planned: int) -> str:
     """Return one line that tells a person how an epoch went."""
     tasks = []

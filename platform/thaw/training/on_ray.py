@@ -100,7 +100,7 @@ def compare_single(experiment: Experiment, together: RunRecord) -> list[Transfer
             say(f"\n[{number}/{len(prepared.labels)}] {task} alone")
             single = train(*transfer.alone(experiment, prepared, task))
             metric = catalog.part("tasks", experiment.tasks[task].type).Task.best_metric
-            both = (record.metrics["val"].get(task, {}).get(metric, 0.0) for record in (together, single))
+            both = (monitor.best(root, record.id, task, metric) for record in (together, single))
             found.append(
                 Transfer(task=task, metric=metric, together=next(both), alone=next(both), seconds_alone=single.wall_s)
             )
@@ -224,7 +224,7 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
         validate=_validation(setup, experiment, prepared, trained, on),
         on=on,
         seed=experiment.seed,
-        wrap=_wrap(experiment),
+        wrap=_wrap,
     )
     with monitor.Monitor(setup["root"], setup["run_path"], plan, state.step) as watch:
         for progress in epochs:
@@ -294,15 +294,10 @@ def _validation(
     return validate
 
 
-def _wrap(experiment: Experiment) -> Callable[[FinetuneModel], nn.Module]:
-    """Return how a model is made to average gradients. BatchNorm's statistics need sharing only if they move."""
-
-    def wrap(model: FinetuneModel) -> nn.Module:
-        options = {"broadcast_buffers": experiment.finetune.batchnorm == "adapt"}
-        wrapped: nn.Module = ray.train.torch.prepare_model(model, parallel_strategy_kwargs=options)
-        return wrapped
-
-    return wrap
+def _wrap(model: FinetuneModel) -> nn.Module:
+    """Make a model average its gradients over the workers."""
+    wrapped: nn.Module = ray.train.torch.prepare_model(model, parallel_strategy_kwargs=dict(workers.ddp_options(model)))
+    return wrapped
 
 
 def _report(trained: Bundle, state: State, on: Device) -> None:

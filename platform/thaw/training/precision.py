@@ -1,7 +1,8 @@
 """Precision: bf16 where it pays, fp32 where it does not.
 
-On processors with bf16 arithmetic, oneDNN is about twice as fast in it as in fp32, but for one thing: the backward
-pass of depthwise convolutions with a stride or a large kernel, which is two to three times slower and eats the gain.
+On processors with bf16 arithmetic, oneDNN is faster in it than in fp32, but for one thing: the backward pass of
+depthwise convolutions with a stride or a large kernel, which is two to three times slower and eats the gain. With those
+in fp32, a step of EfficientNet-Lite0 takes 0.8 (160 px) to 0.6 (224 px) of its time in fp32 (2 cores, AVX-512 BF16).
 """
 
 from typing import Literal

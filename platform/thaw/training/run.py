@@ -15,6 +15,7 @@ import thaw
 from thaw import bundle
 from thaw.config import load as config
 from thaw.config.experiment import Experiment
+from thaw.console import say
 from thaw.data.dataset import Dataset, boxes_of, labelled
 from thaw.data.feed import Feed
 from thaw.data.preprocess import Preprocess
@@ -48,6 +49,8 @@ def check(root: Root, experiment: Experiment, prepared: Dataset) -> Experiment:
             raise DataError(f"tasks.{task}: no training image carries a label for it")
     created = bundle.create(experiment, prepared.labels)
     plan_of(experiment, created.model, prepared)
+    if taken := created.description.origin.get("detector"):
+        say(f"model.weights: {taken}")
     return _with_anchors(root, experiment, prepared, created.model)
 
 

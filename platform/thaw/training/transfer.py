@@ -16,7 +16,7 @@ LOSS = 0.01
 
 
 class Transfer(BaseModel):
-    """One task's best validation metric together with the others and alone."""
+    """One task's best validation metric together with the others and alone, each in its own best epoch."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -91,9 +91,9 @@ class Weighting:
 
 def _norms(means: Tensor, shared: Sequence[nn.Parameter]) -> Tensor | None:
     """Return (T,) norms of each task's gradient, over all workers, at the first weight that all tasks depend on."""
-    found = [torch.autograd.grad(mean, shared, retain_graph=True, materialize_grads=True) for mean in means]
-    for gradients in zip(*found, strict=True):
-        norms = torch.stack([_over_all(gradient).norm() for gradient in gradients])
+    for weight in shared:
+        found = [torch.autograd.grad(mean, weight, retain_graph=True, materialize_grads=True) for mean in means]
+        norms = torch.stack([_over_all(gradient).norm() for [gradient] in found])
         if bool((norms > 0).all()):
             return norms
     return None

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from thaw.backbones.weights import digest
+from thaw.model import FinetuneModel
+from thaw.tasks.contract import PooledHead
 
 
 def over_workers(value: Tensor) -> Tensor:
@@ -11,6 +13,16 @@ def over_workers(value: Tensor) -> Tensor:
     if _is_group():
         torch.distributed.all_reduce(value)
     return value
+
+
+def ddp_options(model: FinetuneModel) -> dict[str, bool]:
+    """Return how DistributedDataParallel must wrap a model.
+
+    BatchNorm's statistics need sharing only if they move. Where no head reads the pooled vector, the layers that make
+    it get no gradient, and DDP would wait for one.
+    """
+    reads_pooled = any(isinstance(head, PooledHead) for head in model.heads.values())
+    return {"broadcast_buffers": model.batchnorm == "adapt", "find_unused_parameters": not reads_pooled}
 
 
 def share_buffers(model: nn.Module) -> None:

@@ -127,3 +127,27 @@ def test_a_file_of_a_detector_is_known_for_one(tmp_path: Path, suffix: str) -> N
         read = safetensors.torch.load_file(path)
     assert detector_weights.is_detector(read)
     assert not detector_weights.is_detector(detector_weights.body(read))
+
+
+def test_every_head_takes_what_fits_and_what_fits_none_is_told() -> None:
+    model, state = _model("fcos", 8), _state("fcos")
+    model.get_submodule("heads").add_module("other", nn.Linear(2, 2))
+    found = detector_weights.load_everywhere(model, state, ["other", "things"])
+    alone = detector_weights.load_pretrained(_model("fcos", 8), state, "things")
+    assert set(found.loaded) == set(alone.loaded)
+    assert set(found.unused) == set(alone.unused)
+    assert found.misfits == ()
+    pyramid = sum(name.startswith("pyramid.") for name in found.loaded)
+    assert (
+        f"taken over: its backbone, {pyramid} tensors of pyramid, {len(found.loaded) - pyramid} tensors of heads"
+        in (found.told())
+    )
+    assert "cls_logits" not in found.told()
+
+
+def test_what_is_left_is_told_with_what_would_fit() -> None:
+    model, state = _model("fcos", 8, channels=64, convs=2), _state("fcos")
+    found = detector_weights.load_everywhere(model, state, ["things"])
+    assert f"{len(found.misfits)} tensors have another shape here, such as {found.misfits[0]}" in found.told()
+    assert "a pyramid of 256 channels" in found.told()
+    assert " have no place here, such as " in found.told()

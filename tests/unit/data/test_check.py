@@ -174,7 +174,9 @@ def test_a_mask_that_cannot_be_used_is_set_aside_alone(pixels, reason, words):
 def test_boxes_that_cannot_be_read_are_set_aside_and_the_mask_stays(failure, words):
     source = rooms(masks={"m": mask()}, files={"f": failure})
     found = fact(source, defects=UnreadBoxes("f"), walls=RawMask("m", NAMES))
-    assert found["set_aside"] == [{"reason": "boxes_unreadable", "detail": f"column defects: {words}"}]
+    assert found["set_aside"] == [
+        {"column": "defects", "reason": "boxes_unreadable", "detail": f"column defects: {words}"}
+    ]
     assert found["labels"].keys() == {"walls"}
 
 
@@ -237,7 +239,11 @@ def planned(made, labels, images=12, **files):
         Reference(name, usual | {"kind": "xy"[place % 2]} | (labels if place == 0 else {}), split)
         for place, (name, split) in enumerate(zip(ids, ["train", "val", "test"] * images, strict=False))
     ]
-    source = rooms({name: picture(place) for place, name in enumerate(ids)}, {"m": mask()} | files, {})
+    source = rooms(
+        {name: picture(place) for place, name in enumerate(ids)},
+        {"m": mask()} | files,
+        {"f": BadLabel("boxes_unreadable", "x")},
+    )
     facts = json.loads(json.dumps(list(check.examine(source, check.questions(made, references), LIMITS))))
     return prepare.plan(made, references, facts), source
 
@@ -283,6 +289,37 @@ def test_boxes_and_masks_of_unknown_classes_are_set_aside_one_by_one():
     assert row_of(plan)["annotations"]["found"]["labels"] == [0]
     assert row_of(plan)["annotations"]["walls"]["values"] == {"0": 0, "1": 1}
     assert row_of(plan, "01")["annotations"]["walls"] is None
+
+
+SHARES = RawBoxes(((0.1, 0.1, 0.4, 0.4), (0.2, 0.2, 0.9, 0.9), (0.5, 0.1, 0.8, 0.3)), ("dent", "hole", "dent"))
+ASIDE = [
+    ({"defects": SHARES}, "3 of 25 boxes of task found had to be set aside (3 box_degenerate)", "boxes"),
+    (
+        {"defects": UnreadBoxes("f")},
+        "1 of 12 lists of boxes of task found had to be set aside (1 boxes_unr",
+        "lists of",
+    ),
+    ({"walls": RawMask("gone", NAMES)}, "1 of 12 masks of task walls had to be set aside (1 mask_unreadable)", "masks"),
+]
+
+
+@pytest.mark.parametrize(("labels", "message", "things"), ASIDE)
+def test_too_large_a_share_of_a_tasks_boxes_or_masks_stops_with_what_they_were(labels, message, things):
+    made = experiment(data={"max_rejected": 0.05})
+    plan, _ = planned(made, labels, gone=FileNotFoundError(2, "no"))
+    with pytest.raises(DataError) as caught:
+        prepare.check_rejected(made, plan, "rejected.jsonl")
+    assert str(caught.value).startswith(f"data.max_rejected: {message}")
+    assert f"more than the share of 0.05 allowed; see rejected.jsonl, mend the {things}" in str(caught.value)
+    prepare.check_rejected(experiment(data={"max_rejected": 0.12}), plan, "rejected.jsonl")
+
+
+def test_boxes_and_masks_of_unknown_classes_count_among_those_set_aside():
+    named = {"walls": {"type": "segmentation", "classes": ["floor", "wall"]}}
+    made = experiment(**named, data={"max_rejected": 0.9})
+    plan, _ = planned(made, {"walls": RawMask("flat", NAMES)}, flat=mask(values=(0, 1)))
+    with pytest.raises(DataError, match=r"11 of 12 masks of task walls .* \(11 mask_unknown_class\)"):
+        prepare.check_rejected(made, plan, "rejected.jsonl")
 
 
 def test_an_image_that_is_left_without_any_label_is_set_aside_itself():

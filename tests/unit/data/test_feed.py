@@ -247,3 +247,35 @@ def test_what_is_done_to_a_batch_does_not_reach_the_next():
     with contextlib.suppress(ValueError):  # rows that cannot be written to are as good
         one.rows(0)[:] = 0
     assert np.array_equal(one.rows(0), before)
+
+
+def test_images_are_drawn_by_their_chances_and_changed_anew_each_time(shards):
+    chances = np.full(TOTAL, 0.1 / (TOTAL - 1))
+    chances[3] = 0.9
+    one = replace(feed(batch=8), chances=chances)
+    counts = Counter(int(row) for step in range(30) for row in one.rows(step))
+    assert 0.8 < counts[3] / 240 < 0.97
+    pixels = one.load(0, shards.__getitem__)["pixels"][one.rows(0) == 3]
+    assert len(pixels) > 3
+    assert len({picture.tobytes() for picture in pixels}) == len(pixels)
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_drawn_images_do_not_depend_on_how_many_workers_there_are(shards, workers):
+    chances = np.arange(1, TOTAL + 1) / (TOTAL * (TOTAL + 1) / 2)
+    one = replace(feed(batch=8), chances=chances)
+    whole = one.load(5, shards.__getitem__)["pixels"]
+    for place, part in enumerate(together(one, workers)):
+        assert np.array_equal(part.load(5, shards.__getitem__)["pixels"], whole[place::workers])
+
+
+@pytest.mark.parametrize("options", [{"mixup": 0.4}, {"cutmix": 1.0}])
+@pytest.mark.parametrize("workers", [2, 4])
+def test_mixtures_do_not_depend_on_how_many_workers_there_are(shards, workers, options):
+    one = replace(feed(batch=8), augment=Augment(**options))
+    whole = one.load(1, shards.__getitem__)
+    assert whole["target.kind"].shape == (8, 3)
+    for place, part in enumerate(together(one, workers)):
+        found = part.load(1, shards.__getitem__)
+        for name, values in whole.items():
+            assert np.array_equal(found[name], values[place::workers])

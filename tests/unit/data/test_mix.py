@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torchvision import tv_tensors
 
 from thaw.config import load
 from thaw.config.experiment import Augment
@@ -101,4 +102,22 @@ def test_what_cannot_be_mixed_is_refused(task, option, named):
         "tasks": {"mine": {"type": task}},
     }
     with pytest.raises(ConfigError, match=rf"data\.augment.*{named}.*|{named}.*data\.augment.*mine"):
+        load.parse(values, "x.yaml")
+
+
+def test_a_thing_that_its_image_shows_in_part_alone_is_not_pasted_without_its_box():
+    before, other = things(100, [(5, 5, 15, 15)], [0]), things(200, [(60, 20, 80, 32)], [1])
+    half = torch.tensor([[60.0, 20, 100, 32]])  # as after a shift: half of it is outside
+    other = Scene(other.image, {"things": tv_tensors.wrap(half, like=other.boxes["things"])}, {}, other.annotations)
+    before = Scene(before.image, before.boxes, {}, before.annotations)
+    assert mix.pasted(before, other, generator(0, 0, "a")) is before
+
+
+def test_pasting_needs_a_task_with_boxes():
+    values = {
+        "name": "x",
+        "data": {"source": {"type": "boards"}, "augment": {"copy_paste": 0.5}},
+        "tasks": {"mine": {"type": "segmentation"}},
+    }
+    with pytest.raises(ConfigError, match=r"copy_paste.*no task has boxes"):
         load.parse(values, "x.yaml")

@@ -54,6 +54,18 @@ def test_text_that_is_no_mask_of_this_size_is_refused(counts):
         rle.decode(Rle(size=(3, 2), counts=counts))
 
 
+@pytest.mark.parametrize("runs", [[2**62] * 4 + [16], [2**63 - 1, 17], [2**61] * 8 + [0, 16]])
+def test_run_lengths_whose_sum_wraps_around_are_refused(runs):
+    with pytest.raises(ValueError, match="add up to 4 x 4"):
+        rle.from_runs(runs, (4, 4))
+
+
+@pytest.mark.parametrize("runs", [[2**64], [-(2**70)], [3.9, 12.9, 1.5], [16.0], ["16"], [[16]], [None], [True]])
+def test_run_lengths_that_are_no_whole_numbers_are_refused(runs):
+    with pytest.raises(ValueError, match="whole numbers"):
+        rle.from_runs(runs, (4, 4))
+
+
 @pytest.mark.parametrize("runs", [[], [5], [7], [3, -1, 4], [2**40]])
 def test_run_lengths_that_do_not_fill_the_mask_are_refused(runs):
     with pytest.raises(ValueError, match="add up to 3 x 2"):

@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from tiny_run import EPOCH_STEPS, LABELS, PHASES, Run, experiment, images
+from tiny_run import EPOCH_STEPS, LABELS, PHASES, Run, dense_experiment, experiment, images
 from torch import Tensor
 
+from thaw.backbones.weights import digest
+from thaw.data.labels import NO_LABEL
 from thaw.errors import ConfigError
 from thaw.training import checkpoint, loop
 from thaw.training.loop import State
@@ -186,3 +189,19 @@ def test_evaluation_changes_nothing_and_equals_a_pass_image_by_image() -> None:
     assert losses == pytest.approx(other_losses, abs=1e-5)
     assert metrics["colour"] == pytest.approx(other_metrics["colour"], abs=1e-6)
     assert _same(before, _weights(run))
+
+
+def test_what_stands_where_boxes_are_missing_changes_nothing() -> None:
+    found = []
+    for seed in (None, 0):
+        run = Run.new(dense_experiment())
+        for task in ("target.one", "target.two"):
+            targets = run.images[task].copy()
+            missing = (targets[..., 4] == NO_LABEL).any(axis=1)
+            assert missing.any()
+            if seed is not None:
+                targets[missing, :, :4] = np.random.default_rng(seed).uniform(0, 64, targets[missing, :, :4].shape)
+            run.images[task] = targets
+        list(run.fit())
+        found.append(digest(run.trained.model.state_dict()))
+    assert len(set(found)) == 1

@@ -4,7 +4,8 @@ from tiny_run import experiment
 
 from thaw.data.dataset import Dataset, Report, Shard
 from thaw.data.labels import LabelSchema
-from thaw.training import transfer
+from thaw.storage import open_root
+from thaw.training import monitor, transfer
 from thaw.training.transfer import Transfer
 
 LABELS = {
@@ -41,3 +42,9 @@ def test_a_task_that_is_worse_in_company_is_named_and_no_other():
     assert told.count("loses") == 1
     assert "-0.030  loses by sharing" in told
     assert "together 25 s, one after another 60 s" in told
+
+
+def test_each_task_is_compared_at_its_own_best_epoch(tmp_path):
+    root = open_root(str(tmp_path))
+    root.write_bytes("runs/r/metrics.csv", b"epoch,val/a/miou,val/b/miou\n1,0.5,\n2,0.9,0.2\n3,0.7,0.1\n")
+    assert [monitor.best(root, "r", task, "miou") for task in ("a", "b", "c")] == [0.9, 0.2, 0.0]

@@ -61,6 +61,14 @@ def test_heads_for_boxes_and_masks_learn_the_same_on_two_workers_as_on_one(worke
     assert len(set(first)) == len(first)
 
 
+def test_heads_that_all_look_at_places_train_on_two_workers_too(workers: list[dict[str, Any]]) -> None:
+    for found in workers:
+        assert [epoch["phase"] for epoch in found["places alone"]] == [0, 1]
+        assert set(found["places alone"][0]["train"]) == {"one", "two", "paint"}
+    first, second = ([epoch["digest"] for epoch in found["places alone"]] for found in workers)
+    assert first == second
+
+
 def test_workers_hold_the_same_weights_after_every_epoch(workers: list[dict[str, Any]]) -> None:
     first, second = ([epoch["digest"] for epoch in found["right"]] for found in workers)
     assert first == second

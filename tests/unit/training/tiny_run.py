@@ -68,10 +68,10 @@ def images() -> dict[str, NDArray[Any]]:
     }
 
 
-def dense_experiment(**finetune: Any) -> Experiment:
-    """Return a fine-tuning of all kinds of heads at once."""
+def dense_experiment(without: tuple[str, ...] = (), backbone: str = "test_resnet", **finetune: Any) -> Experiment:
+    """Return a fine-tuning of all kinds of heads at once, or of those that are left."""
     things = {"anchors": {"sizes": [16, 24, 32, 48], "ratios": [0.5, 1.0, 2.0]}}
-    values = {
+    values: dict[str, Any] = {
         "name": "dense",
         "data": {"source": {"type": "boards"}, "image": {"size": DENSE}, "augment": {"least_box": 0.3}},
         "tasks": {
@@ -80,9 +80,11 @@ def dense_experiment(**finetune: Any) -> Experiment:
             "two": {"type": "detection", "detector": "faster_rcnn", **things},
             "paint": {"type": "segmentation", "channels": 8},
         },
-        "model": {"backbone": "test_resnet", "weights": {"source": "none"}, "dropout": 0.0, "pyramid": 16},
-        "finetune": {"phases": list(PHASES[:2]), **finetune},
+        "model": {"backbone": backbone, "weights": {"source": "none"}, "dropout": 0.0, "pyramid": 16},
+        "finetune": {"phases": [{**phase, "epochs": 1} for phase in PHASES[:2]], **finetune},
     }
+    for task in without:
+        del values["tasks"][task]
     return config.parse(values, "test")
 
 

@@ -16,9 +16,12 @@ from torch.nn.parallel import DistributedDataParallel
 from thaw.backbones import weights
 from thaw.metrics.classes import ClassMeter, LabelSetMeter
 from thaw.model import FinetuneModel
+from thaw.training import workers
 
 WORKERS = 2
 NAMES = ("a", "b", "c")
+PLACES_ALONE: dict[str, Any] = {"without": ("colour",), "backbone": "test_efficientnet"}
+"""No head reads the pooled vector, so some layers of this backbone have no gradient."""
 DENSE_FINETUNE = {"weighting": {"by": "gradnorm"}, "optimizer": {"name": "sgd", "momentum": 0.5}}
 """Under adamw, rounding in the order of sums grows: its steps are as large for the smallest gradients."""
 
@@ -35,7 +38,7 @@ class WrapOnce:
 
 
 def _wrap(model: FinetuneModel) -> nn.Module:
-    return DistributedDataParallel(model, broadcast_buffers=False)
+    return DistributedDataParallel(model, **workers.ddp_options(model))
 
 
 def told(run: Run, **more: Any) -> list[dict[str, Any]]:
@@ -83,6 +86,7 @@ def _work(worker: int, folder: str) -> None:
         "metrics": metrics(worker, WORKERS),
         "right": told(Run.new(experiment(), worker, WORKERS), wrap=_wrap),
         "dense": told(Run.new(dense_experiment(**DENSE_FINETUNE), worker, WORKERS), wrap=_wrap),
+        "places alone": told(Run.new(dense_experiment(**PLACES_ALONE), worker, WORKERS), wrap=_wrap),
         "wrapped once": _refusal(Run.new(experiment(), worker, WORKERS), wrap=WrapOnce()),
     }
     Path(folder, f"{worker}.json").write_text(json.dumps(found), encoding="utf-8")

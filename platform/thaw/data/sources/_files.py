@@ -3,17 +3,21 @@
 Nothing of it knows a format's layout.
 """
 
+import io
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
+from thaw.config.experiment import Limits
 from thaw.data.sources.contract import BadLabel, given_split
 from thaw.errors import DataError
 
 _FORMATS = ("PNG", "TIFF", "BMP", "GIF")  # that lose nothing, and whose openers start no other program
+_LIMITS = Limits()  # a mask's size is its image's, which has been held against the user's own
 
 
 def below(folder: Path) -> Iterator[Path]:
@@ -54,23 +58,42 @@ def check_folder(folder: Path, setting: str = "path") -> Path:
 def read_mask(path: Path, width: int, height: int) -> NDArray[np.uint8]:
     """Return the (height, width) values of a mask that is a picture: grey levels, or places in its palette.
 
-    The size is judged from the header, before any pixel is read.
+    The size is judged from the header, before any pixel is read; so are the bounds of `Limits` on bytes and pixels.
 
     Raises:
         OSError: it cannot be read.
         BadLabel: it is no picture of one value of at most 255 a pixel, or is of another size.
     """
-    with path.open("rb") as stream:
-        try:
-            with Image.open(stream, formats=_FORMATS) as image:
-                if image.size == (width, height):
-                    return _values(image)
-                wide, high = image.size
-        except BadLabel:
-            raise
-        except Exception as error:  # Pillow documents no closed set of exceptions; see thaw.data.quality
-            raise BadLabel("mask_unreadable", f"{path.name} is not a picture that can be read") from error
+    content = _content(path)
+    try:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            if image.size == (width, height):
+                _check_tile(image, path.name)
+                return _values(image)
+            wide, high = image.size
+    except (BadLabel, MemoryError):
+        raise
+    except Exception as error:  # Pillow documents no closed set of exceptions; see thaw.data.quality
+        raise BadLabel("mask_unreadable", f"{path.name} is not a picture that can be read") from error
     raise BadLabel("mask_size", f"{path.name} has {wide} x {high} pixels, its image {width} x {height}")
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        content = stream.read(_LIMITS.max_bytes + 1)
+    if len(content) > _LIMITS.max_bytes:
+        raise BadLabel("mask_unreadable", f"{path.name} has more than the {_LIMITS.max_bytes:,} bytes that are allowed")
+    return content
+
+
+def _check_tile(image: Image.Image, name: str) -> None:
+    """Refuse a TIFF whose tile is far larger than its picture: it would be decompressed whole."""
+    if not isinstance(image, TiffImageFile) or TILEWIDTH not in image.tag_v2:
+        return
+    width, height = image.tag_v2[TILEWIDTH], image.tag_v2[TILELENGTH]
+    if width * height > _LIMITS.max_pixels:
+        detail = f"{name} declares a tile of {width} x {height} pixels; at most {_LIMITS.max_pixels:,} are decoded"
+        raise BadLabel("mask_unreadable", detail)
 
 
 def _values(image: Image.Image) -> NDArray[np.uint8]:

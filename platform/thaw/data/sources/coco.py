@@ -10,7 +10,6 @@ its box, or its segmentation, has no label in that column.
 """
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,12 +23,13 @@ from numpy.typing import NDArray
 from thaw.data import rle
 from thaw.data.sources import contract
 from thaw.data.sources._files import check_inside
-from thaw.data.sources.contract import BadLabel, RawBoxes, RawMask, Reference, SourceOptions, as_text, given_split
+from thaw.data.sources.contract import BadLabel, RawBoxes, RawMask, Reference, SourceOptions, as_text, split_in
 from thaw.errors import DataError
 from thaw.metrics.masks import IGNORED
 
 BOXES, MASK = "boxes", "mask"
 _MOST = 254  # categories that fit into a mask beside the background and pixels without a label
+_FAR = 1e9  # pixels from the corner of an image: differences of numbers without a bound are not numbers any more
 
 
 class Options(SourceOptions):
@@ -78,7 +78,7 @@ class Source(contract.Source):
                     whole = all(one.get("segmentation") for one in annotations)
                     labels[MASK] = RawMask(f"{path.name}:{number}", values) if whole else None
                 name = check_inside(image["file_name"], path.name)
-                yield Reference(as_text(name), labels, _split(path.stem))
+                yield Reference(as_text(name), labels, split_in(path.stem))
         if empty:
             raise DataError(f"data.source.path: {self.options.path} names no image")
 
@@ -136,12 +136,14 @@ def _load(path: Path) -> _File:
 def _parsed(path: Path, _changed: int) -> _File:
     said = json.loads(path.read_text(encoding="utf-8-sig"))
     names = {int(one["id"]): str(one["name"]) for one in said["categories"]}
+    images = {str(image["id"]): image for image in said["images"]}
     annotations = defaultdict(list)
     for one in said.get("annotations", ()):
         if one["category_id"] not in names:
             raise ValueError(f"annotation {one.get('id')} is of category {one['category_id']}, which is not listed")
+        if str(one["image_id"]) not in images:
+            raise ValueError(f"annotation {one.get('id')} is of image {one['image_id']!r}, which is not listed")
         annotations[str(one["image_id"])].append(one)
-    images = {str(image["id"]): image for image in said["images"]}
     if len(images) != len(said["images"]):
         raise ValueError("two images have the same id")
     for image in images.values():
@@ -153,12 +155,6 @@ def _parsed(path: Path, _changed: int) -> _File:
 def _all(file: _File) -> Iterator[Mapping[str, Any]]:
     for annotations in file.annotations.values():
         yield from annotations
-
-
-def _split(stem: str) -> str | None:
-    """Return the split that a word in a file's name says, as in instances_val2017."""
-    found = (given_split(word) for word in re.findall(r"[a-z]+", stem.lower()))
-    return next((split for split in found if split), None)
 
 
 def _boxes(annotations: Sequence[Mapping[str, Any]], names: Mapping[int, str], place: str) -> RawBoxes | None:
@@ -189,7 +185,7 @@ def _covered(segmentation: Any, width: int, height: int, place: str) -> NDArray[
         if isinstance(counts, str):
             return rle.decode(rle.Rle(size=size, counts=counts))
         return rle.from_runs(counts, size)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise BadLabel("mask_unreadable", f"{place}: segmentation cannot be drawn: {error}") from None
 
 
@@ -201,14 +197,22 @@ def _filled(polygons: Sequence[Sequence[float]], width: int, height: int) -> NDA
     covered = np.zeros((height, width), dtype=bool)
     for polygon in polygons:
         corners = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
-        if len(corners) < 3 or not np.isfinite(corners).all():
-            raise ValueError("a polygon needs three corners or more")
-        covered |= _inside(corners, width, height)
+        if len(corners) < 3 or not (np.abs(corners) <= _FAR).all():
+            raise ValueError(f"a polygon needs three corners or more, none further off than {_FAR:g} pixels")
+        left, top = _pixel(corners.min(axis=0), width, height)
+        right, bottom = _pixel(corners.max(axis=0) + 1, width, height)
+        covered[top:bottom, left:right] |= _inside(corners - [left, top], right - left, bottom - top)
     return covered
 
 
+def _pixel(corner: NDArray[np.float64], width: int, height: int) -> tuple[int, int]:
+    """Return the column and row of the pixel that a point lies in, or of the nearest one at the edge of the image."""
+    x, y = np.clip(np.floor(corner), 0, [width, height]).astype(int).tolist()
+    return x, y
+
+
 def _inside(corners: NDArray[np.float64], width: int, height: int) -> NDArray[np.bool_]:
-    """Return the pixels with an odd number of edges to the left of their middle."""
+    """Return the pixels of a window from the origin with an odd number of edges to the left of their middle."""
     middles = np.arange(height) + 0.5
     (x0, y0), (x1, y1) = corners.T, np.roll(corners, -1, axis=0).T
     edge, row = np.nonzero((y0[:, None] <= middles) != (y1[:, None] <= middles))

@@ -7,6 +7,7 @@ them on the node that has just decoded the image, with its size. Both are in pix
 `quality.decode` gives it. Decoding, checking and label indices are not a source's business.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -163,3 +164,9 @@ def as_text(name: str) -> str:
 def given_split(word: str) -> str | None:
     """Return train, val or test for the words that data sets use for them, else None."""
     return _SPLITS.get(word.lower())
+
+
+def split_in(name: str) -> str | None:
+    """Return the split that a word in a name says, as in instances_val2017, else None."""
+    found = (given_split(word) for word in re.findall(r"[a-z]+", name.lower()))
+    return next((split for split in found if split), None)

@@ -6,7 +6,7 @@ tables together, such as train.csv, val.csv and test.csv, give the split by thei
 In JSON lines a cell ``{"bbox": [[x, y, width, height], ...], "categories": [name, ...]}`` holds boxes, in pixels of the
 upright image: none where the lists are empty, no label where the cell is null. A column ``mask_file_name`` names a
 mask, a picture of one value a pixel relative to the table, and is offered as ``mask``; likewise any other column whose
-name ends so. The option ``mask_values`` says what the values mean.
+name ends so. The option ``mask_values`` says what the values mean; without it, such a column is one like others.
 """
 
 import csv
@@ -43,7 +43,9 @@ class Options(SourceOptions):
     separator: str = Field(";", min_length=1, max_length=1)
     """Between the names of a set of classes in one CSV cell."""
     mask_values: dict[Annotated[int, Field(ge=0, le=255)], str] = Field({})
-    """What the values of masks mean, such as {0: background, 1: scratch}; 255 has no label unless it is named."""
+    """What the values of masks mean, such as {0: background, 1: scratch}; 255 has no label unless it is named.
+
+    Left out, no column holds masks."""
 
 
 class Source(contract.Source):
@@ -91,14 +93,26 @@ class Source(contract.Source):
         said = row.get(options.split_column)
         return Reference(
             id=_inside(name, place),
-            labels=dict(self._column(key, row[key], place) for key in row if key != options.file_column),
+            labels=self._labels(row, place),
             split=(given_split(said) or said) if isinstance(said, str) and said else split,
             group=None if group in (None, "") else str(group),
         )
 
+    def _labels(self, row: Mapping[str, Any], place: str) -> dict[str, RawLabel]:
+        labels: dict[str, RawLabel] = {}
+        for key in row:
+            if key == self.options.file_column:
+                continue
+            column, label = self._column(key, row[key], place)
+            if column in labels:
+                both = f"{column!r} and {column + _FILE!r}"
+                raise DataError(f"{place}: columns {both} would both be offered as {column!r}; rename one of them")
+            labels[column] = label
+        return labels
+
     def _column(self, key: str, value: Any, place: str) -> tuple[str, RawLabel]:
         """Return a cell's column, as it is offered, with what the cell holds."""
-        if key.endswith(_FILE) and len(key) > len(_FILE):
+        if self.options.mask_values and key.endswith(_FILE) and len(key) > len(_FILE):
             named = isinstance(value, str) and value
             mask = RawMask(_inside(value, place), self.options.mask_values) if named else None
             return key.removesuffix(_FILE), mask

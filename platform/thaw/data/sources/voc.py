@@ -1,16 +1,17 @@
 """voc: Pascal VOC, an XML file with boxes for every image.
 
-``JPEGImages/a.jpg``, ``Annotations/a.xml`` and, for the split, ``ImageSets/Main/{train,val,test}.txt`` with one name a
-line; an image in none of them has no stated split. The boxes are offered in the column ``boxes``; an image without
-an XML file has no label, one whose file names no object has no boxes. Objects marked difficult or truncated are boxes
-like others; parts of objects are not read.
+``JPEGImages/a.jpg``, ``Annotations/a.xml`` and, for the split, ``ImageSets/Main/{train,val,test}.txt`` with one name
+a line, or one name and VOC's -1, 0 or 1; an image in none of them has no stated split. The boxes are offered in the
+column ``boxes``; an image without an XML file has no label, one whose file names no object has no boxes. Objects
+marked difficult or truncated are boxes like others; parts of objects are not read.
 
 ``xmin, ymin, xmax, ymax`` are taken as the edges of the box, as written, in pixels from 0. VOC's own pixels count from
 1 and include the last one, but most tools that write its XML do not, and conversions to COCO keep the numbers: so the
 same data gives the same boxes here and there. A set that does count from 1 comes out at most one pixel small.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, NoReturn
 from xml.etree import ElementTree
@@ -24,6 +25,7 @@ from thaw.errors import DataError
 COLUMN = "boxes"
 _SPLITS = ("train", "val", "test")
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
+_FLAG = re.compile(r"\s+(-1|0|1)$")  # of one class: absent, hard to tell, there
 
 
 class Options(SourceOptions):
@@ -42,15 +44,14 @@ class Source(contract.Source):
     def references(self) -> Iterator[Reference]:
         images, annotations = (check_folder(self._root() / name) for name in ("JPEGImages", "Annotations"))
         described = {file.stem for file in annotations.glob("*.xml")}
-        splits = dict(self._splits())
-        empty = True
-        for file in below(images):
-            empty = False
+        files = list(below(images))
+        if not files:
+            raise DataError(f"data.source.path: {images} holds no image")
+        splits = dict(self._splits({file.stem for file in files}))
+        for file in files:
             label = UnreadBoxes(as_text(f"Annotations/{file.stem}.xml")) if file.stem in described else None
             place = as_text(file.relative_to(self._root()).as_posix())
             yield Reference(place, {COLUMN: label}, splits.get(file.stem))
-        if empty:
-            raise DataError(f"data.source.path: {images} holds no image")
 
     def open(self, image_id: str) -> BinaryIO:
         return (self._root() / image_id).open("rb")
@@ -63,14 +64,28 @@ class Source(contract.Source):
     def _root(self) -> Path:
         return Path(self.options.path)
 
-    def _splits(self) -> Iterator[tuple[str, str]]:
+    def _splits(self, names: Container[str]) -> Iterator[tuple[str, str]]:
         """Yield (name, split) of every listed image; of several splits of one image, the last is its."""
         for split in reversed(_SPLITS):
             listed = self._root() / "ImageSets" / "Main" / f"{split}.txt"
             if listed.is_file():
-                for line in listed.read_text(encoding="utf-8", errors="replace").splitlines():
-                    if line.strip():
-                        yield line.split()[0], split
+                lines = enumerate(
+                    listed.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines(), start=1
+                )
+                yield from (
+                    (_listed(line.strip(), names, f"{listed.name}:{at}"), split) for at, line in lines if line.strip()
+                )
+
+
+def _listed(line: str, names: Container[str], place: str) -> str:
+    """Return the image that a line names: the whole line, which may hold spaces, or all but VOC's -1, 0 or 1."""
+    found = [name for name in (line, _FLAG.sub("", line)) if name in names]
+    if not found:
+        raise DataError(
+            f"ImageSets/Main/{place}: {line!r} names no image in JPEGImages; a line is a file's name without its "
+            "ending; take the line out or add the image"
+        )
+    return found[0]
 
 
 class _Tree(ElementTree.TreeBuilder):

@@ -1,11 +1,14 @@
 """yolo: images beside text files with a line a box, as the YOLO family of tools reads them.
 
 A ``data.yaml`` with ``names`` and folders or lists of images for ``train``, ``val`` and ``test``; or, without one,
-``images/<split>``, or ``images`` alone. The boxes of ``images/train/a.jpg`` are in ``labels/train/a.txt``: class
-number, then centre x, centre y, width and height as shares of the upright image. They are offered in the column
-``boxes``. As those tools have it, an image without a text file has no boxes; it is not an image without a label.
+``images``, whose folders have a split where a word of their name says one, as in ``images/val2017``. The boxes of
+``images/train/a.jpg`` are in ``labels/train/a.txt``: class number, then centre x, centre y, width and height as
+shares of the upright image. They are offered in the column ``boxes``. As those tools have it, an image without a text
+file has no boxes; it is not an image without a label.
 """
 
+import os
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -15,11 +18,12 @@ import yaml
 
 from thaw.data.sources import contract
 from thaw.data.sources._files import below, check_folder, check_inside
-from thaw.data.sources.contract import BadLabel, RawBoxes, Reference, SourceOptions, UnreadBoxes, as_text, given_split
+from thaw.data.sources.contract import BadLabel, RawBoxes, Reference, SourceOptions, UnreadBoxes, as_text, split_in
 from thaw.errors import DataError
 
 COLUMN = "boxes"
 _SPLITS = ("train", "val", "test")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class Options(SourceOptions):
@@ -39,6 +43,7 @@ class Source(contract.Source):
 
     def references(self) -> Iterator[Reference]:
         base = self._base()
+        self._names()  # names that are none are said here, not once an image
         texts: dict[Path, set[str]] = {}
         some_text, empty = False, True
         for file, split in self._images(base):
@@ -82,19 +87,32 @@ class Source(contract.Source):
             return {}
         try:
             said = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
             raise DataError(f"data.source.path: {file.name} cannot be read as YAML: {error}") from None
         if not isinstance(said, dict):
             raise DataError(f"data.source.path: {file.name} holds {type(said).__name__}, not names and folders")
         return said
 
     def _base(self) -> Path:
-        """Return the folder that images are relative to: ``path`` in the .yaml file where it exists, else its own."""
+        """Return the folder that images are relative to: ``path`` in the .yaml file where it exists, else its own.
+
+        Raises:
+            DataError: ``path`` leads out of the folder of the .yaml file.
+        """
         file = self._yaml()
         if file is None:
             return check_folder(Path(self.options.path))
-        said = file.parent / str(self._said.get("path") or "")
-        return said if said.is_dir() else file.parent
+        said = self._said.get("path")
+        root = Path(os.path.normpath(file.parent.absolute()))
+        base = Path(os.path.normpath(root / (_word(said, "path") if said else "")))
+        if not base.is_dir():
+            return root
+        if not base.is_relative_to(root):
+            raise DataError(
+                f"data.source.path: path in {file.name} is {said!r}, which leaves its folder; take path out, or put "
+                "the file into the folder of the images"
+            )
+        return base
 
     def _names(self) -> Mapping[int, str] | None:
         """Return the class names by number, or None where nobody says them."""
@@ -102,7 +120,7 @@ class Source(contract.Source):
         if said is None:
             return None
         pairs = said.items() if isinstance(said, dict) else enumerate(said) if isinstance(said, list | tuple) else ()
-        names = {int(number): str(name) for number, name in pairs if str(number).isdigit()}
+        names = {_number(number): _word(name, "names") for number, name in pairs}
         if not names:
             raise DataError("data.source.path: names in the .yaml file is no list of class names, nor one by number")
         return names
@@ -110,9 +128,11 @@ class Source(contract.Source):
     def _images(self, base: Path) -> Iterator[tuple[Path, str | None]]:
         """Yield every image with its split."""
         said = self._said
-        entries: list[tuple[str | None, str]] = [(split, one) for split in _SPLITS for one in _as_list(said.get(split))]
+        entries: list[tuple[str | None, str]] = [
+            (split, one) for split in _SPLITS for one in _as_list(said.get(split), split)
+        ]
         if not entries:
-            entries = [(split, f"images/{word}") for split, word in _folders(check_folder(base / "images"))]
+            yield from _folders(check_folder(base / "images"))
         for split, entry in entries:
             place = base / check_inside(_trimmed(base, entry), "data.source.path")
             if place.is_file():
@@ -120,22 +140,44 @@ class Source(contract.Source):
                 listed = (check_inside(line.strip().removeprefix("./"), place.name) for line in lines if line.strip())
                 yield from ((base / line, split) for line in listed)
             else:
-                found = below(check_folder(place))
-                yield from ((file, split) for file in found if file.suffix not in (".txt", ".cache"))
+                yield from ((file, split) for file in _pictures(check_folder(place)))
 
 
-def _folders(images: Path) -> Iterator[tuple[str | None, str]]:
-    """Yield (split, folder) of images below ``images``: the folders that are named for a split, or it itself."""
-    found = [(given_split(entry.name), entry.name) for entry in sorted(images.iterdir()) if entry.is_dir()]
-    named = [(split, name) for split, name in found if split]
-    if named:
-        yield from named
-    else:
-        yield None, ""
+def _folders(images: Path) -> Iterator[tuple[Path, str | None]]:
+    """Yield every image below ``images``, with the split that the name of the folder right below it says, if so."""
+    for entry in sorted(images.iterdir()):
+        if entry.is_dir() and not entry.name.startswith("."):
+            yield from ((file, split_in(entry.name)) for file in _pictures(entry))
+    yield from ((file, None) for file in _pictures(images) if file.parent == images)
 
 
-def _as_list(entry: Any) -> list[str]:
-    return [] if entry is None else [str(one) for one in entry] if isinstance(entry, list) else [str(entry)]
+def _pictures(folder: Path) -> Iterator[Path]:
+    return (file for file in below(folder) if file.suffix not in (".txt", ".cache"))
+
+
+def _as_list(entry: Any, place: str) -> list[str]:
+    return [] if entry is None else [_word(one, place) for one in (entry if isinstance(entry, list) else [entry])]
+
+
+def _word(value: Any, place: str) -> str:
+    """Return text or a number as text. Nothing else: a few aliases can make a value whose text fills the memory."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        said = "a yes or no" if isinstance(value, bool) else f"a value of type {type(value).__name__}"
+        raise DataError(
+            f"data.source.path: {place} in the .yaml file holds {said}; text or whole numbers are allowed, put others "
+            "in quotes"
+        )
+    return str(value)
+
+
+def _number(value: Any) -> int:
+    """Return the number of a class, which may be in quotes."""
+    word = _word(value, "names")
+    if not _NUMBER.fullmatch(word):
+        raise DataError(
+            f"data.source.path: names in the .yaml file gives a class the number {word[:20]!r}; count from 0"
+        )
+    return int(word)
 
 
 def _trimmed(base: Path, entry: str) -> str:

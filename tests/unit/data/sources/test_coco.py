@@ -1,6 +1,7 @@
 """coco: categories by name, boxes from x, y, width, height, masks from polygons and run lengths."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -140,6 +141,27 @@ def test_polygons_fill_whole_pixels_exactly_and_may_leave_the_image(seed):
     assert np.array_equal(coco._filled(square(x0, y0, x1, y1), 8, 6), expected)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_polygon_covers_the_same_pixels_wherever_the_image_ends(seed):
+    random = np.random.default_rng(seed)
+    corners = random.uniform(-40, 80, (3 + seed, 2)).round(seed % 3)
+    whole = coco._inside(corners + 40, 140, 140)
+    assert np.array_equal(coco._filled([corners.ravel().tolist()], 60, 50), whole[40:90, 40:100])
+
+
+@pytest.mark.parametrize("edges", [(-1e8, -1e8, 1e8, 1e8), (-9, -9, -2, -2), (50, 2, 60, 4), (2, 50, 4, 60)])
+def test_a_polygon_may_lie_outside_or_all_around(edges):
+    assert coco._filled(square(*edges), 8, 6).sum() == (48 if edges[0] == -1e8 else 0)
+
+
+def test_a_small_polygon_of_a_large_image_takes_little_memory():
+    tracemalloc.start()
+    covered = coco._filled(square(5000, 4000, 5050, 4050), 8000, 6000)
+    assert tracemalloc.get_traced_memory()[1] < 60_000_000
+    tracemalloc.stop()
+    assert covered.sum() == 2500
+
+
 def test_a_pixel_is_covered_where_its_middle_is():
     covered = coco._filled(square(0.4, 0.6, 4.4, 3.6), 8, 6)
     assert np.argwhere(covered).min(0).tolist() == [1, 0]
@@ -156,6 +178,12 @@ def test_a_pixel_is_covered_where_its_middle_is():
         ({"counts": [48]}, "mask_unreadable"),
         ({"size": [6, 8], "counts": [47]}, "mask_unreadable"),
         ({"size": [6, 8], "counts": [10**12]}, "mask_unreadable"),
+        ({"size": [6, 8], "counts": [2**62] * 4 + [48]}, "mask_unreadable"),
+        ({"size": [6, 8], "counts": [2**64]}, "mask_unreadable"),
+        ({"size": [2**70, 8], "counts": [48]}, "mask_size"),
+        ({"size": [6, 8], "counts": [40.5, 7.9]}, "mask_unreadable"),
+        ([[-1.7e308, -1.7e308, 1.7e308, 1.7e308, 1.7e308, -1.7e308]], "mask_unreadable"),
+        ([[10**400, 1, 2, 2, 3, 3]], "mask_unreadable"),
         ({"size": [6, 8], "counts": "oo"}, "mask_unreadable"),
         ({"size": [6, 8], "counts": rle.encode(np.ones((9, 9), dtype=bool)).counts}, "mask_unreadable"),
         ({"size": [8, 6], "counts": [48]}, "mask_size"),
@@ -199,6 +227,10 @@ def test_a_file_that_changed_is_read_again(source, tmp_path):
         (said(images=[{"id": 1, "file_name": None}]), "image 1 has no file_name"),
         (said(images=[IMAGE, IMAGE]), "two images have the same id"),
         (said({"category_id": 2}), "annotation 0 is of category 2, which is not listed"),
+        (
+            said({"image_id": "05"}),
+            "x.json: is not laid out as COCO is: ValueError annotation 0 is of image '05', which is",
+        ),
         (said({"bbox": [1, 2, 3]}), "x.json: annotation 0: bbox is [1, 2, 3], not four numbers"),
         (said({"bbox": [1, 2, 3, None]}), "bbox is [1, 2, 3, None], not four numbers"),
         (said(images=[IMAGE | {"file_name": "../a.jpg"}]), "'../a.jpg' leaves the folder"),

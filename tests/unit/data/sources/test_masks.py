@@ -1,12 +1,14 @@
 """masks: a picture of one value a pixel belongs to the image of the same name, and other pictures are no masks."""
 
 import io
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+import hostile
 from thaw.data.sources import masks
 from thaw.data.sources.contract import BadLabel, RawMask, Reference
 from thaw.errors import DataError
@@ -108,6 +110,26 @@ def test_other_pictures_are_set_aside_for_their_reason(source, content, reason, 
     with pytest.raises(BadLabel, match=words) as caught:
         made.mask("masks/a.png", 3, 2)
     assert caught.value.reason == reason
+
+
+def _tiled(width, height):
+    """Return a TIFF of 3 x 2 pixels that declares one tile of this size."""
+    return hostile._tiff({256: 3, 257: 2, 322: width, 323: height})
+
+
+@pytest.mark.parametrize(("content", "words"), [(_tiled(16_384, 16_384), "a tile of 16384 x 16384 pixels; at most")])
+def test_a_tile_far_larger_than_its_mask_is_not_decoded(source, content, words):
+    made = source(pictures={"masks/a.tif": content})
+    with pytest.raises(BadLabel, match=words) as caught:
+        made.mask("masks/a.tif", 3, 2)
+    assert caught.value.reason == "mask_unreadable"
+
+
+def test_a_mask_of_more_bytes_than_an_image_may_have_is_not_read(source, tmp_path):
+    made = source(pictures={"masks/a.png": picture(Image.fromarray(PIXELS))})
+    os.truncate(tmp_path / "masks" / "a.png", 2**42)
+    with pytest.raises(BadLabel, match=r"a\.png has more than the 67,108,864 bytes"):
+        made.mask("masks/a.png", 3, 2)
 
 
 def test_a_mask_that_is_gone_is_an_os_error(source):

@@ -275,6 +275,20 @@ def test_a_column_of_file_names_is_offered_as_masks(source, form):
     ]
 
 
+@pytest.mark.parametrize("cell", ["/mnt/cam/x.jpg", "../x.jpg", "x.jpg"])
+def test_without_the_values_of_masks_a_column_of_file_names_is_one_like_others(source, cell):
+    made = source({"m.csv": f"file_name,original_file_name,mask,mask_file_name\na,{cell},b,c\n"})
+    assert [one.labels for one in listed(made)] == [{"original_file_name": cell, "mask": "b", "mask_file_name": "c"}]
+
+
+@pytest.mark.parametrize("columns", ["mask,mask_file_name", "mask_file_name,mask"])
+def test_two_columns_that_would_be_offered_as_one_are_refused(source, columns):
+    made = source({"m.csv": f"file_name,{columns}\na,b,c\n"}, mask_values={0: "x"})
+    assert refusal(made) == (
+        "m.csv:2: columns 'mask' and 'mask_file_name' would both be offered as 'mask'; rename one of them"
+    )
+
+
 TRIMAPS = [{"file_name": "a", "trimap_file_name": "m/a.png"}, {"file_name": "b", "trimap_file_name": None}]
 
 

@@ -52,6 +52,29 @@ def test_an_image_in_several_lists_is_in_the_first_of_train_val_and_test(source)
     assert [one.split for one in made.references()] == ["train", "val"]
 
 
+def test_a_listed_name_may_hold_a_space_and_a_number(source):
+    made = source(["IMG 1.jpg", "IMG 2.jpg", "IMG.jpg", "b.jpg"], {}, test=["IMG 2", "b -1"], val=[" IMG  0"])
+    assert {one.id[11:]: one.split for one in made.references()} == {
+        "IMG 1.jpg": None,
+        "IMG 2.jpg": "test",
+        "IMG.jpg": "val",
+        "b.jpg": "test",
+    }
+
+
+def test_lists_may_open_with_a_byte_order_mark_and_hold_names_of_another_encoding(source, tmp_path):
+    made = source(["a.jpg"], {})
+    (tmp_path / "JPEGImages" / "\udce9.jpg").write_bytes(b"")  # the byte 233, as Python shows it
+    (tmp_path / "ImageSets" / "Main" / "test.txt").write_bytes(b"\xef\xbb\xbfa\n\xe9\n")
+    assert [one.split for one in made.references()] == ["test", "test"]
+
+
+@pytest.mark.parametrize("line", ["gone", "gone 1", "a.jpg", "a 2", "a b"])
+def test_a_listed_name_without_an_image_is_refused_with_its_line(source, line):
+    with pytest.raises(DataError, match=rf"ImageSets/Main/test\.txt:2: '{line}' names no image in JPEGImages"):
+        list(source(["a.jpg"], {}, test=["a", line]).references())
+
+
 def test_boxes_are_the_edges_as_written(source):
     made = source(["a.jpg"], {"a": box(" cat ", 1, 2, 30, 40) + box("dog", "0.5", "1e1", 7, 20)})
     assert boxes(made) == RawBoxes(((1, 2, 30, 40), (0.5, 10, 7, 20)), ("cat", "dog"))

@@ -32,8 +32,21 @@ def test_folders_below_images_are_splits_and_boxes_lie_beside_them(source):
     assert listed(made) == {
         "images/train/a.jpg": (UnreadBoxes("labels/train/a.txt"), "train"),
         "images/valid/b.jpg": (NONE, "val"),
+        "images/x/c.jpg": (NONE, None),
     }
     assert made.read("images/train/a.jpg") == b"a"
+
+
+def test_a_word_in_the_name_of_a_folder_gives_the_split_and_others_are_listed_without(source):
+    folders = ["extra", "train2017", "val2017", "trainer", ".hidden"]
+    made = source({f"images/{name}/a.jpg": "" for name in folders} | {"images/b.jpg": "", "labels/b.txt": ""})
+    assert {name: split for name, (_, split) in listed(made).items()} == {
+        "images/b.jpg": None,
+        "images/extra/a.jpg": None,
+        "images/train2017/a.jpg": "train",
+        "images/trainer/a.jpg": None,
+        "images/val2017/a.jpg": "val",
+    }
 
 
 def test_of_several_folders_called_images_the_last_has_labels_beside_it(source):
@@ -103,6 +116,17 @@ def test_lines_that_are_no_boxes_are_set_aside_with_their_number(source, text, w
     assert caught.value.reason == "boxes_unreadable"
 
 
+BOMB = "".join(f"x{at}: &x{at} [{', '.join([f'*x{at - 1}' if at else 'lol'] * 10)}]\n" for at in range(30))
+BOMB += "train: a/images\nnames: [*x29]\n"
+
+
+def test_a_path_in_the_yaml_file_that_is_not_there_or_is_its_own_folder_changes_nothing(source, tmp_path):
+    for path in ("../datasets/elsewhere", "/datasets/elsewhere", str(tmp_path), ".", "a/.."):
+        made = source(FILES | {"data.yaml": f"path: {path}\ntrain: a/images\n"})
+        assert list(listed(made)) == ["a/images/1.jpg"]
+        assert made.read("a/images/1.jpg") == b""
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [
@@ -112,6 +136,22 @@ def test_lines_that_are_no_boxes_are_set_aside_with_their_number(source, text, w
         (FILES | {"data.yaml": "train: ../../etc"}, "'../../etc' leaves the folder"),
         (FILES | {"data.yaml": "train: /etc"}, "'/etc' leaves the folder"),
         (FILES | {"data.yaml": "train: l.txt", "l.txt": "../x.jpg"}, "'../x.jpg' leaves the folder"),
+        (FILES | {"data.yaml": "path: ..\ntrain: a/images"}, "path in data.yaml is '..', which leaves its folder"),
+        (FILES | {"data.yaml": "path: a/../../\ntrain: a/images"}, "which leaves its folder"),
+        (FILES | {"data.yaml": "path: /\ntrain: a/images"}, "path in data.yaml is '/', which leaves its folder"),
+        (FILES | {"data.yaml": "path: [a]\ntrain: a/images"}, "path in the .yaml file holds a value of type list"),
+        (FILES | {"data.yaml": "train: [[a/images]]"}, "train in the .yaml file holds a value of type list"),
+        (FILES | {"data.yaml": "names: [[x]]\ntrain: a/images"}, "names in the .yaml file holds a value of type list"),
+        (FILES | {"data.yaml": "names: {0: x, 1: null}\ntrain: a/images"}, "names in the .yaml file holds a value of"),
+        (
+            FILES | {"data.yaml": "names: [yes, no]\ntrain: a/images"},
+            "holds a yes or no; text or whole numbers are all",
+        ),
+        (FILES | {"data.yaml": "names: {x: 0}\ntrain: a/images"}, "gives a class the number 'x'; count from 0"),
+        (FILES | {"data.yaml": "names: {²: x}\ntrain: a/images"}, "gives a class the number '²'; count from 0"),
+        (FILES | {"data.yaml": BOMB}, "names in the .yaml file holds a value of type list"),
+        (FILES | {"data.yaml": "names: [2024-13-45]"}, "data.yaml cannot be read as YAML"),
+        (FILES | {"data.yaml": "names: " + "[" * 5000}, "data.yaml cannot be read as YAML"),
         (FILES | {"data.yaml": "train: ["}, "data.yaml cannot be read as YAML"),
         (FILES | {"data.yaml": "text"}, "data.yaml holds str, not names and folders"),
         (FILES | {"data.yaml": "train: !!python/object/apply:os.getcwd []"}, "cannot be read as YAML"),

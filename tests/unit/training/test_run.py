@@ -1,0 +1,126 @@
+"""What a run is made of is checked before workers start, and what its user is to know is told there, once."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.models import detection as theirs
+
+from thaw import bundle
+from thaw.bundle import Bundle
+from thaw.config import load as config
+from thaw.config.experiment import Experiment
+from thaw.data.dataset import Dataset, Report, Shard
+from thaw.data.labels import LabelSchema
+from thaw.storage import open_root
+from thaw.training import run
+
+LABELS = {
+    "kind": LabelSchema(kind="class", names=("bad", "good")),
+    "things": LabelSchema(kind="boxes", names=("bolt", "nut")),
+}
+
+
+@pytest.fixture(scope="module", params=[".safetensors", ".pth"])
+def coco(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with random weights of one of torchvision's detectors."""
+    torch.manual_seed(1)
+    state = theirs.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict()
+    path = tmp_path_factory.mktemp("weights") / f"coco{request.param}"
+    if request.param == ".pth":
+        torch.save(state, path)
+    else:
+        import safetensors.torch
+
+        safetensors.torch.save_file(state, path)
+    return path
+
+
+def _experiment(weights: dict[str, str], pyramid: int = 256, tasks: tuple[str, ...] = ("kind", "things")) -> Experiment:
+    known = {
+        "kind": {"type": "classification"},
+        "things": {
+            "type": "detection",
+            "detector": "faster_rcnn",
+            "anchors": {"sizes": [8, 16, 24, 32], "ratios": [0.5, 1, 2]},
+        },
+    }
+    values = {
+        "name": "tiny",
+        "data": {"source": {"type": "boards"}, "image": {"size": 64}},
+        "tasks": {name: known[name] for name in tasks},
+        "model": {"backbone": "resnet50", "weights": weights, "pyramid": pyramid},
+    }
+    return config.parse(values, "test")
+
+
+def _created(chosen: Experiment) -> Bundle:
+    return bundle.create(chosen, {name: LABELS[name] for name in chosen.tasks})
+
+
+def _prepared(tasks: tuple[str, ...] = ("kind", "things")) -> Dataset:
+    splits = ("train", "val", "test")
+    report = Report(
+        listed=96,
+        rejected={},
+        classes={split: {task: {} for task in tasks} for split in splits},
+        labelled={split: dict.fromkeys(tasks, 32) for split in splits},
+        warnings=(),
+    )
+    shards = {split: (Shard(file=f"{split}-0.parquet", rows=32),) for split in splits}
+    labels = {task: LABELS[task] for task in tasks}
+    return Dataset(name="tiny", fingerprint="f" * 12, labels=labels, splits=shards, report=report)
+
+
+def _of_coco(path: Path) -> dict[str, str]:
+    return {"source": "path", "path": str(path)}
+
+
+def test_backbone_pyramid_and_head_start_from_a_detectors_weights(coco: Path) -> None:
+    made = _created(_experiment(_of_coco(coco)))
+    state, fresh = made.model.state_dict(), _created(_experiment({"source": "none"})).model.state_dict()
+    torch.manual_seed(1)
+    given = theirs.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict()
+    for own, other in {
+        "backbone.body.layer4.2.conv3.weight": "backbone.body.layer4.2.conv3.weight",
+        "backbone.body.layer1.0.bn1.running_var": "backbone.body.layer1.0.bn1.running_var",
+        "pyramid.fpn.layer_blocks.3.0.weight": "backbone.fpn.layer_blocks.3.0.weight",
+        "heads.things.rpn.head.conv.0.0.weight": "rpn.head.conv.0.0.weight",
+        "heads.things.roi_heads.box_head.fc7.weight": "roi_heads.box_head.fc7.weight",
+    }.items():
+        assert torch.equal(state[own], given[other])
+    alike = {name for name, value in fresh.items() if torch.equal(value, state[name])}
+    assert {name for name in fresh if "box_predictor" in name or name.startswith("heads.kind")} <= alike
+    said = made.description.origin
+    assert said["source"] == "path"
+    assert len(said["detector_sha256"]) == len(said["sha256"]) == 64
+    assert "its backbone, 16 tensors of pyramid, 10 tensors of heads.things" in said["detector"]
+    assert "shape" not in said["detector"]
+    assert "no place" not in said["detector"]
+
+
+def test_what_is_taken_over_is_told_once_by_the_driver(
+    coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = _experiment(_of_coco(coco), pyramid=64)
+    run.check(open_root(str(tmp_path)), chosen, _prepared())
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert told.startswith(
+        "model.weights: weights of a detector; taken over: its backbone, 5 tensors of heads.things; "
+    )
+    assert "21 tensors have another shape here, such as backbone.fpn." in told
+    _created(chosen)  # as every worker does
+    assert capsys.readouterr().err == ""
+
+
+def test_a_model_that_detects_nothing_takes_the_backbone_alone(coco: Path) -> None:
+    made = _created(_experiment(_of_coco(coco), tasks=("kind",)))
+    assert made.description.origin["detector"].startswith("weights of a detector; taken over: its backbone;")
+
+
+def test_of_other_weights_nothing_more_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = _experiment({"source": "none"}, tasks=("kind",))
+    run.check(open_root(str(tmp_path)), chosen, _prepared(("kind",)))
+    assert capsys.readouterr().err == ""
+    assert set(_created(chosen).description.origin) == {"source", "sha256"}
