@@ -127,7 +127,7 @@ def loss(outputs: Mapping[str, Tensor], targets: Tensor) -> Tensor:
 
 
 def _groups(width: int) -> int:
-    """Return into how many groups GroupNorm divides channels: two in each at least, for one place may be all there is."""
+    """Return into how many groups GroupNorm divides channels: two in each at least, for a map may be of one place."""
     groups = math.gcd(32, width)
     return groups // 2 if groups == width else groups
 
