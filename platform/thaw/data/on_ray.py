@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 import ray.data
+import torch
 from numpy.typing import NDArray
 
 from thaw import on_ray
@@ -139,12 +140,13 @@ def _load_batch(
 
 @functools.cache
 def _step_back() -> None:
-    """Let everything else on this node go first, from now on in this process.
+    """Decode on one thread and let everything else on this node go first, from now on in this process.
 
-    Where training computes on the same cores, decoding ahead at equal right slowed each step to a third: its threads
-    wait for the one that was interrupted. What training waits for is decoded at once all the same.
+    Where training computes on the same cores, its threads wait for whichever of them was interrupted: decoding beside
+    it at equal right, or on several threads of its own, slowed each step to a third.
     """
     os.nice(19)
+    torch.set_num_threads(1)
 
 
 def _examine(experiment: Experiment, references: Sequence[Reference]) -> list[check.Row]:
