@@ -50,8 +50,8 @@ _KEEP_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**33), "
 
 
 _SWITCH_S = 1e-4
-"""How long a thread of the training process may hold the interpreter while another wants it, in seconds. PyTorch lets go
-of it for every operation; Ray Data's scheduler, in the same process, would make each wait Python's usual 5 ms."""
+"""How long a thread of the training process may hold the interpreter while another wants it, in seconds. PyTorch lets
+go of it for every operation; Ray Data's scheduler, in the same process, would make each wait Python's usual 5 ms."""
 
 
 def train(experiment: Experiment, prepared: Dataset | None = None, resume: str | None = None) -> RunRecord:
