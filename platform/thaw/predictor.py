@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from thaw.bundle import Bundle
-from thaw.data.preprocess import PAD, as_tensor
+from thaw.data.preprocess import as_tensor
 from thaw.tasks.contract import Answer, Masks
 
 Answers = dict[str, Answer]
@@ -29,7 +29,7 @@ def answer(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> list[Answers]
         return []
     preprocess = bundle.description.preprocess
     placements = [preprocess.place(*image.shape[:2]) for image in images]
-    pixels = torch.stack([place.image(as_tensor(image), PAD) for place, image in zip(placements, images, strict=True)])
+    pixels = torch.stack([place.image(as_tensor(image)) for place, image in zip(placements, images, strict=True)])
     device = next(bundle.model.parameters()).device
     with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
         outputs = bundle.model(pixels.to(device))

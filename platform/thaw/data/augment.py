@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from thaw.config.experiment import Augment
-from thaw.data.preprocess import PAD
+from thaw.data.placement import PAD
 from thaw.data.scene import Scene
 from thaw.metrics.masks import IGNORED
 

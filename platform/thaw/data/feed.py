@@ -129,28 +129,29 @@ class Feed:
             place: in the order of the epoch, by which images that are drawn more than once differ.
         """
         sample = self._sample(row, shard)
-        if self.augment is None:
+        options = self.augment
+        if options is None:
             pixels, annotations = Scene.of(sample.image, sample.annotations).placed(self.preprocess, self.least_box)
             return _Seen(pixels, annotations, annotations, 1.0)
         drawn_as = sample.id if self.chances is None else f"{sample.id}/{place}"
         random = augment.generator(self.seed, epoch, drawn_as)
-        scene = augment.augment(Scene.of(sample.image, sample.annotations), self.augment, random)
-        if self.augment.copy_paste and random.random() < self.augment.copy_paste:
-            scene = mix.pasted(scene, self._another(epoch, shard, random), random)
+        scene = augment.augment(Scene.of(sample.image, sample.annotations), options, random)
+        if options.copy_paste and random.random() < options.copy_paste:
+            scene = mix.pasted(scene, self._another(options, epoch, shard, random), random)
         pixels, annotations = scene.placed(self.preprocess, self.least_box)
         if not self._blends:
             return _Seen(pixels, annotations, annotations, 1.0)
-        other, others = self._another(epoch, shard, random).placed(self.preprocess, self.least_box)
-        pixels, share = mix.blended(pixels, other, self.augment, random)
+        other, others = self._another(options, epoch, shard, random).placed(self.preprocess, self.least_box)
+        pixels, share = mix.blended(pixels, other, options, random)
         return _Seen(pixels, annotations, others, share)
 
-    def _another(self, epoch: int, shard: Callable[[int], pa.Table], random: np.random.Generator) -> Scene:
+    def _another(
+        self, options: Augment, epoch: int, shard: Callable[[int], pa.Table], random: np.random.Generator
+    ) -> Scene:
         """Return another image of the split, changed as it is in this epoch."""
         sample = self._sample(int(random.integers(self.images)), shard)
-        scene = Scene.of(sample.image, sample.annotations)
-        if self.augment is None:
-            return scene
-        return augment.augment(scene, self.augment, augment.generator(self.seed, epoch, sample.id))
+        own = augment.generator(self.seed, epoch, sample.id)
+        return augment.augment(Scene.of(sample.image, sample.annotations), options, own)
 
     def _sample(self, row: int, shard: Callable[[int], pa.Table]) -> Sample:
         starts = np.cumsum([0, *self.shard_rows])

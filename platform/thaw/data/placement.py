@@ -15,6 +15,9 @@ from torchvision.transforms.v2 import functional as F
 
 from thaw.metrics.masks import IGNORED
 
+PAD = 114
+"""Grey level around letterboxed images and behind rotated ones, on a scale of 0 to 255."""
+
 
 @dataclass(frozen=True)
 class Rectangle:
@@ -47,9 +50,9 @@ class Placement:
         whole = Rectangle(0, 0, size, size)
         return cls(size, size, size, whole, whole)
 
-    def image(self, image: Tensor, fill: int) -> Tensor:
+    def image(self, image: Tensor) -> Tensor:
         """Return the (3, size, size) uint8 input of a (3, height, width) uint8 image."""
-        return self._laid(image, InterpolationMode.BILINEAR, fill)
+        return self._laid(image, InterpolationMode.BILINEAR, PAD)
 
     def mask(self, mask: Tensor) -> Tensor:
         """Return the (size, size) mask of an (height, width) one; `IGNORED` where the image does not reach."""

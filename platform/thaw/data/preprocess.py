@@ -14,9 +14,6 @@ from torch import Tensor
 from thaw.config.experiment import Fit, Image
 from thaw.data.placement import Placement, Rectangle
 
-PAD = 114
-"""Grey level around letterboxed images and behind rotated ones, on a scale of 0 to 255."""
-
 
 class Preprocess(BaseModel):
     """How an image of any size becomes a square of ``size`` pixels; saved in the bundle."""
@@ -34,7 +31,7 @@ class Preprocess(BaseModel):
     def __call__(self, image: Tensor) -> Tensor:
         """Return (3, size, size) uint8 pixels of a (3, H, W) uint8 image."""
         height, width = image.shape[-2:]
-        return self.place(height, width).image(image, PAD)
+        return self.place(height, width).image(image)
 
     def place(self, height: int, width: int) -> Placement:
         """Return where an image of so many pixels lies in the input."""

@@ -15,7 +15,7 @@ from torchvision import tv_tensors
 
 from thaw.data.labels import Annotation, Boxes
 from thaw.data.placement import Placement
-from thaw.data.preprocess import PAD, Preprocess, as_tensor
+from thaw.data.preprocess import Preprocess, as_tensor
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Scene:
                 found[task] = _in_view(placement, boxes.numpy(), given.labels, least)
         for task, mask in self.masks.items():
             found[task] = placement.mask(mask.as_subclass(Tensor)).numpy()
-        return placement.image(self.image, PAD), found
+        return placement.image(self.image), found
 
 
 def _as_boxes(boxes: NDArray[np.float32], height: int, width: int) -> tv_tensors.BoundingBoxes:

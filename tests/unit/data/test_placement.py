@@ -25,7 +25,7 @@ def marked(height, width, box):
 def test_a_box_stays_around_what_it_marks(fit, height, width):
     box = (width // 2 - 8, height // 2 - 6, width // 2 + 9, height // 2 + 8)
     place = Preprocess(size=128, fit=fit).place(height, width)
-    image = place.image(marked(height, width, box), 0)[0]
+    image = place.image(marked(height, width, box))[0]
     [placed] = place.boxes(np.array([box], dtype=np.float32))
     rows, columns = np.nonzero(image.numpy() > 127)
     found = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
@@ -73,7 +73,7 @@ def test_a_mask_moves_with_its_image_and_comes_back(fit, height, width):
 def test_an_image_that_is_the_input_stays_as_it_is():
     place = Placement.unchanged(32)
     image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
-    assert torch.equal(place.image(image, 0), image)
+    assert torch.equal(place.image(image), image)
     assert torch.equal(place.mask(image[0]), image[0])
     assert place.boxes(np.array([[1, 2, 3, 4]], dtype=np.float32)).tolist() == [[1, 2, 3, 4]]
     assert place.boxes(np.zeros((0, 4), dtype=np.float32)).shape == (0, 4)

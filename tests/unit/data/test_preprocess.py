@@ -6,7 +6,8 @@ import torch
 from pydantic import ValidationError
 
 from thaw.config.experiment import Image
-from thaw.data.preprocess import PAD, Preprocess, as_tensor
+from thaw.data.placement import PAD
+from thaw.data.preprocess import Preprocess, as_tensor
 
 FITS = ("letterbox", "stretch", "crop")
 SIZES = [(1, 1), (1, 3000), (3000, 1), (2, 3), (37, 91), (91, 37), (32, 32), (31, 33), (200, 200)]

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from thaw.errors import DataError
 from thaw.metrics import boxes
@@ -203,18 +202,3 @@ def test_boxes_without_as_many_scores_are_refused() -> None:
     odd = ImageBoxes(np.zeros((2, 4)), np.zeros(2, dtype=np.int64), np.zeros(1))
     with pytest.raises(DataError, match="equally many"):
         BoxMeter(NAMES, 0.5, 10).add(odd, odd)
-
-
-def test_workers_measure_the_boxes_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    images = _images(2)
-    halves = [images[:3], images[3:]]
-
-    def gathered(parts: list[Any], own: Images) -> None:
-        parts[:] = [own, halves[1]]
-
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    monkeypatch.setattr(torch.distributed, "all_gather_object", gathered)
-    joined = _meter(halves[0]).compute()
-    monkeypatch.undo()
-    assert joined == _meter(images).compute()

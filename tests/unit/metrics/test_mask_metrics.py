@@ -109,13 +109,3 @@ def test_as_many_classes_as_a_mask_can_tell_apart_are_told_apart() -> None:
 def test_without_a_labelled_pixel_there_are_no_metrics(images: int) -> None:
     empty = np.full((4, 4), IGNORED, dtype=np.uint8)
     assert _meter([(empty, empty)] * images).compute() == {}
-
-
-def test_workers_measure_the_pixels_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs = _pairs(1)
-    other = _meter(pairs[2:])
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "all_reduce", lambda table: table.add_(other._table))
-    joined = _meter(pairs[:2]).compute()
-    monkeypatch.undo()
-    assert joined == _meter(pairs).compute()

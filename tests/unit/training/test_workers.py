@@ -86,7 +86,10 @@ def test_weights_that_are_not_averaged_since_they_opened_end_the_run_in_that_pha
 
 def test_metrics_of_two_workers_are_those_of_one(workers: list[dict[str, Any]]) -> None:
     wanted = two_workers.metrics(0, 1)
+    assert 0 < wanted["boxes"]["map50"] < 1
+    assert 0 < wanted["masks"]["miou"] < 1
     for found in workers:
-        assert found["metrics"]["confusion"] == wanted["confusion"]
-        for name in ("kinds", "sets"):
+        for name in ("confusion", "pixels"):
+            assert found["metrics"][name] == wanted[name]
+        for name in ("kinds", "sets", "boxes", "masks"):
             assert found["metrics"][name] == pytest.approx(wanted[name], abs=1e-6)

@@ -8,13 +8,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tiny_run import Run, dense_experiment, experiment
 from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from thaw.backbones import weights
+from thaw.metrics.boxes import BoxMeter, ImageBoxes
 from thaw.metrics.classes import ClassMeter, LabelSetMeter
+from thaw.metrics.masks import IGNORED, MaskMeter
 from thaw.model import FinetuneModel
 from thaw.training import workers
 
@@ -74,7 +77,33 @@ def metrics(worker: int, workers: int) -> dict[str, dict[str, float]]:
     kinds, sets = ClassMeter(NAMES), LabelSetMeter(NAMES, 0.5)
     kinds.add(scores[worker::workers], targets[worker::workers])
     sets.add(scores[worker::workers], hot[worker::workers])
-    return {"kinds": kinds.compute(), "sets": sets.compute(), "confusion": {"rows": kinds.confusion()}}
+    boxes, masks = _of_places(worker, workers)
+    return {
+        "kinds": kinds.compute(),
+        "sets": sets.compute(),
+        "confusion": {"rows": kinds.confusion()},
+        "boxes": boxes.compute(),
+        "masks": masks.compute(),
+        "pixels": {"rows": masks.confusion()},
+    }
+
+
+def _of_places(worker: int, workers: int) -> tuple[BoxMeter, MaskMeter]:
+    """Return metrics of boxes and masks of one worker's share of 7 images; the last ones have no box, or no label."""
+    random = np.random.default_rng(0)
+    boxes, masks = BoxMeter(NAMES, 0.5, 10), MaskMeter(NAMES)
+    for place in range(7):
+        corners = random.uniform(0, 40, (4, 2))
+        true = np.concatenate([corners, corners + random.uniform(8, 30, (4, 2))], axis=1)[: 0 if place > 4 else 4]
+        labels = random.integers(0, 3, 4)[: len(true)]
+        near = true + random.uniform(-4, 4, true.shape)
+        painted = random.integers(0, 3, (2, 6, 8)).astype(np.uint8)
+        painted[1][random.random((6, 8)) < (1 if place > 5 else 0.3)] = IGNORED
+        scores = random.random(len(true))
+        if place % workers == worker:
+            boxes.add(ImageBoxes(near, labels, scores), ImageBoxes(true, labels, np.ones(len(true))))
+            masks.add(painted[0], painted[1])
+    return boxes, masks
 
 
 def _work(worker: int, folder: str) -> None:
