@@ -51,6 +51,9 @@ class Task(contract.Task):
     def build_head(self, inputs: HeadInputs) -> nn.Module:
         return PooledHead(inputs, len(self.labels.names))
 
+    def labelled(self, targets: Tensor) -> Tensor:
+        return (targets if targets.dim() == 1 else targets[:, 0]) >= 0
+
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the summed cross-entropy, or focal loss, and how many images are labelled.
 
@@ -58,7 +61,7 @@ class Task(contract.Task):
             outputs: (B, C).
             targets: (B,) class indices, or (B, C) shares of classes in mixtures; negative where there is no label.
         """
-        labelled = (targets if targets.dim() == 1 else targets[:, 0]) >= 0
+        labelled = self.labelled(targets)
         given, smoothing, gamma = targets.clamp(min=0), self.options.label_smoothing, self.options.focal_gamma
         if gamma:
             each = _focal(outputs, given, smoothing, gamma)

@@ -52,6 +52,9 @@ class Task(contract.Task):
     def build_head(self, inputs: HeadInputs) -> nn.Module:
         return PooledHead(inputs, len(self.labels.names))
 
+    def labelled(self, targets: Tensor) -> Tensor:
+        return targets[:, 0] >= 0
+
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sum over labelled images of the mean cross-entropy, or focal loss, of the classes.
 
@@ -59,7 +62,7 @@ class Task(contract.Task):
             outputs: (B, C).
             targets: (B, C) zeros and ones, or shares in mixtures; negative where there is no label.
         """
-        labelled = targets[:, 0] >= 0
+        labelled = self.labelled(targets)
         shares = targets.clamp(min=0).to(outputs.dtype)
         if self.options.label_smoothing:
             shares = shares * (1 - self.options.label_smoothing) + self.options.label_smoothing / 2
