@@ -5,7 +5,7 @@ the body of its own loop, in the order in which it happens.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from thaw.config.experiment import Finetune
 from thaw.data.feed import TARGET
 from thaw.data.placement import Placement
 from thaw.model import FinetuneModel
-from thaw.tasks.contract import Task
+from thaw.tasks.contract import Meter, Task
 from thaw.training import early_stopping, optimizer
 from thaw.training.plan import FinetunePlan, Span
 from thaw.training.state import Begun
@@ -28,11 +28,11 @@ from thaw.training.step import Device as Device
 from thaw.training.step import Trainer, forward, images_in, target
 from thaw.training.workers import by_worker, check_replicas, over_workers
 
+Measured = tuple[dict[str, float], dict[str, dict[str, float]]]
+"""Losses by task, and metrics by task."""
+
 Batches = Callable[[int, int], Generator[Batch]]
 """The batches of steps from the first to before the second; closed when they are not wanted any more."""
-
-Validate = Callable[[], tuple[dict[str, float], dict[str, dict[str, float]]]]
-"""Gives losses and metrics by task on the validation images."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +65,20 @@ def fit(
     options: Finetune,
     state: State,
     batches: Batches,
-    validate: Validate,
+    validate: Callable[[], Measured],
     on: Device,
     seed: int,
     wrap: Callable[[FinetuneModel], nn.Module] = lambda model: model,
+    excerpt: Callable[[], Measured] = lambda: ({}, {}),
     pause_steps: int | None = None,
 ) -> Iterator[Progress | Pause]:
     """Train from where ``state`` stands to the end of the plan, and yield after every epoch.
 
     Args:
-        validate: looks at ``state.served(model)``.
+        validate: measures ``state.served(model)`` on the validation images.
         wrap: makes the model average its gradients over workers; called again whenever groups open, because
             weights that open after wrapping would never be averaged.
+        excerpt: measures it on a few unchanged training images.
         pause_steps: also yield a `Pause` after every so many steps, where no epoch ends.
 
     Raises:
@@ -93,7 +95,7 @@ def fit(
         trainer = Trainer(wrap(model), model, tasks, plan, options, state, on, seed)
         with closing(batches(state.step, span.stop)) as stream:
             while state.step < span.stop and not _is_over(state, phase, options):
-                yield from _epoch(model, trainer, plan, span, state, stream, validate, pause_steps)
+                yield from _epoch(model, trainer, plan, span, state, stream, validate, excerpt, pause_steps)
         check_replicas(model, on.device)
 
 
@@ -110,7 +112,8 @@ def _epoch(
     span: Span,
     state: State,
     stream: Iterator[Batch],
-    validate: Validate,
+    validate: Callable[[], Measured],
+    excerpt: Callable[[], Measured],
     pause_steps: int | None,
 ) -> Iterator[Progress | Pause]:
     """Train to the end of the epoch that ``state`` stands in, from its beginning or from a pause."""
@@ -139,6 +142,7 @@ def _epoch(
     trained_s = time.perf_counter() - started
     model.eval()
     val_loss, metrics = validate()
+    plain_loss, train_metrics = excerpt()
     epoch = Epoch(
         epoch=state.step // plan.epoch_steps,
         phase=plan.spans.index(span),
@@ -147,7 +151,10 @@ def _epoch(
         train_loss=train_loss,
         val_loss=val_loss,
         metrics=metrics,
-        score=_score(trainer.tasks, metrics),
+        first_loss=trainer.mean_loss(torch.stack(losses[:1]), torch.stack(counts[:1]), stop - plan.epoch_steps + 1),
+        plain_loss=plain_loss,
+        train_metrics=train_metrics,
+        score=early_stopping.score(trainer.tasks, trainer.options.early_stopping, val_loss, metrics),
         seconds=time.perf_counter() - started,
         images_per_s=images / trained_s,
         waiting=waited / trained_s,
@@ -163,18 +170,20 @@ def _steps_done(state: State, on: Device) -> tuple[list[Tensor], list[Tensor]]:
     return list(state.begun.losses[on.worker].to(on.device)), list(state.begun.counts.to(on.device))
 
 
-def _score(tasks: Mapping[str, Task], metrics: Mapping[str, Mapping[str, float]]) -> float:
-    """Return the mean of the best metrics of the tasks that had validation labels."""
-    found = [metrics[name][task.best_metric] for name, task in tasks.items() if metrics.get(name)]
-    return sum(found) / len(found) if found else 0.0
-
-
 @torch.inference_mode()
 def evaluate(
-    model: FinetuneModel, tasks: Mapping[str, Task], batches: Iterator[Batch], on: Device
-) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Return mean losses and metrics by task over batches, joined over all workers."""
-    meters = {name: task.meter() for name, task in tasks.items()}
+    model: FinetuneModel,
+    tasks: Mapping[str, Task],
+    batches: Iterable[Batch],
+    on: Device,
+    meters: Mapping[str, Meter] | None = None,
+) -> Measured:
+    """Return mean losses and metrics by task over batches, joined over all workers.
+
+    Args:
+        meters: empty ones that the caller wants to read more of; left out, fresh ones are used.
+    """
+    meters = meters or {name: task.meter() for name, task in tasks.items()}
     sums = torch.zeros(len(tasks), device=on.device)
     counts = torch.zeros(len(tasks), device=on.device, dtype=torch.int64)
     for batch in batches:

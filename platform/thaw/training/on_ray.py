@@ -9,8 +9,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,30 @@ from thaw.config.experiment import Experiment
 from thaw.console import say
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
+from thaw.data.feed import Feed
 from thaw.errors import ClusterError, ConfigError, ModelError, ThawError
 from thaw.model import FinetuneModel
 from thaw.registry import record as records
 from thaw.registry.record import RunRecord
 from thaw.storage import Root, open_root
-from thaw.training import checkpoint, compilation, loop, monitor, precision, run, transfer, workers
-from thaw.training.loop import Batch, Batches, Device, Progress, State, Validate
+from thaw.training import (
+    checkpoint,
+    compilation,
+    diagnosis,
+    loop,
+    monitor,
+    precision,
+    run,
+    trackers,
+    transfer,
+    workers,
+)
+from thaw.training.loop import Batch, Batches, Device, Progress, State
+from thaw.training.monitor import Told
 from thaw.training.plan import FinetunePlan
 from thaw.training.run import Trained
 from thaw.training.transfer import Transfer
+from thaw.training.validation import Validation
 
 _CHECKPOINTS = "checkpoints"
 
@@ -227,6 +242,9 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
         compilation.check(on.device.type)
     plan = run.plan_of(experiment, trained.model, prepared)
     state = _state(trained, plan, experiment, on)
+    served = replace(trained, model=state.served(trained.model))
+    validation = _validation(setup, experiment, prepared, served, on)
+    subjects = run.subjects(experiment, prepared, trained.tasks)
     environment = _environment(on)
     tell = setup["channel"].put if on.worker == 0 else (lambda _line: None)
     tell(f"{environment['device']} in {environment['precision']}, from step {state.step} of {plan.steps}")
@@ -237,25 +255,33 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
         experiment.finetune,
         state,
         batches=_batches(setup, experiment, prepared, "train", on),
-        validate=_validation(setup, experiment, prepared, trained, state, on),
+        validate=validation,
         on=on,
         seed=experiment.seed,
         wrap=functools.partial(_wrap, compile=experiment.train.compile),
+        excerpt=_excerpt(setup, experiment, prepared, served, on),
         pause_steps=experiment.train.checkpoint_steps,
     )
+    followers = trackers.begin(setup["root"], setup["run_path"], experiment, tell) if on.worker == 0 else None
     # What was told of an epoch that is to be finished after a restart would be told twice.
     epoch_start = state.step // plan.epoch_steps * plan.epoch_steps
-    with monitor.Monitor(setup["root"], setup["run_path"], plan, epoch_start) as watch:
+    with monitor.Monitor(setup["root"], setup["run_path"], plan, epoch_start) as watch, followers or nullcontext():
+        watch.begin(run.without_secrets(experiment))
         for progress in epochs:
-            if isinstance(progress, Progress):
-                if on.worker == 0:
-                    watch.tell(progress, state.history, list(trained.tasks))
-                epoch = progress.epoch
-                _report(trained, state, on, f"epoch_{epoch.epoch:04d}", epoch.score)
-                tell(monitor.line(epoch, plan.steps // plan.epoch_steps))
-            else:
+            if not isinstance(progress, Progress):
                 _report(trained, state, on, f"step_{progress.step:08d}", _NEVER_BEST)
-    return {"trained": Trained(state.history, trained.description.origin, environment)}
+                continue
+            epoch = progress.epoch
+            if on.worker == 0:
+                found = diagnosis.diagnose(state.history, subjects)
+                watch.tell(progress, state.history, trained.tasks, Told(found, validation.seen))
+            if followers:
+                followers.tell(state.history)
+            _report(trained, state, on, f"epoch_{epoch.epoch:04d}", epoch.score)
+            for line in (monitor.line(epoch, plan.steps // plan.epoch_steps), *diagnosis.news(state.history, subjects)):
+                tell(line)
+    told = diagnosis.diagnose(state.history, subjects)
+    return {"trained": Trained(state.history, trained.description.origin, environment, told)}
 
 
 def _device(experiment: Experiment, worker: int, workers: int) -> Device:
@@ -305,17 +331,31 @@ def _batches(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, s
 
 
 def _validation(
-    setup: dict[str, Any], experiment: Experiment, prepared: Dataset, trained: Bundle, state: State, on: Device
-) -> Validate:
+    setup: dict[str, Any], experiment: Experiment, prepared: Dataset, served: Bundle, on: Device
+) -> Validation:
     feed = run.feed_of(experiment, prepared, "val", on.worker)
     batches = _batches(setup, experiment, prepared, "val", on)
+    shown: list[Batch] = []
+    if on.worker == 0 and experiment.track.pictures:
+        single = experiment.model_copy(update={"train": experiment.train.model_copy(update={"workers": 1})})
+        shown = _loaded(setup, experiment, run.excerpt_of(single, prepared, "val", experiment.track.pictures), "val")
+    return Validation(served, lambda: batches(0, feed.epoch_steps), shown, on)
 
-    def validate() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-        served = state.served(trained.model)
-        workers.share_buffers(served)
-        return loop.evaluate(served, trained.tasks, batches(0, feed.epoch_steps), on)
 
-    return validate
+def _excerpt(
+    setup: dict[str, Any], experiment: Experiment, prepared: Dataset, served: Bundle, on: Device
+) -> Callable[[], loop.Measured]:
+    """Return what measures the model on a few unchanged training images; nothing where none are wanted."""
+    if not experiment.track.train_images:
+        return lambda: ({}, {})
+    feed = run.excerpt_of(experiment, prepared, "train", experiment.track.train_images, on.worker)
+    kept = _loaded(setup, experiment, feed, "train")
+    return lambda: loop.evaluate(served.model, served.tasks, kept, on)
+
+
+def _loaded(setup: dict[str, Any], experiment: Experiment, feed: Feed, split: str) -> list[Batch]:
+    """Return all batches of a small feed; they are kept, because a pipeline takes seconds to begin."""
+    return list(data.stream(feed, setup["shards"][split], 0, feed.epoch_steps, experiment.train.prefetch))
 
 
 def _wrap(model: FinetuneModel, compile: bool) -> nn.Module:  # noqa: A002 - as the setting is called

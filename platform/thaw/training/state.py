@@ -31,8 +31,15 @@ class Epoch(BaseModel):
     val_loss: dict[str, float]
     metrics: dict[str, dict[str, float]]
     """Task -> metric -> value on the validation images."""
+    first_loss: dict[str, float] = {}
+    """Loss of the epoch's first step: in the first epoch, that of a model that has learnt nothing."""
+    plain_loss: dict[str, float] = {}
+    """Mean losses on a few unchanged training images, answered as validation images are: what ``val_loss`` may be
+    compared with, as ``train_loss`` is of changed images, with dropout, and of a model that moved on meanwhile."""
+    train_metrics: dict[str, dict[str, float]] = {}
+    """Task -> metric -> value on the same images."""
     score: float
-    """Mean of the tasks' best metrics: what early stopping and the choice of the best checkpoint go by."""
+    """What early stopping and the choice of the best checkpoint go by; higher is better."""
     seconds: float
     """After a restart inside the epoch, this and the next two tell of the part since then."""
     images_per_s: float

@@ -5,6 +5,7 @@ one draw: a difference of a few points on a small set may be chance.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -38,7 +39,7 @@ def alone(experiment: Experiment, prepared: Dataset, task: str) -> tuple[Experim
     Images that were drawn by class are drawn by the task's own classes, or once an epoch where it has no such.
     """
     impossible = experiment.train.sampling == "classes" and experiment.tasks[task].annotation != "class"
-    values = {
+    values: dict[str, Any] = {
         "name": f"{experiment.name[:40]}-only-{task}"[:63],
         "tasks": {task: experiment.tasks[task]},
         "data": experiment.data.model_copy(
@@ -46,6 +47,10 @@ def alone(experiment: Experiment, prepared: Dataset, task: str) -> tuple[Experim
         ),
         "train": experiment.train.model_copy(update={"sampling": "uniform"} if impossible else {}),
     }
+    stopping = experiment.finetune.early_stopping
+    if stopping.monitor and stopping.monitor.partition(".")[0] != task:
+        freely = stopping.model_copy(update={"monitor": None})
+        values["finetune"] = experiment.finetune.model_copy(update={"early_stopping": freely})
     return experiment.model_copy(update=values), prepared.only(task)
 
 
