@@ -82,7 +82,7 @@ def create(experiment: Experiment, labels: Mapping[str, LabelSchema]) -> Bundle:
     tasks = build_tasks(experiment.tasks, labels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
-        backbone, origin = weights.load(chosen.backbone, chosen.weights, image.size)
+        backbone, origin = weights.load(chosen.backbone, chosen.weights, image.size, chosen.drop_path)
         torch.manual_seed(experiment.seed)
         model = _assembled(chosen, backbone, tasks, experiment.finetune.batchnorm)
     described = Description(

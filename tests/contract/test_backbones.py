@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import timm
 import torch
+from timm.layers import DropPath
 from torch import nn
 
 from thaw import bundle, catalog
@@ -14,7 +15,7 @@ from thaw.backbones.contract import Backbone
 from thaw.backbones.pyramid import FINEST, Pyramid
 from thaw.config.experiment import Model, Optimizer
 from thaw.data.labels import LabelSchema
-from thaw.errors import ConfigError
+from thaw.errors import ConfigError, ModelError
 from thaw.model import HEADS, FinetuneModel
 from thaw.tasks.contract import HeadInputs, PooledHead
 from thaw.training import optimizer
@@ -25,15 +26,17 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _tiny_swin(size: int) -> Backbone:
+def _tiny_swin(size: int, drop_path: float = 0.0) -> Backbone:
     """Return Swin's code at a size that takes milliseconds."""
     shape = {"embed_dim": 16, "depths": (1, 2), "num_heads": (1, 2), "window_size": 4}
     return timm_models.TimmBackbone(
-        timm.create_model("swin_tiny_patch4_window7_224", num_classes=0, img_size=size, **shape)
+        timm.create_model(
+            "swin_tiny_patch4_window7_224", num_classes=0, img_size=size, drop_path_rate=drop_path, **shape
+        )
     )
 
 
-def _named(name: str) -> Callable[[int], Backbone]:
+def _named(name: str) -> Callable[..., Backbone]:
     return functools.partial(family.of(name).create, name)
 
 
@@ -75,6 +78,10 @@ SIZES = {
     "convnext_tiny": (33, 70),
     "torchvision/shufflenet_v2_x1_0": (33, 75),
 }
+
+
+DROPPING = [name for name in SMALL if not name.startswith("torchvision/")]
+"""Backbones with blocks that can be passed over in training."""
 
 
 @functools.cache
@@ -202,6 +209,42 @@ def test_frozen_means_bit_for_bit_frozen_at_every_depth(name: str) -> None:
         assert {group_of[name] for name in moved} == {*model.open_names(), HEADS}
 
 
+@pytest.mark.parametrize("name", DROPPING)
+def test_blocks_are_passed_over_in_open_groups_alone_by_the_steps_own_seed(name: str) -> None:
+    model = _model(name, "held", drop_path=0.6)
+    plain = _model(name, "held")
+    for weight in model.parameters():
+        nn.init.normal_(weight, std=0.3)  # some begin with branches that are multiplied by 0
+    drops = {place: one for place, one in model.named_modules() if isinstance(one, DropPath)}
+    rates = [float(one.drop_prob) for one in drops.values()]
+    assert 0 < max(rates) < 0.61
+    assert rates == sorted(rates)
+    pixels = torch.randint(0, 256, (16, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    for depth in range(len(model.groups) + 1):
+        model.open_groups(depth)
+        model.train()
+        dropping = [place for place, one in drops.items() if one.training]
+        assert {_group_at(model, place) for place in dropping} <= set(model.open_names())
+    assert len(dropping) == len(drops)
+    found = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        found.append(model(pixels)["kind"])
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+    assert {key: value.shape for key, value in model.state_dict().items()} == {
+        key: value.shape for key, value in plain.state_dict().items()
+    }
+    plain.load_state_dict(model.state_dict())
+    assert torch.equal(plain.eval()(pixels)["kind"], model.eval()(pixels)["kind"])
+
+
+@pytest.mark.parametrize("name", ["vgg11", "densenet121", "inception_v3", "torchvision/shufflenet_v2_x0_5"])
+def test_a_backbone_without_blocks_to_pass_over_is_refused_for_it_by_name(name: str) -> None:
+    with pytest.raises(ModelError, match=rf"model\.drop_path: {name} has no blocks .* such as .*resnet50"):
+        family.of(name).create(name, 75, drop_path=0.1)
+
+
 @pytest.mark.parametrize(
     "name", ["tf_efficientnet_lite0", "mobilenetv3_small_050", "test_resnet", "torchvision/shufflenet_v2_x0_5"]
 )
@@ -213,11 +256,20 @@ def test_held_batchnorm_keeps_its_statistics_where_everything_else_learns(name: 
     assert not moved & {name for name, _ in model.named_buffers()}
 
 
-def _model(name: str, batchnorm: str) -> FinetuneModel:
+def _model(name: str, batchnorm: str, **more: float) -> FinetuneModel:
     torch.manual_seed(0)
-    backbone = SMALL[name](32)
+    backbone = SMALL[name](32, **more)
     head = PooledHead(HeadInputs(backbone.num_features, 0.0, 0, ()), 3)
     return FinetuneModel(backbone, None, {"kind": head}, batchnorm)
+
+
+def _group_at(model: FinetuneModel, place: str) -> str:
+    """Return the group of the weights in the innermost block with weights around a module."""
+    groups = {f"backbone.body.{one}": group.name for group in model.groups for one in group.parameters}
+    while not (around := {group for name, group in groups.items() if name.startswith(f"{place}.")}):
+        place = place.rpartition(".")[0]
+    [group] = around
+    return group
 
 
 def _group_of_state(model: FinetuneModel) -> dict[str, str]:

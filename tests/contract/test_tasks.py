@@ -20,7 +20,9 @@ from thaw.tasks.contract import HeadInputs, Task
 
 KINDS: dict[str, dict[str, Any]] = {
     "classification": {"type": "classification"},
+    "classification-focal": {"type": "classification", "focal_gamma": 2.0, "label_smoothing": 0.01},
     "multilabel": {"type": "multilabel"},
+    "multilabel-focal": {"type": "multilabel", "focal_gamma": 2.0, "label_smoothing": 0.01},
     "segmentation": {"type": "segmentation", "channels": 16},
     "detection": {"type": "detection", "width": 32, "convs": 1},
     "detection-twice": {"type": "detection", "detector": "faster_rcnn", "width": 64, "proposals": 30},
@@ -246,7 +248,7 @@ def test_answers_survive_json(name: str) -> None:
         assert task.answer_type.model_validate_json(answer.model_dump_json()) == answer
 
 
-@pytest.mark.parametrize("name", ["classification", "multilabel"])
+@pytest.mark.parametrize("name", [name for name in KINDS if "class" in name or "label" in name])
 def test_answers_score_every_class_in_the_order_of_the_labels(name: str) -> None:
     task = _task(name)
     for answer in task.decode(_outputs(task, 5), PLACED * 5):
@@ -296,6 +298,59 @@ def test_label_smoothing_spreads_its_share_of_the_target_evenly() -> None:
     assert int(count) == 3
 
 
+@pytest.mark.parametrize("gamma", [0.5, 2.0, 5.0])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_focal_loss_plays_down_what_is_answered_well(gamma: float, smoothing: float, mixed: bool) -> None:
+    outputs, targets = _scores(4), torch.tensor([0, 2, -1, 1])
+    shares = torch.eye(3)[targets.clamp(min=0)]
+    if mixed:
+        shares = 0.7 * shares + 0.3 * shares.roll(1, dims=1)
+    given = torch.where(targets[:, None] < 0, -1.0, shares) if mixed else targets
+    options = {"focal_gamma": gamma, "label_smoothing": smoothing}
+    total, count = _task("classification", **options).loss(outputs, given)
+    chance = torch.softmax(outputs.double(), dim=1)
+    smooth = shares * (1 - smoothing) + smoothing / 3
+    wanted = -(smooth * (1 - chance) ** gamma * chance.log()).sum(dim=1)[[0, 1, 3]].sum()
+    assert (float(total), int(count)) == (pytest.approx(float(wanted), rel=1e-5), 3)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0, 5.0])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_focal_loss_of_label_sets_plays_down_each_class_on_its_own(gamma: float, smoothing: float, mixed: bool) -> None:
+    outputs, targets = _scores(5), _targets(_task("multilabel"), 5, missing=(2,))
+    given = torch.where(targets < 0, -1.0, 0.7 * targets + 0.3 * targets.roll(1, dims=1)) if mixed else targets
+    options = {"focal_gamma": gamma, "label_smoothing": smoothing}
+    total, count = _task("multilabel", **options).loss(outputs, given)
+    chance = torch.sigmoid(outputs.double())
+    smooth = given * (1 - smoothing) + smoothing / 2
+    each = -smooth * (1 - chance) ** gamma * chance.log() - (1 - smooth) * chance**gamma * (1 - chance).log()
+    assert (float(total), int(count)) == (pytest.approx(float(each.mean(dim=1)[[0, 1, 3, 4]].sum()), rel=1e-5), 4)
+
+
+@pytest.mark.parametrize("gamma", [0.01, 0.5, 1.0, 2.0, 10.0])
+@pytest.mark.parametrize("name", ["classification", "multilabel"])
+def test_focal_loss_and_its_gradient_are_finite_however_sure_the_head_is(name: str, gamma: float) -> None:
+    task = _task(name, focal_gamma=gamma)
+    for size in (0.0, 20.0, 1e4):
+        outputs = (size * torch.eye(3)).requires_grad_()
+        total, _ = task.loss(outputs, _targets(task, 3, seed=1))
+        total.backward()
+        assert total.isfinite()
+        assert outputs.grad is not None
+        assert outputs.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", ["classification", "multilabel"])
+def test_focal_loss_of_gamma_zero_is_cross_entropy_and_a_little_gamma_is_near_it(name: str, seed: int) -> None:
+    plain, off, near = _task(name), _task(name, focal_gamma=0.0), _task(name, focal_gamma=1e-5)
+    outputs, targets = _outputs(plain, 6, seed), _targets(plain, 6, missing=(2,), seed=seed)
+    assert torch.equal(plain.loss(outputs, targets)[0], off.loss(outputs, targets)[0])
+    assert torch.allclose(plain.loss(outputs, targets)[0], near.loss(outputs, targets)[0], rtol=1e-3)
+
+
 def test_multilabel_is_a_sigmoid_a_class_averaged_over_classes() -> None:
     task = _task("multilabel", threshold=0.3)
     outputs, targets = _scores(5), _targets(_task("multilabel"), 5, missing=(2,))
@@ -331,13 +386,11 @@ def test_every_task_gives_identical_answers_after_its_bundle_is_saved_and_loaded
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", ["classification", "multilabel"])
+@pytest.mark.parametrize("name", [name for name in KINDS if "class" in name or "label" in name])
 def test_targets_of_mixtures_that_mix_nothing_cost_what_plain_ones_do(name: str, seed: int) -> None:
-    options = catalog.part("tasks", name).Options(type=name)
-    labels = LabelSchema(kind=options.annotation, names=("ant", "bee", "cat"))
-    task = bundle.build_tasks({"kind": options}, {"kind": labels})["kind"]
-    random = np.random.default_rng(seed)
-    found: list[Any] = [int(one) if name == "classification" else (int(one),) for one in random.integers(0, 3, 6)]
+    task, random = _task(name), np.random.default_rng(seed)
+    labels = task.labels
+    found: list[Any] = [int(one) if labels.kind == "class" else (int(one),) for one in random.integers(0, 3, 6)]
     found[1] = found[4] = None
     plain = labels.targets(found, 0)
     mixed = mix.blended_targets(labels.kind, 3, plain, plain, [0.3] * 6)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from thaw.errors import ModelError
+
 
 @dataclass(frozen=True)
 class LayerGroup:
@@ -70,3 +72,11 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def forward(self, images: Tensor, with_maps: bool) -> Features:
         """Return the features of (B, 3, S, S) normalised images; all of `maps`, or none of them."""
+
+
+def no_drop_path(name: str) -> ModelError:
+    """Return the refusal of a model without blocks that can be passed over."""
+    return ModelError(
+        f"model.drop_path: {name} has no blocks that can be passed over; set it to 0 and use model.dropout, or take a "
+        "backbone of residual blocks, such as tf_efficientnet_lite0, resnet50, convnext_tiny or vit_small_patch16_224"
+    )

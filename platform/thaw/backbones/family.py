@@ -17,10 +17,14 @@ class Family(Protocol):
 
     LIBRARY: str
 
-    def create(self, name: str, image_size: int, pretrained: bool = False) -> Backbone:
-        """Build a backbone for square images of ``image_size`` pixels, with the library's own weights if asked."""
+    def create(self, name: str, image_size: int, pretrained: bool = False, drop_path: float = 0.0) -> Backbone:
+        """Build a backbone for square images of ``image_size`` pixels, with the library's own weights if asked.
 
-    def create_from(self, name: str, image_size: int, state: Mapping[str, Tensor]) -> Backbone:
+        Args:
+            drop_path: share of images for which the last block is passed over in training; refused where it cannot be.
+        """
+
+    def create_from(self, name: str, image_size: int, state: Mapping[str, Tensor], drop_path: float = 0.0) -> Backbone:
         """Build a backbone with values by the library's names.
 
         Raises:

@@ -9,11 +9,12 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import DropPath
 from timm.models import group_parameters
 from torch import Tensor, nn
 
 from thaw import catalog
-from thaw.backbones.contract import Backbone, Features, LayerGroup, MapFacts
+from thaw.backbones.contract import Backbone, Features, LayerGroup, MapFacts, no_drop_path
 from thaw.backbones.pyramid import FINEST
 from thaw.errors import ModelError
 
@@ -45,16 +46,20 @@ class TimmBackbone(Backbone):
         return Features(body.forward_head(final, pre_logits=True), images.shape[-1], tuple(maps))
 
 
-def create(name: str, image_size: int, pretrained: bool = False, **overlay: Any) -> TimmBackbone:
+def create(
+    name: str, image_size: int, pretrained: bool = False, drop_path: float = 0.0, **overlay: Any
+) -> TimmBackbone:
     """Build a timm model for square images of ``image_size`` pixels.
 
     Args:
         name: a timm model name.
         image_size: side of the input in pixels; models with position embeddings are built for it.
         pretrained: load the weights that timm's ``pretrained_cfg`` (with ``overlay``) points at.
+        drop_path: share of images for which the last block is passed over in training, falling to 0 at the first.
 
     Raises:
-        ModelError: timm does not know the name, the model cannot take this size, or it has no layer groups.
+        ModelError: timm does not know the name, the model cannot take this size, or it has no layer groups or, where
+            they are to be dropped, no paths around blocks.
     """
     check_name(name)
     options: dict[str, Any] = {"num_classes": 0, "pretrained": pretrained}
@@ -62,11 +67,14 @@ def create(name: str, image_size: int, pretrained: bool = False, **overlay: Any)
         options["pretrained_cfg_overlay"] = overlay
     if _is_sized(name):
         options["img_size"] = image_size
+    if drop_path:
+        options["drop_path_rate"] = drop_path
+        _check_drop_path(name, options)
     _check_size(name, image_size, options)
     return TimmBackbone(timm.create_model(name, **options))
 
 
-def create_from(name: str, image_size: int, state: Mapping[str, Tensor]) -> TimmBackbone:
+def create_from(name: str, image_size: int, state: Mapping[str, Tensor], drop_path: float = 0.0) -> TimmBackbone:
     """Build a timm model with the values of ``state``, through timm's own renaming and resizing for its family.
 
     timm passes over what is missing in silence.
@@ -74,7 +82,7 @@ def create_from(name: str, image_size: int, state: Mapping[str, Tensor]) -> Timm
     Raises:
         RuntimeError, KeyError: they do not fit.
     """
-    return create(name, image_size, pretrained=True, state_dict=dict(state), custom_load=False)
+    return create(name, image_size, pretrained=True, drop_path=drop_path, state_dict=dict(state), custom_load=False)
 
 
 def has_weights(name: str) -> bool:
@@ -103,15 +111,30 @@ def check_name(name: str) -> None:
 
 def _check_size(name: str, image_size: int, options: Mapping[str, Any]) -> None:
     """Raise a ModelError when the model cannot take the size: tried without values, in milliseconds."""
-    plain = {key: value for key, value in options.items() if not key.startswith("pretrained")}
     try:
         with torch.device("meta"):
-            timm.create_model(name, **plain).eval()(torch.empty(1, 3, image_size, image_size))
+            _without_weights(name, options).eval()(torch.empty(1, 3, image_size, image_size))
     except (AssertionError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ModelError(
             f"data.image.size: {name} cannot take {image_size} pixels ({reason}); its own size is {input_size(name)}"
         ) from None
+
+
+def _check_drop_path(name: str, options: Mapping[str, Any]) -> None:
+    """Raise a ModelError when the model has no blocks that can be passed over; timm refuses or passes over that."""
+    try:
+        with torch.device("meta"):
+            body = _without_weights(name, options)
+    except TypeError:  # the model knows no such option
+        body = nn.Identity()
+    if not any(isinstance(module, DropPath) and module.drop_prob for module in body.modules()):
+        raise no_drop_path(name)
+
+
+def _without_weights(name: str, options: Mapping[str, Any]) -> nn.Module:
+    model: nn.Module = timm.create_model(name, **{k: v for k, v in options.items() if not k.startswith("pretrained")})
+    return model
 
 
 def names(pattern: str = "") -> list[str]:

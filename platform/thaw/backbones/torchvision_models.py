@@ -11,7 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 from thaw import catalog
-from thaw.backbones.contract import Backbone, Features, LayerGroup, MapFacts
+from thaw.backbones.contract import Backbone, Features, LayerGroup, MapFacts, no_drop_path
 from thaw.errors import ModelError
 
 LIBRARY = "torchvision"
@@ -52,18 +52,21 @@ class TorchvisionBackbone(Backbone):
         return Features(pooled, images.shape[-1], tuple(maps) if with_maps else ())
 
 
-def create(name: str, image_size: int, pretrained: bool = False) -> TorchvisionBackbone:
+def create(name: str, image_size: int, pretrained: bool = False, drop_path: float = 0.0) -> TorchvisionBackbone:
     """Build a torchvision model; it takes square images of any size.
 
     Args:
         name: a name of torchvision behind `PREFIX`.
         image_size: side of the input in pixels.
         pretrained: load the weights that torchvision publishes as the best.
+        drop_path: 0, for none of these networks has blocks that can be passed over.
 
     Raises:
-        ModelError: the name is not one of `names`.
+        ModelError: the name is not one of `names`, or ``drop_path`` is not 0.
     """
     check_name(name)
+    if drop_path:
+        raise no_drop_path(name)
     if pretrained:
         return create_from(name, image_size, _published(name).get_state_dict(progress=False, check_hash=True))
     body = torchvision.models.get_model(name.removeprefix(PREFIX), weights=None)
@@ -71,13 +74,13 @@ def create(name: str, image_size: int, pretrained: bool = False) -> TorchvisionB
     return TorchvisionBackbone(name, body)
 
 
-def create_from(name: str, image_size: int, state: Mapping[str, Tensor]) -> TorchvisionBackbone:
+def create_from(name: str, image_size: int, state: Mapping[str, Tensor], drop_path: float = 0.0) -> TorchvisionBackbone:
     """Build a torchvision model with the values of ``state``, whose names are torchvision's; a classifier is dropped.
 
     Raises:
         RuntimeError: they do not fit.
     """
-    made = create(name, image_size)
+    made = create(name, image_size, drop_path=drop_path)
     made.body.load_state_dict({key: one for key, one in state.items() if not key.startswith(f"{_CLASSIFIER}.")})
     return made
 

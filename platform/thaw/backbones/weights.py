@@ -47,20 +47,22 @@ class Origin:
     sha256: str
 
 
-def load(name: str, options: Weights, image_size: int) -> tuple[Backbone, Origin]:
+def load(name: str, options: Weights, image_size: int, drop_path: float = 0.0) -> tuple[Backbone, Origin]:
     """Build the backbone ``name`` for square images of ``image_size`` pixels with the weights asked for.
 
     Raises:
-        ModelError: the backbone is unknown or cannot take the size, or the weights cannot be had or do not fit.
+        ModelError: the backbone is unknown, cannot take the size or has no blocks to pass over, or the weights cannot
+            be had or do not fit.
     """
     if options.source == "none":
-        backbone = family.of(name).create(name, image_size)
+        backbone = family.of(name).create(name, image_size, drop_path=drop_path)
     elif options.source == "hub":
-        backbone = _from_hub(name, image_size)
+        backbone = _from_hub(name, image_size, drop_path)
     else:
         state = _from_package(name) if options.source == "package" else _from_path(Path(str(options.path)))
         state = detector_weights.body(state) if detector_weights.is_detector(state) else state
-        backbone = _with_state(name, image_size, state, f"model.weights: {options.path or options.source}")
+        place = f"model.weights: {options.path or options.source}"
+        backbone = _with_state(name, image_size, state, place, drop_path)
     return backbone, Origin(options.source, digest(backbone.state_dict()))
 
 
@@ -84,7 +86,7 @@ def digest(state: dict[str, Tensor]) -> str:
     return content.hexdigest()
 
 
-def _from_hub(name: str, image_size: int) -> Backbone:
+def _from_hub(name: str, image_size: int, drop_path: float) -> Backbone:
     chosen = family.of(name)
     if not chosen.has_weights(name):
         raise ModelError(
@@ -92,7 +94,7 @@ def _from_hub(name: str, image_size: int) -> Backbone:
         )
     say(f"loading the weights of {name} from {chosen.LIBRARY}'s hub")
     try:
-        return chosen.create(name, image_size, pretrained=True)
+        return chosen.create(name, image_size, pretrained=True, drop_path=drop_path)
     except (
         OSError,
         RuntimeError,
@@ -161,14 +163,14 @@ def _unreadable(path: Path, error: Exception) -> ModelError:
     )
 
 
-def _with_state(name: str, image_size: int, state: dict[str, Tensor], place: str) -> Backbone:
+def _with_state(name: str, image_size: int, state: dict[str, Tensor], place: str, drop_path: float) -> Backbone:
     """Build a backbone and load ``state`` as its library does.
 
     timm passes over what is missing in silence. So the state is loaded a second time with every value moved, and
     whatever then is the same in both was never reached by it.
     """
-    loaded = _loaded(name, image_size, state, place)
-    moved = _loaded(name, image_size, {key: tensor + 1 for key, tensor in state.items()}, place).state_dict()
+    loaded = _loaded(name, image_size, state, place, drop_path)
+    moved = _loaded(name, image_size, {key: tensor + 1 for key, tensor in state.items()}, place, 0.0).state_dict()
     missed = [key for key, tensor in loaded.state_dict().items() if torch.equal(tensor, moved[key])]
     missed = [key for key in missed if not key.endswith("num_batches_tracked")]
     if missed:
@@ -176,10 +178,10 @@ def _with_state(name: str, image_size: int, state: dict[str, Tensor], place: str
     return loaded
 
 
-def _loaded(name: str, image_size: int, state: dict[str, Tensor], place: str) -> Backbone:
+def _loaded(name: str, image_size: int, state: dict[str, Tensor], place: str, drop_path: float) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            return family.of(name).create_from(name, image_size, state)
+            return family.of(name).create_from(name, image_size, state, drop_path)
         except (RuntimeError, KeyError) as error:
             raise ModelError(f"{place} does not fit {name}: {' '.join(str(error).split())[:300]}") from None

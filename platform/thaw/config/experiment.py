@@ -104,6 +104,16 @@ class Augment(Section):
     """Largest turn of the colour wheel either way, as a share of it; by far the dearest of these."""
     blur: Share = 0.0
     """Probability of a Gaussian blur with sigma between 0.1 and 2 pixels."""
+    policy: Literal["none", "randaugment", "trivialaugment"] = "none"
+    """What comes after all of the above, drawn from 14 operations (shears, shifts, turns, changes of colour):
+    randaugment: ``policy_ops`` of them at ``policy_strength``; trivialaugment: one, over a wider range, at a strength
+    drawn up to ``policy_strength``. Boxes and masks move along; a box that is turned or sheared is drawn anew around
+    what became of it, hence wider."""
+    policy_strength: Share = 0.3
+    """Share of the operations' full strength. RandAugment's recipes write it as a magnitude out of 30, most often 9,
+    which is 0.3 here; TrivialAugment is meant to be used with 1."""
+    policy_ops: Annotated[int, Field(ge=1, le=14)] = 2
+    """How many operations randaugment applies, one after another."""
 
     least_box: Share = 0.3
     """Share of a box's area that must stay in view; boxes that lose more are dropped."""
@@ -162,6 +172,9 @@ class Model(Section):
     weights: Weights = Weights()
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of features dropped before each head while training."""
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of images for which the last block of the backbone is passed over while its group learns (stochastic
+    depth); for blocks before it the share falls to 0. Needs residual blocks; 0.1 to 0.3 are usual."""
     pyramid: Annotated[int, Field(ge=8, le=1024)] = 128
     """Channels of the feature pyramid that all heads for boxes and masks share."""
 
@@ -258,9 +271,11 @@ class Train(Section):
     """Images per step over all workers together; a multiple of ``workers``."""
     precision: Literal["fp32", "bf16"] | None = None
     """Left out: bf16 where the processor has it in hardware, else fp32."""
-    sampling: Literal["uniform", "tasks"] = "uniform"
+    sampling: Literal["uniform", "tasks", "classes"] = "uniform"
     """uniform: every image once an epoch. tasks: as many, drawn; each task shares out equal chances among the images
-    that carry a label for it, so an image with a label that few have comes more often, each time changed anew."""
+    that carry a label for it, so an image with a label that few have comes more often, each time changed anew.
+    classes: as many, drawn; each class of one task equally often: of ``data.split.stratify``, or the first
+    single-class task. Images without a label for it come as often as with uniform."""
     prefetch: Annotated[int, Field(ge=1, le=256)] = 8
     """Batches that are decoded at the same time for each worker; up to 768 MiB of them, or 96, wait ready for it."""
     max_failures: Annotated[int, Field(ge=0)] = 3
@@ -354,6 +369,15 @@ class Experiment(Section):
                     f"data.augment.copy_paste: what is pasted in may change the class of the whole image, which task "
                     f"{name} of type {task.type} asks for: set it to 0, or use mixup or cutmix"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _draw_by_classes_only_where_an_image_has_one(self) -> Self:
+        if self.train.sampling == "classes" and self.stratified_task() is None:
+            raise ValueError(
+                "train.sampling: classes draws each class of a single-class task equally often, and no task is of type "
+                "classification: with several classes an image that cannot be done; use uniform or tasks"
+            )
         return self
 
     def column(self, task: str) -> str:

@@ -6,18 +6,14 @@ restart change nothing. Turns, shifts and zooms are one resampling, not three.
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torchvision import tv_tensors
-from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from thaw.config.experiment import Augment
-from thaw.data.placement import PAD
+from thaw.data import policy
 from thaw.data.scene import Scene
-from thaw.metrics.masks import IGNORED
 
 
 def generator(seed: int, epoch: int, sample_id: str) -> np.random.Generator:
@@ -30,7 +26,7 @@ def augment(scene: Scene, options: Augment, random: np.random.Generator) -> Scen
     """Return a randomly changed scene of the same size; boxes may then lie partly or wholly outside of it."""
     for change in (_flip, _move, _colour, _blur):
         scene = change(scene, options, random)
-    return scene
+    return policy.applied(scene, options, random)
 
 
 def _flip(scene: Scene, options: Augment, random: np.random.Generator) -> Scene:
@@ -49,13 +45,7 @@ def _move(scene: Scene, options: Augment, random: np.random.Generator) -> Scene:
     scale = random.uniform(*options.zoom)
     if angle == 0 and scale == 1 and not shift.any():
         return scene
-    pixels = [float(shift[0] * width), float(shift[1] * height)]
-
-    def moved(part: Any) -> Any:
-        fill = IGNORED if isinstance(part, tv_tensors.Mask) else PAD
-        return F.affine(part, angle, pixels, scale, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR, fill=fill)
-
-    return scene.each(moved)
+    return scene.warped(angle, (float(shift[0] * width), float(shift[1] * height)), scale)
 
 
 def _colour(scene: Scene, options: Augment, random: np.random.Generator) -> Scene:

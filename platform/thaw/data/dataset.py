@@ -195,12 +195,21 @@ def boxes_of(root: Root, prepared: Dataset, split: str, task: str) -> Iterator[t
 
 def labelled(root: Root, prepared: Dataset, split: str, task: str) -> NDArray[np.bool_]:
     """Return (N,) whether each image of a split carries a label for a task, without reading any image."""
-    found: list[bool] = []
+    cells = (cell.is_valid().to_pylist() for cell in _cells(root, prepared, split, task))
+    return np.array([valid for shard in cells for valid in shard], dtype=bool)
+
+
+def classes_of(root: Root, prepared: Dataset, split: str, task: str) -> NDArray[np.int64]:
+    """Return (N,) the class index of each image of a split for a single-class task, -1 where it carries no label."""
+    cells = (cell.to_pylist() for cell in _cells(root, prepared, split, task))
+    return np.array([-1 if one is None else one for shard in cells for one in shard], dtype=np.int64)
+
+
+def _cells(root: Root, prepared: Dataset, split: str, task: str) -> Iterator[pa.ChunkedArray]:
+    """Yield the labels of each shard for a task, without reading any image."""
     for shard in prepared.splits[split]:
         path = root.path_of(f"{prepared.path}/{shard.file}")
-        rows = pq.read_table(path, filesystem=root.filesystem, columns=[_LABEL + task])
-        found.extend(rows[_LABEL + task].is_valid().to_pylist())
-    return np.array(found, dtype=bool)
+        yield pq.read_table(path, filesystem=root.filesystem, columns=[_LABEL + task])[_LABEL + task]
 
 
 def _stored(annotation: Annotation) -> Any:

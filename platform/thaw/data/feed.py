@@ -148,8 +148,9 @@ class Feed:
     def _another(
         self, options: Augment, epoch: int, shard: Callable[[int], pa.Table], random: np.random.Generator
     ) -> Scene:
-        """Return another image of the split, changed as it is in this epoch."""
-        sample = self._sample(int(random.integers(self.images)), shard)
+        """Return another image of the split, as likely as it is drawn, changed as it is in this epoch."""
+        row = random.integers(self.images) if self.chances is None else random.choice(self.images, p=self.chances)
+        sample = self._sample(int(row), shard)
         own = augment.generator(self.seed, epoch, sample.id)
         return augment.augment(Scene.of(sample.image, sample.annotations), options, own)
 
@@ -181,5 +182,28 @@ def shuffled(seed: int, epoch: int, images: int) -> NDArray[np.int64]:
 
 
 def drawn(seed: int, epoch: int, chances: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return as many images as there are, each as often as its chance has it, seeded by (seed, epoch)."""
-    return augment.generator(seed, epoch, "order").choice(len(chances), len(chances), p=chances)
+    """Return as many images as there are, each as often as its chance has it, seeded by (seed, epoch).
+
+    Throws of a die would leave out a third of the images in every epoch. Evenly spaced points come within one of the
+    expected count instead, for each image and for all images of one chance together.
+
+    Source: systematic sampling, Madow and Madow 1944, on an order in which images of one chance are shuffled.
+    """
+    random, images = augment.generator(seed, epoch, "order"), len(chances)
+    order = random.permutation(images)
+    order = order[np.argsort(chances[order], kind="stable")]
+    reach = np.cumsum(chances[order])
+    points = (random.random() + np.arange(images)) / images * reach[-1]
+    return random.permutation(order[np.searchsorted(reach, points, side="right").clip(max=images - 1)])
+
+
+def even_chances(classes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return (N,) chances that sum to 1 and together are the same for every class that occurs.
+
+    Args:
+        classes: (N,) class index of each image; -1 where it has none, and its chance stays 1 / N.
+    """
+    found, of, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    labelled = classes >= 0
+    shared = labelled.mean() / max(1, np.count_nonzero(found >= 0))
+    return np.where(labelled, shared / counts[of], 1 / len(classes))

@@ -12,10 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torchvision import tv_tensors
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as F
 
 from thaw.data.labels import Annotation, Boxes
-from thaw.data.placement import Placement
+from thaw.data.placement import PAD, Placement
 from thaw.data.preprocess import Preprocess, as_tensor
+from thaw.metrics.masks import IGNORED
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,31 @@ class Scene:
             boxes={task: change(one) for task, one in self.boxes.items()},
             masks={task: change(one) for task, one in self.masks.items()},
         )
+
+    def warped(
+        self,
+        angle: float = 0.0,
+        shift: tuple[float, float] = (0.0, 0.0),
+        scale: float = 1.0,
+        shear: tuple[float, float] = (0.0, 0.0),
+    ) -> Self:
+        """Return the scene turned, shifted, magnified and sheared about its centre, in one resampling.
+
+        What comes into view from outside is grey, and without a label in masks. Boxes are drawn anew, upright,
+        around what became of them.
+
+        Args:
+            angle: in degrees, clockwise.
+            shift: to the right and down, in pixels.
+            shear: along either side, in degrees.
+        """
+
+        def moved(part: Any) -> Any:
+            fill = IGNORED if isinstance(part, tv_tensors.Mask) else PAD
+            how = InterpolationMode.BILINEAR
+            return F.affine(part, angle, list(shift), scale, list(shear), interpolation=how, fill=fill)
+
+        return self.each(moved)
 
     def showing(self, image: Tensor) -> Self:
         """Return the scene with other colours in the same places."""

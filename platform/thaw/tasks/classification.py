@@ -24,6 +24,9 @@ class Options(TaskOptions):
     type: Literal["classification"]
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target spread evenly over all classes."""
+    focal_gamma: float = Field(0.0, ge=0, le=10)
+    """How strongly classes that are answered well already are played down in the loss; 0 counts all alike, 2 is usual.
+    For rare classes and hard images; it makes probabilities more cautious."""
 
 
 class ClassificationAnswer(Answer):
@@ -49,15 +52,18 @@ class Task(contract.Task):
         return PooledHead(inputs, len(self.labels.names))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the summed cross-entropy and how many images are labelled.
+        """Return the summed cross-entropy, or focal loss, and how many images are labelled.
 
         Args:
             outputs: (B, C).
             targets: (B,) class indices, or (B, C) shares of classes in mixtures; negative where there is no label.
         """
         labelled = (targets if targets.dim() == 1 else targets[:, 0]) >= 0
-        smoothing = self.options.label_smoothing
-        each = F.cross_entropy(outputs, targets.clamp(min=0), label_smoothing=smoothing, reduction="none")
+        given, smoothing, gamma = targets.clamp(min=0), self.options.label_smoothing, self.options.focal_gamma
+        if gamma:
+            each = _focal(outputs, given, smoothing, gamma)
+        else:
+            each = F.cross_entropy(outputs, given, label_smoothing=smoothing, reduction="none")
         return torch.where(labelled, each, 0 * outputs.sum(dim=1)).sum(), labelled.sum()
 
     def decode(self, outputs: Tensor, _placements: Sequence[Placement]) -> list[ClassificationAnswer]:
@@ -71,6 +77,19 @@ class Task(contract.Task):
 
     def meter(self) -> "ClassAnswers":
         return ClassAnswers(self.labels)
+
+
+def _focal(outputs: Tensor, targets: Tensor, smoothing: float, gamma: float) -> Tensor:
+    """Return (B,) focal losses of class indices, or of shares of classes, of which each counts by its share.
+
+    Source: Lin et al. 2017, arXiv:1708.02002, eq. 4.
+    """
+    classes = outputs.shape[1]
+    shares = targets if targets.dim() == 2 else F.one_hot(targets, classes)
+    shares = shares.to(outputs.dtype) * (1 - smoothing) + smoothing / classes
+    log = torch.log_softmax(outputs, dim=1)
+    missing = (1 - log.exp()).clamp(min=1e-6)  # below gamma 1 the slope at 0 has no bound
+    return -(shares * missing**gamma * log).sum(dim=1)
 
 
 class ClassAnswers(ClassMeter):

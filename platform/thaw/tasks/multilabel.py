@@ -24,6 +24,11 @@ class Options(TaskOptions):
     type: Literal["multilabel"]
     threshold: float = Field(0.5, gt=0, lt=1)
     """A class is answered when its probability reaches this."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the target of each class that is spread evenly over yes and no."""
+    focal_gamma: float = Field(0.0, ge=0, le=10)
+    """How strongly what is answered well already is played down in the loss; 0 counts all alike, 2 is usual. For rare
+    classes; it makes probabilities more cautious."""
 
 
 class MultilabelAnswer(Answer):
@@ -48,8 +53,20 @@ class Task(contract.Task):
         return PooledHead(inputs, len(self.labels.names))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sum over labelled images of the mean cross-entropy, or focal loss, of the classes.
+
+        Args:
+            outputs: (B, C).
+            targets: (B, C) zeros and ones, or shares in mixtures; negative where there is no label.
+        """
         labelled = targets[:, 0] >= 0
-        each = F.binary_cross_entropy_with_logits(outputs, targets.clamp(min=0).to(outputs.dtype), reduction="none")
+        shares = targets.clamp(min=0).to(outputs.dtype)
+        if self.options.label_smoothing:
+            shares = shares * (1 - self.options.label_smoothing) + self.options.label_smoothing / 2
+        if self.options.focal_gamma:
+            each = _focal(outputs, shares, self.options.focal_gamma)
+        else:
+            each = F.binary_cross_entropy_with_logits(outputs, shares, reduction="none")
         return (each.mean(dim=1) * labelled).sum(), labelled.sum()
 
     def decode(self, outputs: Tensor, _placements: Sequence[Placement]) -> list[MultilabelAnswer]:
@@ -65,6 +82,15 @@ class Task(contract.Task):
 
     def meter(self) -> "SetAnswers":
         return SetAnswers(self.labels, self.options.threshold)
+
+
+def _focal(outputs: Tensor, shares: Tensor, gamma: float) -> Tensor:
+    """Return (B, C) focal losses, yes and no counting by their shares.
+
+    Source: Lin et al. 2017, arXiv:1708.02002, eq. 4.
+    """
+    yes, no = F.logsigmoid(outputs), F.logsigmoid(-outputs)
+    return -shares * (gamma * no).exp() * yes - (1 - shares) * (gamma * yes).exp() * no
 
 
 class SetAnswers(LabelSetMeter):

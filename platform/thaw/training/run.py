@@ -16,8 +16,8 @@ from thaw import bundle
 from thaw.config import load as config
 from thaw.config.experiment import Experiment
 from thaw.console import say
-from thaw.data.dataset import Dataset, boxes_of, labelled
-from thaw.data.feed import Feed
+from thaw.data.dataset import Dataset, boxes_of, classes_of, labelled
+from thaw.data.feed import Feed, even_chances
 from thaw.data.preprocess import Preprocess
 from thaw.errors import DataError
 from thaw.model import FinetuneModel
@@ -101,11 +101,14 @@ def feed_of(
 
 def chances(root: Root, experiment: Experiment, prepared: Dataset) -> NDArray[np.float64] | None:
     """Return (N,) how likely each training image is to be drawn, summing to 1; None where each comes once an epoch."""
-    if experiment.train.sampling == "uniform":
-        return None
-    carried = [labelled(root, prepared, "train", task) for task in prepared.labels]
-    shares = sum(has / has.sum() for has in carried)
-    return np.asarray(shares / len(carried), dtype=np.float64)
+    match experiment.train.sampling:
+        case "tasks":
+            carried = [labelled(root, prepared, "train", task) for task in prepared.labels]
+            shares = sum(has / has.sum() for has in carried)
+            return np.asarray(shares / len(carried), dtype=np.float64)
+        case "classes":
+            return even_chances(classes_of(root, prepared, "train", str(experiment.stratified_task())))
+    return None
 
 
 def describe(experiment: Experiment, prepared: Dataset) -> str:

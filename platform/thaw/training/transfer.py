@@ -33,13 +33,18 @@ class Transfer(BaseModel):
 
 
 def alone(experiment: Experiment, prepared: Dataset, task: str) -> tuple[Experiment, Dataset]:
-    """Return the same experiment and dataset with one task, registered under a name of its own."""
+    """Return the same experiment and dataset with one task, registered under a name of its own.
+
+    Images that were drawn by class are drawn by the task's own classes, or once an epoch where it has no such.
+    """
+    impossible = experiment.train.sampling == "classes" and experiment.tasks[task].annotation != "class"
     values = {
         "name": f"{experiment.name[:40]}-only-{task}"[:63],
         "tasks": {task: experiment.tasks[task]},
         "data": experiment.data.model_copy(
             update={"split": experiment.data.split.model_copy(update={"stratify": None})}
         ),
+        "train": experiment.train.model_copy(update={"sampling": "uniform"} if impossible else {}),
     }
     return experiment.model_copy(update=values), prepared.only(task)
 

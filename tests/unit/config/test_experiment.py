@@ -60,6 +60,11 @@ BOUNDS = [
     ("data.augment.saturation", 1, 2),
     ("data.augment.hue", 0.5, 0.6),
     ("data.augment.blur", 1, 1.1),
+    ("data.augment.policy", "randaugment", "autoaugment"),
+    ("data.augment.policy_strength", 1, 1.1),
+    ("data.augment.policy_strength", 0, -0.1),
+    ("data.augment.policy_ops", 14, 15),
+    ("data.augment.policy_ops", 1, 0),
     ("data.limits.max_bytes", 1, 0),
     ("data.limits.max_pixels", 1, 0),
     ("data.reencode", 32, 31),
@@ -67,6 +72,8 @@ BOUNDS = [
     ("data.max_rejected", 1, 1.1),
     ("data.shard_images", 8, 7),
     ("model.dropout", 0, 1),
+    ("model.drop_path", 0.9, 1),
+    ("model.drop_path", 0, -0.1),
     ("model.weights.source", "none", "url"),
     ("finetune.phases", [{"epochs": 1}], []),
     ("finetune.phases.0.epochs", 1, 0),
@@ -89,6 +96,7 @@ BOUNDS = [
     ("train.cpus_per_worker", 0.5, 0),
     ("train.batch", 1, 0),
     ("train.precision", "bf16", "fp16"),
+    ("train.sampling", "classes", "balanced"),
     ("train.prefetch", 1, 0),
     ("train.max_failures", 0, -1),
     ("evaluate.split", "val", "train"),
@@ -103,6 +111,10 @@ BOUNDS = [
     ("tasks", {"a": {"type": "multilabel"}}, {"A b": {"type": "multilabel"}}),
     ("tasks.verdict.weight", 0.1, 0),
     ("tasks.verdict.label_smoothing", 0, 1),
+    ("tasks.verdict.focal_gamma", 10, 11),
+    ("tasks.verdict.focal_gamma", 0, -1),
+    ("tasks.tags.label_smoothing", 0, 1),
+    ("tasks.tags.focal_gamma", 10, 11),
     ("tasks.tags.threshold", 0.5, 1),
     ("data.source.images", 1, 0),
 ]
@@ -165,6 +177,13 @@ def test_the_first_single_class_task_keeps_its_shares_unless_another_is_chosen()
     chosen = BASE["data"] | {"split": {"stratify": "two"}}
     assert experiment(tasks=tasks, data=chosen).stratified_task() == "two"
     assert experiment(tasks={"tags": tags}).stratified_task() is None
+
+
+def test_drawing_by_class_needs_a_single_class_task():
+    drawn = {"train": {"sampling": "classes"}}
+    assert experiment(**drawn).train.sampling == "classes"
+    with pytest.raises(ConfigError, match=r"train\.sampling: classes draws each class of a single-class task"):
+        experiment(tasks={"tags": {"type": "multilabel"}}, **drawn)
 
 
 def test_a_task_reads_the_column_of_its_name_unless_told_otherwise():

@@ -22,8 +22,8 @@ ON = {
     "blur": 1,
 }
 OFF = dict.fromkeys(ON, 0) | {"zoom": (1, 1)}
-ELSEWHERE = {"least_box", "copy_paste", "mixup", "cutmix"}
-"""Under test in test_scene.py and test_mix.py."""
+ELSEWHERE = {"least_box", "copy_paste", "mixup", "cutmix", "policy", "policy_strength", "policy_ops"}
+"""Under test in test_scene.py, test_mix.py and test_policy.py."""
 SIZES = [(1, 1), (2, 3), (1, 300), (300, 1), (37, 91)]
 
 

@@ -211,3 +211,18 @@ def test_the_fingerprint_changes_with_images_classes_and_how_they_are_stored():
         fingerprint(storing=(None, 128)),
     ]
     assert len({fingerprint(), *others}) == 6
+
+
+def test_labels_are_read_without_images_shard_by_shard(tmp_path):
+    root = open_root(str(tmp_path))
+    shards = []
+    for place, rows in enumerate(([0, 1, 2], [3])):
+        shard = dataset.table(IDS, IMAGES, SIZES, ANNOTATIONS, LABELS).take(rows).drop_columns(["image"])
+        shards.append(Shard(file=f"train-{place}.parquet", rows=len(rows)))
+        dataset.write_shard(root, f"datasets/pets-0123456789ab/{shards[-1].file}", shard)
+    prepared = described(splits={"train": tuple(shards)})
+    assert dataset.classes_of(root, prepared, "train", "kind").tolist() == [1, -1, 0, 1]
+    for task, annotations in ANNOTATIONS.items():
+        carried = dataset.labelled(root, prepared, "train", task)
+        assert carried.tolist() == [one is not None for one in annotations]
+        assert carried.dtype == bool

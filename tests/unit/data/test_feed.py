@@ -11,7 +11,7 @@ from PIL import Image
 
 from thaw.config.experiment import Augment, Limits
 from thaw.data import dataset
-from thaw.data.feed import Feed, shuffled
+from thaw.data.feed import Feed, drawn, even_chances, shuffled
 from thaw.data.labels import LabelSchema
 from thaw.data.preprocess import Preprocess
 
@@ -279,3 +279,54 @@ def test_mixtures_do_not_depend_on_how_many_workers_there_are(shards, workers, o
         found = part.load(1, shards.__getitem__)
         for name, values in whole.items():
             assert np.array_equal(found[name], values[place::workers])
+
+
+@pytest.mark.parametrize("options", [{"mixup": 0.4}, {"cutmix": 1.0}])
+def test_what_is_mixed_in_is_drawn_by_the_same_chances(shards, options):
+    labelled = np.array([kind is not None for kind in KINDS])
+    one = replace(feed(batch=8), augment=Augment(**options), chances=labelled / labelled.sum())
+    assert all((one.load(step, shards.__getitem__)["target.kind"] >= 0).all() for step in range(6))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_image_is_drawn_as_often_as_its_chance_has_it_within_one(seed):
+    chances = np.random.default_rng(seed).dirichlet(np.full(50, 0.5))
+    chances[[7, 49]] = 0
+    chances /= chances.sum()
+    for epoch in range(4):
+        order = drawn(seed, epoch, chances)
+        assert len(order) == 50
+        assert (np.abs(np.bincount(order, minlength=50) - 50 * chances) < 1 + 1e-9).all()
+        assert not {7, 49} & set(order.tolist())
+    often = np.mean([np.bincount(drawn(seed, epoch, chances), minlength=50) for epoch in range(400)], axis=0)
+    assert np.abs(often - 50 * chances).max() < 0.1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_order_of_drawn_images_is_random_anew_in_each_epoch(seed):
+    chances = np.full(40, 1 / 40)
+    orders = [drawn(seed, epoch, chances) for epoch in range(3)]
+    assert np.array_equal(orders[1], drawn(seed, 1, chances))
+    assert all(not np.array_equal(orders[0], other) for other in (orders[1], orders[2], np.arange(40)))
+    rare = np.where(np.arange(40) < 3, 0.2, 0.4 / 37)
+    assert 0.2 < np.mean([np.flatnonzero(drawn(seed, epoch, rare) < 3).mean() / 39 for epoch in range(9)]) < 0.8
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_classes_of_any_size_are_drawn_equally_often(seed):
+    classes = np.random.default_rng(seed).permutation(np.repeat([0, 2, 5, -1], [70, 3, 17, 10]))
+    chances = even_chances(classes)
+    assert chances.sum() == pytest.approx(1)
+    assert {round(chances[classes == kind].sum(), 9) for kind in (0, 2, 5)} == {0.3}
+    assert np.ptp(chances[classes == 0]) == 0
+    for epoch in range(5):
+        order = drawn(seed, epoch, chances)
+        counts = Counter(classes[order].tolist())
+        assert all(abs(counts[kind] - 30) <= 1 for kind in (0, 2, 5))
+        assert abs(counts[-1] - 10) <= 1
+        assert set(np.flatnonzero((classes == 2) | (classes == 5))) <= set(order.tolist())
+
+
+@pytest.mark.parametrize("classes", [[0, 0, 0], [-1, -1, -1], [4, -1, 4]])
+def test_a_single_class_or_none_is_drawn_as_uniformly_as_without_chances(classes):
+    assert even_chances(np.array(classes)).tolist() == pytest.approx([1 / 3] * 3)

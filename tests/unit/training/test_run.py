@@ -10,8 +10,9 @@ from thaw import bundle
 from thaw.bundle import Bundle
 from thaw.config import load as config
 from thaw.config.experiment import Experiment
+from thaw.data import dataset
 from thaw.data.dataset import Dataset, Report, Shard
-from thaw.data.labels import LabelSchema
+from thaw.data.labels import Annotation, LabelSchema
 from thaw.storage import open_root
 from thaw.training import run
 
@@ -124,3 +125,23 @@ def test_of_other_weights_nothing_more_is_told(tmp_path: Path, capsys: pytest.Ca
     run.check(open_root(str(tmp_path)), chosen, _prepared(("kind",)))
     assert capsys.readouterr().err == ""
     assert set(_created(chosen).description.origin) == {"source", "sha256"}
+
+
+def test_images_are_drawn_by_the_classes_of_the_stratified_task(tmp_path: Path) -> None:
+    root = open_root(str(tmp_path))
+    kinds: list[Annotation] = [0] * 25 + [1] * 5 + [None] * 2
+    labels = {"other": LabelSchema(kind="class", names=("a", "b")), "kind": LABELS["kind"]}
+    carried: dict[str, list[Annotation]] = {"other": [0, 1] * 16, "kind": kinds}
+    rows = dataset.table([str(row) for row in range(32)], [b""] * 32, [(1, 1)] * 32, carried, labels)
+    prepared = _prepared(("kind",)).model_copy(update={"labels": labels})
+    dataset.write_shard(root, f"{prepared.path}/train-0.parquet", rows)
+    values = _experiment({"source": "none"}, tasks=("kind",)).model_dump(mode="json")
+    values["tasks"] = {"other": values["tasks"]["kind"], "kind": values["tasks"]["kind"]}
+    values["data"]["split"]["stratify"] = "kind"
+    found = {}
+    for sampling in ("uniform", "classes", "tasks"):
+        values["train"]["sampling"] = sampling
+        found[sampling] = run.chances(root, config.parse(values, "test"), prepared)
+    assert found["uniform"] is None
+    assert found["classes"] == pytest.approx([15 / 32 / 25] * 25 + [15 / 32 / 5] * 5 + [1 / 32] * 2)
+    assert found["tasks"] == pytest.approx([(1 / 30 + 1 / 32) / 2] * 30 + [1 / 64] * 2)

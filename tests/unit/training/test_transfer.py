@@ -1,7 +1,9 @@
 """Transfer: each task is trained alone on the same images, and those that lose by sharing are named."""
 
+import pytest
 from tiny_run import experiment
 
+from thaw.config import load as config
 from thaw.data.dataset import Dataset, Report, Shard
 from thaw.data.labels import LabelSchema
 from thaw.storage import open_root
@@ -31,6 +33,18 @@ def test_alone_is_the_same_plan_on_the_same_images_with_one_head():
     assert single.name != chosen.name
     assert (own.path, own.splits) == (given.path, given.splits)
     assert own.report.labelled["train"] == {"tags": 2}
+
+
+@pytest.mark.parametrize(
+    ("sampling", "task", "alone"),
+    [("classes", "colour", "classes"), ("classes", "tags", "uniform"), ("tasks", "tags", "tasks")],
+)
+def test_alone_images_are_drawn_by_class_only_where_the_task_has_one_an_image(sampling, task, alone):
+    chosen = experiment()
+    chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update={"sampling": sampling})})
+    single, _ = transfer.alone(chosen, prepared(), task)
+    assert single.train.sampling == alone
+    assert config.parse(single.model_dump(mode="json"), "test") == single
 
 
 def test_a_task_that_is_worse_in_company_is_named_and_no_other():
