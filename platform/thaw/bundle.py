@@ -85,10 +85,12 @@ def create(experiment: Experiment, labels: Mapping[str, LabelSchema]) -> Bundle:
         backbone, origin = weights.load(chosen.backbone, chosen.weights, image.size)
         torch.manual_seed(experiment.seed)
         model = _assembled(chosen, backbone, tasks, experiment.finetune.batchnorm)
+    if chosen.checkpointing and not backbone.checkpoint_gradients():
+        raise ModelError(f"model.checkpointing: {chosen.backbone} cannot compute activations again; set it to false")
     described = Description(
         thaw_version=thaw.__version__,
         name=experiment.name,
-        model=chosen.model_copy(update={"weights": Weights(source="none")}),
+        model=chosen.model_copy(update={"weights": Weights(source="none"), "checkpointing": False}),
         origin={"source": origin.source, "sha256": origin.sha256} | _taken_over(model, chosen.weights),
         preprocess=Preprocess.of(image),
         tasks=experiment.tasks,

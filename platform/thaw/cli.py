@@ -63,15 +63,13 @@ def _prepare(options: argparse.Namespace) -> Result:
 
 
 def _train(options: argparse.Namespace) -> Result:
-    from thaw.errors import ConfigError
     from thaw.storage import open_root
     from thaw.training import on_ray, run, transfer
 
     if options.resume:
-        if options.experiment:
-            raise ConfigError("--resume continues a run as it was begun; leave the experiment and its overrides out")
         root = open_root(_root(options))
-        experiment = run.resumed(root, options.resume)
+        asked = _experiment(options) if options.experiment else None
+        experiment = run.resumed(root, options.resume, asked)
         record = on_ray.train(experiment, resume=options.resume)
     else:
         experiment = _experiment(options)
@@ -266,7 +264,11 @@ def _storage_argument(parser: argparse.ArgumentParser) -> None:
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
     _experiment_arguments(parser, optional=True)
-    parser.add_argument("--resume", metavar="RUN", help="continue an interrupted run from its last checkpoint")
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="continue an interrupted run from its last checkpoint; an experiment that would change it is refused",
+    )
     parser.add_argument(
         "--compare-single",
         action="store_true",

@@ -67,6 +67,10 @@ class Backbone(nn.Module, ABC):
     groups: tuple[LayerGroup, ...]
     maps: tuple[MapFacts, ...]
 
+    def checkpoint_gradients(self) -> bool:
+        """Keep fewer activations for the backward pass and compute them again there; return whether it can."""
+        return False
+
     @abstractmethod
     def forward(self, images: Tensor, with_maps: bool) -> Features:
         """Return the features of (B, 3, S, S) normalised images; all of `maps`, or none of them."""

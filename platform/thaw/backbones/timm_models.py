@@ -44,6 +44,14 @@ class TimmBackbone(Backbone):
             final, maps = body.forward_features(images), ()
         return Features(body.forward_head(final, pre_logits=True), images.shape[-1], tuple(maps))
 
+    def checkpoint_gradients(self) -> bool:
+        """Switch on timm's own checkpointing; some of its models have none."""
+        try:
+            self.body.set_grad_checkpointing(True)  # type: ignore[operator]
+        except (AttributeError, AssertionError):
+            return False
+        return True
+
 
 def create(name: str, image_size: int, pretrained: bool = False, **overlay: Any) -> TimmBackbone:
     """Build a timm model for square images of ``image_size`` pixels.

@@ -164,6 +164,9 @@ class Model(Section):
     """Share of features dropped before each head while training."""
     pyramid: Annotated[int, Field(ge=8, le=1024)] = 128
     """Channels of the feature pyramid that all heads for boxes and masks share."""
+    checkpointing: bool = False
+    """Gradient checkpointing: keep few activations of open layers and compute the rest again, for larger batches in
+    the same memory at about a third more time; not every backbone can."""
 
 
 class Rates(Section):
@@ -231,6 +234,15 @@ class EarlyStopping(Section):
     """A score counts as better when it is higher by more than this."""
 
 
+class Ema(Section):
+    """An average of the weights over the steps, which is validated and registered instead of the last weights."""
+
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    """Share of the average that each step keeps."""
+    warmup: bool = True
+    """Let the share rise to ``decay`` with the steps n, as 1 - n^(-2/3), so that the first ones are soon forgotten."""
+
+
 class Finetune(Section):
     """The plan: first the heads on frozen features, then layer groups at rates of their own."""
 
@@ -243,6 +255,8 @@ class Finetune(Section):
     early_stopping: EarlyStopping = EarlyStopping()
     batchnorm: Literal["held", "adapt"] = "held"
     """held: BatchNorm keeps its pretrained statistics everywhere. adapt: those of open groups move on."""
+    ema: Ema | None = None
+    """Left out: the weights as they are after the last step."""
 
 
 class Train(Section):
@@ -256,8 +270,13 @@ class Train(Section):
     """CPUs that Ray reserves for each training process; the rest decode and augment."""
     batch: PositiveInt = 32
     """Images per step over all workers together; a multiple of ``workers``."""
-    precision: Literal["fp32", "bf16"] | None = None
-    """Left out: bf16 where the processor has it in hardware, else fp32."""
+    accumulate: PositiveInt = 1
+    """Pieces in which each worker computes its share of a batch, for batches that exceed its memory; the step is that
+    of the whole batch, but for rounding, for dropout, and for ``finetune.batchnorm: adapt``, which sees pieces."""
+    precision: Literal["fp32", "bf16", "fp16"] | None = None
+    """Left out: bf16 where the processor has it in hardware, else fp32. fp16 scales losses, for GPUs without bf16."""
+    compile: bool = False
+    """Compile the model with torch.compile, anew in every phase; on CPUs it needs a C++ compiler on every node."""
     sampling: Literal["uniform", "tasks"] = "uniform"
     """uniform: every image once an epoch. tasks: as many, drawn; each task shares out equal chances among the images
     that carry a label for it, so an image with a label that few have comes more often, each time changed anew."""
@@ -265,11 +284,18 @@ class Train(Section):
     """Batches that are decoded at the same time for each worker; up to 768 MiB of them, or 96, wait ready for it."""
     max_failures: Annotated[int, Field(ge=0)] = 3
     """Crashes of workers or nodes after which training goes on from its last checkpoint."""
+    checkpoint_steps: PositiveInt | None = None
+    """Steps between checkpoints inside an epoch, for epochs that take long; left out: after every epoch alone."""
 
     @model_validator(mode="after")
     def _divide_batch(self) -> Self:
         if self.batch % self.workers:
             raise ValueError(f"batch {self.batch} must be a multiple of workers {self.workers}")
+        if self.accumulate > self.batch // self.workers:
+            raise ValueError(
+                f"accumulate {self.accumulate}: the {self.batch // self.workers} images that are a worker's share of a "
+                "batch cannot be cut into so many pieces"
+            )
         return self
 
 
@@ -354,6 +380,20 @@ class Experiment(Section):
                     f"data.augment.copy_paste: what is pasted in may change the class of the whole image, which task "
                     f"{name} of type {task.type} asks for: set it to 0, or use mixup or cutmix"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _combine_only_what_goes_together(self) -> Self:
+        if self.train.accumulate > 1 and self.finetune.weighting.by == "gradnorm":
+            raise ValueError(
+                "train.accumulate: finetune.weighting.by gradnorm compares the gradients of a whole batch: set "
+                "accumulate to 1, or by to uncertainty or fixed"
+            )
+        if self.model.checkpointing and self.finetune.batchnorm == "adapt":
+            raise ValueError(
+                "model.checkpointing: what is computed again would move BatchNorm's statistics twice a step: set it "
+                "to false, or finetune.batchnorm to held"
+            )
         return self
 
     def column(self, task: str) -> str:

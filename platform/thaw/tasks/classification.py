@@ -48,6 +48,9 @@ class Task(contract.Task):
     def build_head(self, inputs: HeadInputs) -> nn.Module:
         return PooledHead(inputs, len(self.labels.names))
 
+    def labelled(self, targets: Tensor) -> Tensor:
+        return (targets if targets.dim() == 1 else targets[:, 0]) >= 0
+
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the summed cross-entropy and how many images are labelled.
 
@@ -55,7 +58,7 @@ class Task(contract.Task):
             outputs: (B, C).
             targets: (B,) class indices, or (B, C) shares of classes in mixtures; negative where there is no label.
         """
-        labelled = (targets if targets.dim() == 1 else targets[:, 0]) >= 0
+        labelled = self.labelled(targets)
         smoothing = self.options.label_smoothing
         each = F.cross_entropy(outputs, targets.clamp(min=0), label_smoothing=smoothing, reduction="none")
         return torch.where(labelled, each, 0 * outputs.sum(dim=1)).sum(), labelled.sum()

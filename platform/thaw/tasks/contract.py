@@ -130,6 +130,10 @@ class Task(ABC):
         """
 
     @abstractmethod
+    def labelled(self, targets: Tensor) -> Tensor:
+        """Return (B,) bool: which images have a label."""
+
+    @abstractmethod
     def loss(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss summed over the labelled images and their number, both scalars.
 

@@ -130,9 +130,12 @@ class Task(contract.Task):
             return Fcos(inputs, strides, anchors, classes, options.width or inputs.num_channels, options.convs)
         return FasterRcnn(inputs, strides, anchors, classes, options.width or 1024, options.proposals)
 
+    def labelled(self, targets: Tensor) -> Tensor:
+        return (targets[..., 4] != NO_LABEL).all(dim=1)
+
     def loss(self, outputs: Mapping[str, Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sum of the labelled images' losses; an image labelled with no box teaches background."""
-        labelled = (targets[..., 4] != NO_LABEL).all(dim=1)
+        labelled = self.labelled(targets)
         each = self._detector.loss(outputs, targets)
         return torch.where(labelled, each, 0.0).sum(), labelled.sum()
 

@@ -47,8 +47,11 @@ class Task(contract.Task):
     def build_head(self, inputs: HeadInputs) -> nn.Module:
         return PooledHead(inputs, len(self.labels.names))
 
+    def labelled(self, targets: Tensor) -> Tensor:
+        return targets[:, 0] >= 0
+
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        labelled = targets[:, 0] >= 0
+        labelled = self.labelled(targets)
         each = F.binary_cross_entropy_with_logits(outputs, targets.clamp(min=0).to(outputs.dtype), reduction="none")
         return (each.mean(dim=1) * labelled).sum(), labelled.sum()
 

@@ -132,6 +132,9 @@ class Task(contract.Task):
     def build_head(self, inputs: HeadInputs) -> nn.Module:
         return _Head(inputs, self.options.channels, len(self.labels.names))
 
+    def labelled(self, targets: Tensor) -> Tensor:
+        return (targets != IGNORED).flatten(1).any(dim=1)
+
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sum over labelled images of each image's mean over its labelled pixels.
 
@@ -142,7 +145,7 @@ class Task(contract.Task):
         Source: Dice of soft masks as in Milletari et al. 2016, arXiv:1606.04797, over the classes an image has.
         """
         labelled = targets != IGNORED
-        has = labelled.flatten(1).any(dim=1)
+        has = self.labelled(targets)
         entropy = F.cross_entropy(outputs, targets.long(), ignore_index=IGNORED, reduction="none")
         pixels = labelled.flatten(1).sum(dim=1).clamp(min=1)
         each = (1 - self.options.dice) * entropy.flatten(1).sum(dim=1) / pixels

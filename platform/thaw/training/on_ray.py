@@ -3,12 +3,13 @@
 How a model learns stands in the modules beside this one; here is only what runs where.
 """
 
+import functools
 import os
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,8 @@ from thaw.model import FinetuneModel
 from thaw.registry import record as records
 from thaw.registry.record import RunRecord
 from thaw.storage import Root, open_root
-from thaw.training import checkpoint, loop, monitor, precision, run, transfer, workers
-from thaw.training.loop import Batch, Batches, Device, State
+from thaw.training import checkpoint, compilation, loop, monitor, precision, run, transfer, workers
+from thaw.training.loop import Batch, Batches, Device, Progress, State, Validate
 from thaw.training.plan import FinetunePlan
 from thaw.training.run import Trained
 from thaw.training.transfer import Transfer
@@ -53,13 +54,17 @@ _SWITCH_S = 1e-4
 """How long a thread of the training process may hold the interpreter while another wants it, in seconds. PyTorch lets
 go of it for every operation; Ray Data's scheduler, in the same process, would make each wait Python's usual 5 ms."""
 
+_NEVER_BEST = -sys.float_info.max
+"""Score of a checkpoint inside an epoch: below that of every epoch, so that Ray Train keeps it, beside the best, only
+while it is the last one. Not minus infinity, for Ray Train writes scores down as JSON."""
+
 
 def train(experiment: Experiment, prepared: Dataset | None = None, resume: str | None = None) -> RunRecord:
     """Fine-tune, register the best checkpoint as the next version of the model, and return the run's record.
 
     Args:
         prepared: the experiment's dataset; prepared first when left out.
-        resume: id of an interrupted run of this very experiment, to be continued from its last checkpoint.
+        resume: id of an interrupted run of this experiment, to be continued from its last checkpoint.
 
     Raises:
         ThawError: data, model, plan or cluster do not fit what is asked.
@@ -68,6 +73,8 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
     on_ray.check_shared(experiment.storage.root)
     root = open_root(experiment.storage.root)
     earlier = records.load(root, resume) if resume else None
+    if earlier:
+        experiment = run.resumed(root, earlier.id, experiment)
     if earlier and earlier.bundle:
         say(f"run {earlier.id} is complete: {earlier.bundle}")
         return earlier
@@ -216,8 +223,10 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
     trained.model.to(on.device).to(memory_format=torch.channels_last)
     if on.device.type == "cpu" and on.autocast is not None:
         precision.learn_depthwise_in_fp32(trained.model)
+    if experiment.train.compile:
+        compilation.check(on.device.type)
     plan = run.plan_of(experiment, trained.model, prepared)
-    state = _state(trained, plan, experiment)
+    state = _state(trained, plan, experiment, on)
     environment = _environment(on)
     tell = setup["channel"].put if on.worker == 0 else (lambda _line: None)
     tell(f"{environment['device']} in {environment['precision']}, from step {state.step} of {plan.steps}")
@@ -228,17 +237,24 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
         experiment.finetune,
         state,
         batches=_batches(setup, experiment, prepared, "train", on),
-        validate=_validation(setup, experiment, prepared, trained, on),
+        validate=_validation(setup, experiment, prepared, trained, state, on),
         on=on,
         seed=experiment.seed,
-        wrap=_wrap,
+        wrap=functools.partial(_wrap, compile=experiment.train.compile),
+        pause_steps=experiment.train.checkpoint_steps,
     )
-    with monitor.Monitor(setup["root"], setup["run_path"], plan, state.step) as watch:
+    # What was told of an epoch that is to be finished after a restart would be told twice.
+    epoch_start = state.step // plan.epoch_steps * plan.epoch_steps
+    with monitor.Monitor(setup["root"], setup["run_path"], plan, epoch_start) as watch:
         for progress in epochs:
-            if on.worker == 0:
-                watch.tell(progress, state.history, list(trained.tasks))
-            _report(trained, state, on)
-            tell(monitor.line(progress.epoch, plan.steps // plan.epoch_steps))
+            if isinstance(progress, Progress):
+                if on.worker == 0:
+                    watch.tell(progress, state.history, list(trained.tasks))
+                epoch = progress.epoch
+                _report(trained, state, on, f"epoch_{epoch.epoch:04d}", epoch.score)
+                tell(monitor.line(epoch, plan.steps // plan.epoch_steps))
+            else:
+                _report(trained, state, on, f"step_{progress.step:08d}", _NEVER_BEST)
     return {"trained": Trained(state.history, trained.description.origin, environment)}
 
 
@@ -248,7 +264,7 @@ def _device(experiment: Experiment, worker: int, workers: int) -> Device:
     if device.type == "cpu":
         torch.set_num_threads(_threads(ray.train.get_context().get_local_world_size()))
     chosen = experiment.train.precision or precision.best(device.type)
-    return Device(device, torch.bfloat16 if chosen == "bf16" else None, worker, workers)
+    return Device(device, precision.DTYPES[chosen], worker, workers, experiment.train.accumulate)
 
 
 def _threads(workers_here: int) -> int:
@@ -261,7 +277,7 @@ def _environment(on: Device) -> dict[str, str | int]:
     cpu = f"{precision.cpu_facts().get('cpu_name', 'CPU')} x {torch.get_num_threads()}"
     return {
         "device": torch.cuda.get_device_name(on.device) if on.device.type == "cuda" else cpu,
-        "precision": "bf16" if on.autocast else "fp32",
+        "precision": precision.name(on.autocast),
         "workers": on.workers,
         "ray": ray.__version__,
         "torch": str(torch.__version__),
@@ -269,13 +285,13 @@ def _environment(on: Device) -> dict[str, str | int]:
     }
 
 
-def _state(trained: Bundle, plan: FinetunePlan, experiment: Experiment) -> State:
+def _state(trained: Bundle, plan: FinetunePlan, experiment: Experiment, on: Device) -> State:
     """Return where this run stands: at its last checkpoint, or at the beginning."""
-    last = ray.train.get_checkpoint()
+    last, scaled = ray.train.get_checkpoint(), on.autocast == torch.float16
     if last is None:
-        return checkpoint.fresh(trained, plan, experiment.finetune)
+        return checkpoint.fresh(trained, plan, experiment.finetune, scaled)
     with last.as_directory() as folder:
-        return checkpoint.load(Path(folder), trained, plan, experiment.finetune)
+        return checkpoint.load(Path(folder), trained, plan, experiment.finetune, scaled)
 
 
 def _batches(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, split: str, on: Device) -> Batches:
@@ -289,34 +305,34 @@ def _batches(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, s
 
 
 def _validation(
-    setup: dict[str, Any], experiment: Experiment, prepared: Dataset, trained: Bundle, on: Device
-) -> Callable[[], tuple[dict[str, float], dict[str, dict[str, float]]]]:
+    setup: dict[str, Any], experiment: Experiment, prepared: Dataset, trained: Bundle, state: State, on: Device
+) -> Validate:
     feed = run.feed_of(experiment, prepared, "val", on.worker)
     batches = _batches(setup, experiment, prepared, "val", on)
 
     def validate() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-        workers.share_buffers(trained.model)
-        return loop.evaluate(trained.model, trained.tasks, batches(0, feed.epoch_steps), on)
+        served = state.served(trained.model)
+        workers.share_buffers(served)
+        return loop.evaluate(served, trained.tasks, batches(0, feed.epoch_steps), on)
 
     return validate
 
 
-def _wrap(model: FinetuneModel) -> nn.Module:
-    """Make a model average its gradients over the workers."""
+def _wrap(model: FinetuneModel, compile: bool) -> nn.Module:  # noqa: A002 - as the setting is called
+    """Make a model average its gradients over the workers, and compile it where that is asked."""
     wrapped: nn.Module = ray.train.torch.prepare_model(model, parallel_strategy_kwargs=dict(workers.ddp_options(model)))
-    return wrapped
+    return compilation.compiled(wrapped) if compile else wrapped
 
 
-def _report(trained: Bundle, state: State, on: Device) -> None:
-    """Hand an epoch's score and checkpoint to Ray Train, from every worker alike."""
-    epoch = state.history[-1]
+def _report(trained: Bundle, state: State, on: Device, name: str, score: float) -> None:
+    """Hand a checkpoint and its score to Ray Train, from every worker alike."""
     with tempfile.TemporaryDirectory(prefix="thaw-checkpoint-") as folder:
         saved = None
         if on.worker == 0:
             checkpoint.save(Path(folder), trained, state)
             saved = Checkpoint.from_directory(folder)
-        figures = {"score": epoch.score, "epoch": epoch.epoch}
-        ray.train.report(figures, checkpoint=saved, checkpoint_dir_name=f"epoch_{epoch.epoch:04d}")
+        figures = {"score": score, "epoch": state.history[-1].epoch if state.history else 0}
+        ray.train.report(figures, checkpoint=saved, checkpoint_dir_name=name)
 
 
 def _finish(root: Root, begun: RunRecord, result: ray.train.Result, wall_s: float) -> RunRecord:

@@ -5,10 +5,14 @@ depthwise convolutions with a stride or a large kernel, which is two to three ti
 in fp32, a step of EfficientNet-Lite0 takes 0.8 (160 px) to 0.6 (224 px) of its time in fp32 (2 cores, AVX-512 BF16).
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+DTYPES: Mapping[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""What ``train.precision`` says -> what autocast computes in; None leaves everything as it is."""
 
 
 def best(device: str) -> Literal["fp32", "bf16"]:
@@ -23,13 +27,18 @@ def best(device: str) -> Literal["fp32", "bf16"]:
     return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "fp32"
 
 
+def name(autocast: torch.dtype | None) -> str:
+    """Return what ``train.precision`` calls a type of autocast."""
+    return next(known for known, dtype in DTYPES.items() if dtype == autocast)
+
+
 def cpu_facts() -> dict[str, bool | int | str]:
     """Return what torch knows of this processor; nothing where torch is too old to say."""
     return dict(getattr(torch.cpu, "get_capabilities", dict)())
 
 
 def learn_depthwise_in_fp32(model: nn.Module) -> None:
-    """Make the convolutions whose bf16 backward pass is slow on a CPU compute in fp32 wherever they learn."""
+    """Make the convolutions whose backward pass is slow on a CPU in half precision compute in fp32 where they learn."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and _is_slow_backwards(module):
             module.forward = _Fp32Where(module)  # type: ignore[method-assign,assignment]

@@ -27,7 +27,7 @@ from thaw.registry.record import RunRecord
 from thaw.registry.store import Lineage
 from thaw.storage import Root, redacted
 from thaw.tasks import detection
-from thaw.training import checkpoint
+from thaw.training import checkpoint, resume
 from thaw.training.loop import Epoch
 from thaw.training.plan import FinetunePlan
 
@@ -189,10 +189,20 @@ def finish(root: Root, begun: RunRecord, trained: Trained, best: Path, best_epoc
     return done
 
 
-def resumed(root: Root, run_id: str) -> Experiment:
-    """Return the experiment of an earlier run as it was resolved then, in the root where it was found."""
+def resumed(root: Root, run_id: str, asked: Experiment | None = None) -> Experiment:
+    """Return the experiment of an earlier run as it was resolved then, in the root where it was found.
+
+    Args:
+        asked: what a user wants it to be continued as, which must not change its result.
+
+    Raises:
+        ConfigError: it would.
+    """
     values = {**records.load(root, run_id).experiment, "storage": {"root": root.uri}}
-    return config.parse(values, f"runs/{run_id}")
+    begun = config.parse(values, f"runs/{run_id}")
+    if asked is None:
+        return begun
+    return resume.continued(begun, asked, run_id).model_copy(update={"storage": begun.storage})
 
 
 def _without_secrets(experiment: Experiment) -> Experiment:

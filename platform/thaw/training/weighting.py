@@ -37,19 +37,22 @@ class Weighting:
             return self._own * torch.exp(-self._log_variance)
         return self._own * self._speed if self._options.by == "gradnorm" else self._own
 
-    def learn(self, means: Tensor, counts: Tensor, shared: Sequence[nn.Parameter]) -> None:
-        """Move the weights by one step; called before the backward pass of a step.
+    def compare(self, means: Tensor, counts: Tensor, shared: Sequence[nn.Parameter]) -> None:
+        """Move weights that go by the tasks' gradients; called before the backward pass of a step.
 
         Args:
             means: (T,) this worker's share of each task's mean loss, times the workers; still with its graph.
             counts: (T,) labelled images on all workers; a task without any keeps its weight.
             shared: open weights below the heads, the last first; what counts is the first that all tasks depend on.
         """
-        seen = counts > 0
-        if self._options.by == "uncertainty":
-            self._learn_variance(_over_all(means.detach()), seen)
-        elif self._options.by == "gradnorm" and shared and bool(seen.all()):
+        if self._options.by == "gradnorm" and shared and bool((counts > 0).all()):
             self._learn_speed(means, shared)
+
+    def learn(self, means: Tensor, counts: Tensor) -> None:
+        """Move weights that go by the tasks' losses; called after a step, for the next one."""
+        if self._options.by == "uncertainty":
+            losses = _over_all(means)
+            self._learn_variance(losses, (counts > 0) & torch.isfinite(losses))
 
     def _learn_variance(self, losses: Tensor, seen: Tensor) -> None:
         """Follow the gradient of exp(-s) L + s / 2, s being the log of a task's variance.

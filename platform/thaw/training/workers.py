@@ -15,6 +15,13 @@ def over_workers(value: Tensor) -> Tensor:
     return value
 
 
+def by_worker(value: Tensor, worker: int, workers: int) -> Tensor:
+    """Return (workers, ...) what each worker holds of a value, on every worker."""
+    gathered = value.new_zeros((workers, *value.shape))
+    gathered[worker] = value
+    return over_workers(gathered)
+
+
 def ddp_options(model: FinetuneModel) -> dict[str, bool]:
     """Return how DistributedDataParallel must wrap a model.
 

@@ -142,7 +142,8 @@ class Run:
             }
 
     def validate(self) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-        return loop.evaluate(self.trained.model, self.trained.tasks, self.batches(0, EPOCH_STEPS), self.on)
+        served = self.state.served(self.trained.model)
+        return loop.evaluate(served, self.trained.tasks, self.batches(0, EPOCH_STEPS), self.on)
 
     def fit(self, **more: Any) -> Iterator[loop.Progress]:
         chosen = {"batches": self.batches, "validate": self.validate, "on": self.on, "seed": 1, **more}

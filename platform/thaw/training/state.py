@@ -1,0 +1,80 @@
+"""State: where a run stands; with the weights, all that a restart needs.
+
+Values only. How they are written down and read back stands in thaw.training.checkpoint.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+
+from thaw.model import FinetuneModel
+from thaw.training.ema import Average
+from thaw.training.weighting import Weighting
+
+
+class Epoch(BaseModel):
+    """What one epoch came to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epoch: int
+    """Counted from 1 over all phases; epochs that early stopping skipped are skipped here too."""
+    phase: int
+    depth: int
+    step: int
+    """Steps done when the epoch ended."""
+    train_loss: dict[str, float]
+    val_loss: dict[str, float]
+    metrics: dict[str, dict[str, float]]
+    """Task -> metric -> value on the validation images."""
+    score: float
+    """Mean of the tasks' best metrics: what early stopping and the choice of the best checkpoint go by."""
+    seconds: float
+    """After a restart inside the epoch, this and the next two tell of the part since then."""
+    images_per_s: float
+    waiting: float
+    """Share of the training time spent waiting for data."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The steps done of an epoch that is not over: what its figures will be made of.
+
+    Attributes:
+        losses: (workers, steps, tasks) each worker's share of the mean loss of every step, times the workers.
+        counts: (steps, tasks) labelled images on all workers.
+    """
+
+    losses: Tensor
+    counts: Tensor
+
+
+@dataclass
+class State:
+    """Where a run stands.
+
+    Attributes:
+        optimizer: holds what was open when ``step`` was done.
+        weighting: how much each task counts.
+        step: steps done.
+        history: the epochs so far.
+        begun: the epoch that ``step`` lies in, at a pause of the loop; None between epochs.
+        average: of the weights, where the experiment asks for one.
+        scaler: of the losses; does nothing but with fp16.
+    """
+
+    optimizer: Optimizer
+    weighting: Weighting
+    step: int = 0
+    history: list[Epoch] = field(default_factory=list)
+    begun: Begun | None = None
+    average: Average | None = None
+    scaler: GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))
+
+    def served(self, model: FinetuneModel) -> FinetuneModel:
+        """Return what is validated and registered: the average of the weights, or the model as it is trained."""
+        return self.average.model if self.average else model
