@@ -4,6 +4,7 @@ Values only. How a value is used stands where it is used; what a value means sta
 """
 
 import os
+import re
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -18,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from thaw import catalog
 from thaw.config.parts import Part, PartOf, Section
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -229,6 +231,9 @@ class EarlyStopping(Section):
     """Epochs without a better validation score before the phase ends; null never ends one early."""
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     """A score counts as better when it is higher by more than this."""
+    monitor: Annotated[str, Field(pattern=r"^[^.\s]+(\.\S+)?$")] | None = None
+    """What the score is, on validation images: a task, by its best metric; `task.metric`; or `task.loss`, where lower is
+    better. Left out: the mean of all tasks' best metrics. The checkpoint with the best score is the one registered."""
 
 
 class Finetune(Section):
@@ -315,6 +320,50 @@ class Storage(Section):
     """A folder, s3://bucket/thaw or gs://bucket/thaw; every node must reach it."""
 
 
+class Mlflow(Section):
+    """Where MLflow keeps runs; needs the extra `mlflow`."""
+
+    uri: str | None = None
+    """A tracking server or store, such as http://mlflow:5000 or sqlite:////data/mlflow.db, that the training processes
+    reach. Left out: what MLFLOW_TRACKING_URI says. Credentials belong into MLFLOW_TRACKING_USERNAME and _PASSWORD."""
+    experiment: str | None = None
+    """MLflow's experiment; left out: the name of this one."""
+
+    @model_validator(mode="after")
+    def _hold_no_password(self) -> Self:
+        if self.uri and re.search(r"://[^/@]*:[^/@]*@", self.uri):
+            raise ValueError(
+                "uri: holds a password, which would be written into the run's record; set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD where training runs"
+            )
+        return self
+
+
+class Wandb(Section):
+    """Where Weights & Biases keeps runs; needs the extra `wandb`, and WANDB_API_KEY where training runs."""
+
+    project: str | None = None
+    """Its project; left out: the name of this experiment."""
+    entity: str | None = None
+    """The user or team whose project it is; left out: that of the key."""
+    mode: Literal["online", "offline"] = "online"
+    """offline keeps everything in the run's folder `wandb`, for `wandb sync`."""
+
+
+class Track(Section):
+    """What is looked at while a run trains, and where else than in TensorBoard its figures go."""
+
+    train_images: Annotated[int, Field(ge=0, le=4096)] = 256
+    """Training images, unchanged, that are answered after every epoch as validation images are: the gap between the two
+    tells learning from learning by heart. At most 64 MiB of them; 0 is none, and leaves the diagnosis less to go by."""
+    pictures: Annotated[int, Field(ge=0, le=64)] = 6
+    """Validation images that TensorBoard shows with their answers after every epoch that is the best so far."""
+    mlflow: Mlflow | None = None
+    """`{}` is enough where MLFLOW_TRACKING_URI is set."""
+    wandb: Wandb | None = None
+    """`{}` is enough where WANDB_API_KEY is set."""
+
+
 class Experiment(Section):
     """What a user writes: one fine-tuning, from labelled images to an answer over HTTP."""
 
@@ -331,6 +380,7 @@ class Experiment(Section):
     model: Model = Model()
     finetune: Finetune = Finetune()
     train: Train = Train()
+    track: Track = Track()
     evaluate: Evaluate = Evaluate()
     serve: Serve = Serve()
     storage: Storage = Field(default_factory=Storage)
@@ -354,6 +404,17 @@ class Experiment(Section):
                     f"data.augment.copy_paste: what is pasted in may change the class of the whole image, which task "
                     f"{name} of type {task.type} asks for: set it to 0, or use mixup or cutmix"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _monitor_a_task_that_is_there(self) -> Self:
+        monitor = self.finetune.early_stopping.monitor
+        if monitor is not None and (task := monitor.partition(".")[0]) not in self.tasks:
+            hint = catalog.did_you_mean(task, self.tasks)
+            raise ValueError(
+                f"finetune.early_stopping.monitor: no task {task!r}; known: {', '.join(self.tasks)}{hint}; give TASK, "
+                "TASK.METRIC or TASK.loss"
+            )
         return self
 
     def column(self, task: str) -> str:

@@ -66,6 +66,10 @@ class BoxMeter:
             return {}
         return {**self._averages(images), **self._at_threshold(images)}
 
+    def curves(self) -> None:
+        """Return None: boxes have no score of the image."""
+        return
+
     def confusion(self) -> None:
         """Return None: boxes that match nothing have no place in a confusion matrix."""
         return

@@ -56,7 +56,13 @@ class ClassMeter(_Meter):
             "recall_macro": float(F.multiclass_recall(scores, targets, average="macro", **classes)),
             "f1_macro": float(F.multiclass_f1_score(scores, targets, average="macro", **classes)),
             **_mean_over_classes("auroc_macro", F.binary_auroc, scores, hot),
+            **_knows_when_right(scores, targets),
         }
+
+    def curves(self) -> tuple[Tensor, Tensor]:
+        """Return (N, C) scores and (N, C) whether each is of the true class, of all workers."""
+        scores, targets = self._joined()
+        return scores, torch.nn.functional.one_hot(targets, len(self.names))
 
     def confusion(self) -> list[list[int]]:
         """Return (C, C) counts: true class by row, answered class by column."""
@@ -86,9 +92,23 @@ class LabelSetMeter(_Meter):
             **_mean_over_classes("average_precision_macro", F.binary_average_precision, scores, targets),
         }
 
+    def curves(self) -> tuple[Tensor, Tensor]:
+        """Return (N, C) scores and (N, C) zeros and ones, of all workers."""
+        return self._joined()
+
     def confusion(self) -> None:
         """Return None: sets of classes have no single confusion matrix."""
         return
+
+
+def _knows_when_right(scores: Tensor, targets: Tensor) -> dict[str, float]:
+    """Return how well the answers' own probabilities tell right answers from wrong ones: 0.5 is not at all.
+
+    Nothing where all answers are right, or all wrong. Source: Hendrycks and Gimpel 2017, arXiv:1610.02136.
+    """
+    sure, answered = scores.max(dim=1)
+    right = (answered == targets).int()
+    return {"auroc_right": float(F.binary_auroc(sure, right))} if 0 < int(right.sum()) < len(right) else {}
 
 
 def _set_metrics(answered: Tensor, targets: Tensor) -> dict[str, float]:

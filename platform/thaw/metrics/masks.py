@@ -54,6 +54,10 @@ class MaskMeter:
             **by_class,
         }
 
+    def curves(self) -> None:
+        """Return None: answers are masks, without scores."""
+        return
+
     def confusion(self) -> list[list[int]]:
         """Return (C, C) counts of pixels: true class by row, answered class by column."""
         rows: list[list[int]] = self._joined()[:, :-1].tolist()

@@ -3,7 +3,7 @@
 Figures of one class stand on a line of their own, or those of many classes would drown the few that count.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 _OF_A_CLASS = {"iou_": "iou", "ap50_": "ap50"}
 """Beginning of a metric's name that a class follows -> what it is called."""
@@ -21,6 +21,11 @@ def by_class(values: Mapping[str, float]) -> dict[str, dict[str, float]]:
         for start, metric in _OF_A_CLASS.items()
     }
     return {metric: classes for metric, classes in found.items() if classes}
+
+
+def is_of_a_class(metric: str, names: Collection[str]) -> bool:
+    """Return whether a metric is one of those that are of one class each."""
+    return any(metric.startswith(start) and metric.removeprefix(start) in names for start in _OF_A_CLASS)
 
 
 def lines(metrics: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -56,6 +56,8 @@ class RunRecord(BaseModel):
     """What it ran on: device, precision, number of workers, versions of ray, torch and timm."""
     metrics: dict[str, dict[str, dict[str, float]]]
     """Split -> task -> metric -> value."""
+    diagnosis: dict[str, dict[str, str | int]] = {}
+    """Task -> what its curves said in the end: kind, since_epoch, evidence and action."""
     epochs_run: int = Field(ge=0)
     """Epochs finished, of all phases together."""
     wall_s: float = Field(ge=0)

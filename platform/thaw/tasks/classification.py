@@ -43,6 +43,7 @@ class Task(contract.Task):
     """A linear head with softmax."""
 
     best_metric = "accuracy"
+    metrics = ("accuracy", "precision_macro", "recall_macro", "f1_macro", "auroc_macro", "auroc_right")
     answer_type = ClassificationAnswer
 
     def build_head(self, inputs: HeadInputs) -> nn.Module:

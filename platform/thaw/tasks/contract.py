@@ -73,6 +73,9 @@ class Meter(Protocol):
     def confusion(self) -> list[list[int]] | None:
         """Return counts of true class (rows) by answered class (columns), where the task has such."""
 
+    def curves(self) -> tuple[Tensor, Tensor] | None:
+        """Return (N, C) scores and truths of whole images, where the task has such; called by all workers alike."""
+
 
 @dataclass(frozen=True)
 class HeadInputs:
@@ -110,10 +113,14 @@ class Task(ABC):
         name: the user's name for it.
         labels: the classes in the order of the head's outputs.
         best_metric: the metric, higher being better, that says how good the head is.
+        metrics: every metric of the task as a whole that its meter may give, higher being better but for those in
+            ``lower``; figures of one class come on top.
         finest: smallest stride of the maps that the head looks at, in pixels; None if it looks at none.
     """
 
     best_metric: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]]
+    lower: ClassVar[tuple[str, ...]] = ()
     finest: int | None = None
     answer_type: ClassVar[type[Answer]]
 

@@ -104,6 +104,8 @@ class Task(contract.Task):
     """A detector over the feature pyramid."""
 
     best_metric = "map50"
+    metrics = ("map50", "map", "map75", "recall", "precision", "found", "false_per_image")
+    lower = ("false_per_image",)
     answer_type = DetectionAnswer
 
     def __init__(self, name: str, options: Options, labels: LabelSchema) -> None:

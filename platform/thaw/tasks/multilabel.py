@@ -42,6 +42,7 @@ class Task(contract.Task):
     """A linear head with one sigmoid a class."""
 
     best_metric = "f1_macro"
+    metrics = ("f1_macro", "exact_match", "precision_macro", "recall_macro", "auroc_macro", "average_precision_macro")
     answer_type = MultilabelAnswer
 
     def build_head(self, inputs: HeadInputs) -> nn.Module:

@@ -113,6 +113,7 @@ class Task(contract.Task):
     """A light head over the feature pyramid: every map at the finest one's size, summed."""
 
     best_metric = "miou"
+    metrics = ("miou", "dice", "pixel_accuracy")
     answer_type = SegmentationAnswer
     finest = 4
 

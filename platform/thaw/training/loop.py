@@ -6,7 +6,7 @@ the body of its own loop, in the order in which it happens.
 
 import hashlib
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +22,7 @@ from thaw.data.feed import TARGET
 from thaw.data.placement import Placement
 from thaw.errors import ConfigError
 from thaw.model import FinetuneModel
-from thaw.tasks.contract import Task
+from thaw.tasks.contract import Meter, Task
 from thaw.training import early_stopping, optimizer
 from thaw.training.plan import FinetunePlan, Span
 from thaw.training.weighting import Weighting
@@ -30,6 +30,9 @@ from thaw.training.workers import check_replicas, over_workers
 
 Batch = Mapping[str, NDArray[Any]]
 """``pixels`` (B, 3, S, S) uint8 and ``target.<task>`` arrays."""
+
+Measured = tuple[dict[str, float], dict[str, dict[str, float]]]
+"""Losses by task, and metrics by task."""
 
 Batches = Callable[[int, int], Generator[Batch]]
 """The batches of steps from the first to before the second; closed when they are not wanted any more."""
@@ -50,8 +53,15 @@ class Epoch(BaseModel):
     val_loss: dict[str, float]
     metrics: dict[str, dict[str, float]]
     """Task -> metric -> value on the validation images."""
+    first_loss: dict[str, float] = {}
+    """Loss of the epoch's first step: in the first epoch, that of a model that has learnt nothing."""
+    plain_loss: dict[str, float] = {}
+    """Mean losses on a few unchanged training images, answered as validation images are: what ``val_loss`` may be
+    compared with, as ``train_loss`` is of changed images, with dropout, and of a model that moved on meanwhile."""
+    train_metrics: dict[str, dict[str, float]] = {}
+    """Task -> metric -> value on the same images."""
     score: float
-    """Mean of the tasks' best metrics: what early stopping and the choice of the best checkpoint go by."""
+    """What early stopping and the choice of the best checkpoint go by; higher is better."""
     seconds: float
     images_per_s: float
     waiting: float
@@ -104,10 +114,11 @@ def fit(
     options: Finetune,
     state: State,
     batches: Batches,
-    validate: Callable[[], tuple[dict[str, float], dict[str, dict[str, float]]]],
+    validate: Callable[[], Measured],
     on: Device,
     seed: int,
     wrap: Callable[[FinetuneModel], nn.Module] = lambda model: model,
+    excerpt: Callable[[], Measured] = lambda: ({}, {}),
 ) -> Iterator[Progress]:
     """Train from where ``state`` stands to the end of the plan, and yield after every epoch.
 
@@ -115,6 +126,7 @@ def fit(
         validate: returns losses and metrics by task on the validation images.
         wrap: makes the model average its gradients over workers; called again whenever groups open, because
             weights that open after wrapping would never be averaged.
+        excerpt: returns losses and metrics by task on a few unchanged training images.
 
     Raises:
         ConfigError: the loss is no longer a finite number.
@@ -130,7 +142,7 @@ def fit(
         trainer = _Trainer(wrap(model), tasks, plan, options, state, on, seed, model.open_weights())
         with closing(batches(state.step, span.stop)) as stream:
             while state.step < span.stop and not _is_over(state, phase, options):
-                yield _epoch(model, trainer, plan, span, state, stream, validate)
+                yield _epoch(model, trainer, plan, span, state, stream, validate, excerpt)
         check_replicas(model, on.device)
 
 
@@ -147,7 +159,8 @@ def _epoch(
     span: Span,
     state: State,
     stream: Iterator[Batch],
-    validate: Callable[[], tuple[dict[str, float], dict[str, dict[str, float]]]],
+    validate: Callable[[], Measured],
+    excerpt: Callable[[], Measured],
 ) -> Progress:
     started, waited, images = time.perf_counter(), 0.0, 0
     model.train()
@@ -165,6 +178,7 @@ def _epoch(
     trained_s = time.perf_counter() - started
     model.eval()
     val_loss, metrics = validate()
+    plain_loss, train_metrics = excerpt()
     epoch = Epoch(
         epoch=state.step // plan.epoch_steps,
         phase=plan.spans.index(span),
@@ -173,19 +187,16 @@ def _epoch(
         train_loss=train_loss,
         val_loss=val_loss,
         metrics=metrics,
-        score=_score(trainer.tasks, metrics),
+        first_loss=trainer.mean_loss(torch.stack(losses[:1]), torch.stack(counts[:1]), first + 1),
+        plain_loss=plain_loss,
+        train_metrics=train_metrics,
+        score=early_stopping.score(trainer.tasks, trainer.options.early_stopping, val_loss, metrics),
         seconds=time.perf_counter() - started,
         images_per_s=images / trained_s,
         waiting=waited / trained_s,
     )
     state.history.append(epoch)
     return Progress(epoch, torch.stack(losses).cpu())
-
-
-def _score(tasks: Mapping[str, Task], metrics: Mapping[str, Mapping[str, float]]) -> float:
-    """Return the mean of the best metrics of the tasks that had validation labels."""
-    found = [metrics[name][task.best_metric] for name, task in tasks.items() if metrics.get(name)]
-    return sum(found) / len(found) if found else 0.0
 
 
 class _Trainer:
@@ -263,10 +274,18 @@ def target(batch: Batch, task: str, on: Device) -> Tensor:
 
 @torch.inference_mode()
 def evaluate(
-    model: FinetuneModel, tasks: Mapping[str, Task], batches: Iterator[Batch], on: Device
-) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Return mean losses and metrics by task over batches, joined over all workers."""
-    meters = {name: task.meter() for name, task in tasks.items()}
+    model: FinetuneModel,
+    tasks: Mapping[str, Task],
+    batches: Iterable[Batch],
+    on: Device,
+    meters: Mapping[str, Meter] | None = None,
+) -> Measured:
+    """Return mean losses and metrics by task over batches, joined over all workers.
+
+    Args:
+        meters: empty ones that the caller wants to read more of; left out, fresh ones are used.
+    """
+    meters = meters or {name: task.meter() for name, task in tasks.items()}
     sums = torch.zeros(len(tasks), device=on.device)
     counts = torch.zeros(len(tasks), device=on.device, dtype=torch.int64)
     for batch in batches:

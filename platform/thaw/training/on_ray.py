@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +32,19 @@ from thaw.config.experiment import Experiment
 from thaw.console import say
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
+from thaw.data.feed import Feed
 from thaw.errors import ClusterError, ConfigError, ModelError, ThawError
 from thaw.model import FinetuneModel
 from thaw.registry import record as records
 from thaw.registry.record import RunRecord
 from thaw.storage import Root, open_root
-from thaw.training import checkpoint, loop, monitor, precision, run, transfer, workers
+from thaw.training import checkpoint, diagnosis, loop, monitor, precision, run, trackers, transfer, workers
 from thaw.training.loop import Batch, Batches, Device, State
+from thaw.training.monitor import Told
 from thaw.training.plan import FinetunePlan
 from thaw.training.run import Trained
 from thaw.training.transfer import Transfer
+from thaw.training.validation import Validation
 
 _CHECKPOINTS = "checkpoints"
 
@@ -218,6 +221,8 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
         precision.learn_depthwise_in_fp32(trained.model)
     plan = run.plan_of(experiment, trained.model, prepared)
     state = _state(trained, plan, experiment)
+    validation = _validation(setup, experiment, prepared, trained, on)
+    subjects = run.subjects(experiment, prepared, trained.tasks)
     environment = _environment(on)
     tell = setup["channel"].put if on.worker == 0 else (lambda _line: None)
     tell(f"{environment['device']} in {environment['precision']}, from step {state.step} of {plan.steps}")
@@ -228,18 +233,27 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
         experiment.finetune,
         state,
         batches=_batches(setup, experiment, prepared, "train", on),
-        validate=_validation(setup, experiment, prepared, trained, on),
+        validate=validation,
         on=on,
         seed=experiment.seed,
         wrap=_wrap,
+        excerpt=_excerpt(setup, experiment, prepared, trained, on),
     )
-    with monitor.Monitor(setup["root"], setup["run_path"], plan, state.step) as watch:
+    followers = trackers.begin(setup["root"], setup["run_path"], experiment, tell) if on.worker == 0 else None
+    with monitor.Monitor(setup["root"], setup["run_path"], plan, state.step) as watch, followers or nullcontext():
+        watch.begin(run.without_secrets(experiment))
         for progress in epochs:
+            found = diagnosis.diagnose(state.history, subjects)
             if on.worker == 0:
-                watch.tell(progress, state.history, list(trained.tasks))
+                watch.tell(progress, state.history, trained.tasks, Told(found, validation.seen))
+            if followers:
+                followers.tell(state.history)
             _report(trained, state, on)
             tell(monitor.line(progress.epoch, plan.steps // plan.epoch_steps))
-    return {"trained": Trained(state.history, trained.description.origin, environment)}
+            for line in diagnosis.news(state.history, subjects):
+                tell(line)
+    told = diagnosis.diagnose(state.history, subjects)
+    return {"trained": Trained(state.history, trained.description.origin, environment, told)}
 
 
 def _device(experiment: Experiment, worker: int, workers: int) -> Device:
@@ -290,15 +304,30 @@ def _batches(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, s
 
 def _validation(
     setup: dict[str, Any], experiment: Experiment, prepared: Dataset, trained: Bundle, on: Device
-) -> Callable[[], tuple[dict[str, float], dict[str, dict[str, float]]]]:
+) -> Validation:
     feed = run.feed_of(experiment, prepared, "val", on.worker)
     batches = _batches(setup, experiment, prepared, "val", on)
+    shown: list[Batch] = []
+    if on.worker == 0 and experiment.track.pictures:
+        single = experiment.model_copy(update={"train": experiment.train.model_copy(update={"workers": 1})})
+        shown = _loaded(setup, experiment, run.excerpt_of(single, prepared, "val", experiment.track.pictures), "val")
+    return Validation(trained, lambda: batches(0, feed.epoch_steps), shown, on)
 
-    def validate() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-        workers.share_buffers(trained.model)
-        return loop.evaluate(trained.model, trained.tasks, batches(0, feed.epoch_steps), on)
 
-    return validate
+def _excerpt(
+    setup: dict[str, Any], experiment: Experiment, prepared: Dataset, trained: Bundle, on: Device
+) -> Callable[[], loop.Measured]:
+    """Return what measures the model on a few unchanged training images; nothing where none are wanted."""
+    if not experiment.track.train_images:
+        return lambda: ({}, {})
+    feed = run.excerpt_of(experiment, prepared, "train", experiment.track.train_images, on.worker)
+    kept = _loaded(setup, experiment, feed, "train")
+    return lambda: loop.evaluate(trained.model, trained.tasks, kept, on)
+
+
+def _loaded(setup: dict[str, Any], experiment: Experiment, feed: Feed, split: str) -> list[Batch]:
+    """Return all batches of a small feed; they are kept, because a pipeline takes seconds to begin."""
+    return list(data.stream(feed, setup["shards"][split], 0, feed.epoch_steps, experiment.train.prefetch))
 
 
 def _wrap(model: FinetuneModel) -> nn.Module:

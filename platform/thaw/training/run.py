@@ -4,8 +4,8 @@ Nothing here knows Ray: who does the work, and where, stands in thaw.training.on
 """
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from thaw.config import load as config
 from thaw.config.experiment import Experiment
 from thaw.console import say
 from thaw.data.dataset import Dataset, boxes_of, labelled
+from thaw.data.excerpt import Excerpt, choose
 from thaw.data.feed import Feed
 from thaw.data.preprocess import Preprocess
 from thaw.errors import DataError
@@ -27,9 +28,14 @@ from thaw.registry.record import RunRecord
 from thaw.registry.store import Lineage
 from thaw.storage import Root, redacted
 from thaw.tasks import detection
-from thaw.training import checkpoint
+from thaw.tasks.contract import Task
+from thaw.training import checkpoint, early_stopping, trackers
+from thaw.training.diagnosis import Diagnosis, Subject
 from thaw.training.loop import Epoch
 from thaw.training.plan import FinetunePlan
+
+_EXCERPT_BYTES = 64 * 2**20
+"""Bytes of pixels, over all workers, that an excerpt may keep in memory."""
 
 
 def check(root: Root, experiment: Experiment, prepared: Dataset) -> Experiment:
@@ -48,6 +54,8 @@ def check(root: Root, experiment: Experiment, prepared: Dataset) -> Experiment:
         if not images:
             raise DataError(f"tasks.{task}: no training image carries a label for it")
     created = bundle.create(experiment, prepared.labels)
+    early_stopping.check(created.tasks, experiment.finetune.early_stopping, prepared.report.labelled["val"])
+    trackers.check(experiment.track)
     plan_of(experiment, created.model, prepared)
     if taken := created.description.origin.get("detector"):
         say(f"model.weights: {taken}")
@@ -99,6 +107,28 @@ def feed_of(
     )
 
 
+def excerpt_of(experiment: Experiment, prepared: Dataset, split: str, most: int, worker: int = 0) -> Excerpt:
+    """Return one worker's batches of a few images of a split, unchanged; of all workers' share it takes 64 MiB."""
+    size = experiment.data.image.size
+    images = min(most, _EXCERPT_BYTES // (size * size * 3))
+    plain = feed_of(experiment, prepared, "val", worker)
+    known = {one.name: getattr(plain, one.name) for one in fields(plain) if one.init}
+    rows = tuple(shard.rows for shard in prepared.splits[split])
+    return Excerpt(**{**known, "shard_rows": rows}, chosen=choose(prepared.rows(split), images, experiment.seed))
+
+
+def subjects(experiment: Experiment, prepared: Dataset, tasks: Mapping[str, Task]) -> dict[str, Subject]:
+    """Return what a diagnosis needs to know of each task beside the curves."""
+    images = excerpt_of(experiment, prepared, "train", experiment.track.train_images).images
+    found = {}
+    for name, task in tasks.items():
+        of_val = prepared.report.labelled["val"][name]
+        counts = prepared.report.classes["val"][name].values()
+        single = task.labels.kind == "class" and of_val
+        found[name] = Subject(task.best_metric, of_val, images, max(counts, default=0) / of_val if single else 0.0)
+    return found
+
+
 def chances(root: Root, experiment: Experiment, prepared: Dataset) -> NDArray[np.float64] | None:
     """Return (N,) how likely each training image is to be drawn, summing to 1; None where each comes once an epoch."""
     if experiment.train.sampling == "uniform":
@@ -126,7 +156,7 @@ def begin(experiment: Experiment, prepared: Dataset) -> RunRecord:
         created=records.utc_now(),
         git_commit=os.environ.get("THAW_GIT_COMMIT") or records.git_commit(Path.cwd()),
         thaw_version=thaw.__version__,
-        experiment=_without_secrets(experiment).model_dump(mode="json"),
+        experiment=without_secrets(experiment).model_dump(mode="json"),
         dataset=prepared.path,
         dataset_fingerprint=prepared.fingerprint,
         label_fingerprints={task: schema.fingerprint for task, schema in prepared.labels.items()},
@@ -141,7 +171,7 @@ def begin(experiment: Experiment, prepared: Dataset) -> RunRecord:
 
 def announce(root: Root, begun: RunRecord, experiment: Experiment) -> None:
     """Write down that a run is under way, and what it was asked to do; credentials stay out of both."""
-    root.write_bytes(f"runs/{begun.id}/experiment.yaml", config.dump(_without_secrets(experiment)).encode())
+    root.write_bytes(f"runs/{begun.id}/experiment.yaml", config.dump(without_secrets(experiment)).encode())
     records.save(root, begun.model_copy(update={"stage": "running"}))
 
 
@@ -158,11 +188,13 @@ class Trained:
         history: every epoch, in order.
         weights: where the backbone's weights came from.
         environment: what the figures depend on besides the experiment.
+        diagnosis: what the curves said of each task in the end.
     """
 
     history: Sequence[Epoch]
     weights: dict[str, str]
     environment: dict[str, str | int]
+    diagnosis: Sequence[Diagnosis] = ()
 
 
 def finish(root: Root, begun: RunRecord, trained: Trained, best: Path, best_epoch: int, wall_s: float) -> RunRecord:
@@ -180,6 +212,7 @@ def finish(root: Root, begun: RunRecord, trained: Trained, best: Path, best_epoc
             "weights": trained.weights,
             "environment": trained.environment,
             "metrics": {"val": next(epoch.metrics for epoch in trained.history if epoch.epoch == best_epoch)},
+            "diagnosis": {one.task: one.model_dump(exclude={"task"}) for one in trained.diagnosis},
             "epochs_run": len(trained.history),
             "wall_s": wall_s,
             "bundle": f"models/{name}/{version}",
@@ -195,6 +228,7 @@ def resumed(root: Root, run_id: str) -> Experiment:
     return config.parse(values, f"runs/{run_id}")
 
 
-def _without_secrets(experiment: Experiment) -> Experiment:
+def without_secrets(experiment: Experiment) -> Experiment:
+    """Return the experiment as it may be written down."""
     shown = experiment.storage.model_copy(update={"root": redacted(experiment.storage.root)})
     return experiment.model_copy(update={"storage": shown})

@@ -5,6 +5,7 @@ one draw: a difference of a few points on a small set may be chance.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -34,13 +35,17 @@ class Transfer(BaseModel):
 
 def alone(experiment: Experiment, prepared: Dataset, task: str) -> tuple[Experiment, Dataset]:
     """Return the same experiment and dataset with one task, registered under a name of its own."""
-    values = {
+    values: dict[str, Any] = {
         "name": f"{experiment.name[:40]}-only-{task}"[:63],
         "tasks": {task: experiment.tasks[task]},
         "data": experiment.data.model_copy(
             update={"split": experiment.data.split.model_copy(update={"stratify": None})}
         ),
     }
+    stopping = experiment.finetune.early_stopping
+    if stopping.monitor and stopping.monitor.partition(".")[0] != task:
+        freely = stopping.model_copy(update={"monitor": None})
+        values["finetune"] = experiment.finetune.model_copy(update={"early_stopping": freely})
     return experiment.model_copy(update=values), prepared.only(task)
 
 

@@ -83,7 +83,13 @@ def _expected_of_classes(scores: Tensor, targets: Tensor) -> dict[str, float]:
     score, hot = scores.numpy()[kept], np.eye(4, dtype=np.int64)[targets.numpy()[kept]]
     answered = np.eye(4, dtype=np.int64)[score.argmax(1)]
     accuracy = float((score.argmax(1) == hot.argmax(1)).mean())
-    return {"accuracy": accuracy, **_macro(answered, hot), "auroc_macro": _ranked(_auroc, score, hot)}
+    right = (score.argmax(1) == hot.argmax(1)).astype(np.int64)
+    return {
+        "accuracy": accuracy,
+        **_macro(answered, hot),
+        "auroc_macro": _ranked(_auroc, score, hot),
+        "auroc_right": _auroc(score.max(1), right),
+    }
 
 
 def _expected_of_sets(scores: Tensor, targets: Tensor) -> dict[str, float]:

@@ -12,7 +12,7 @@ from tiny_run import EPOCH_STEPS, PHASES, Run, experiment
 from thaw.storage import open_root
 from thaw.training import checkpoint, monitor
 from thaw.training.loop import Epoch
-from thaw.training.monitor import Monitor
+from thaw.training.monitor import Monitor, Told
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ def _run_until(run: Run, root_uri: str, epochs: int) -> None:
     """Train and monitor some epochs, and leave without a word, as a killed process does."""
     with Monitor(open_root(root_uri), "runs/one", run.plan, run.state.step) as watch:
         for progress, _ in zip(run.fit(), range(epochs), strict=False):
-            watch.tell(progress, run.state.history, list(run.trained.tasks))
+            watch.tell(progress, run.state.history, run.trained.tasks, Told())
 
 
 def _events(folder: Path) -> EventAccumulator:
@@ -111,7 +111,7 @@ def restarted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     saved.mkdir()
     with Monitor(open_root(str(folder)), "runs/one", first.plan, 0) as watch:
         for progress in first.fit():
-            watch.tell(progress, first.state.history, list(first.trained.tasks))
+            watch.tell(progress, first.state.history, first.trained.tasks, Told())
             if progress.epoch.epoch == 2:
                 checkpoint.save(saved, first.trained, first.state)
             if progress.epoch.epoch == 3:
