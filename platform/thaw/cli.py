@@ -160,6 +160,8 @@ def _runs(options: argparse.Namespace) -> Result:
 
 
 def _models(options: argparse.Namespace) -> Result:
+    if options.probe:
+        return _probe(options)
     if options.find:
         from thaw.backbones import family
 
@@ -191,6 +193,27 @@ def _backbone(name: str) -> Result:
     ]
     lines += [f"{one['depth']:>5}  {one['name']:<24} {one['parameters']:>12,}" for one in groups]
     return Result({"backbone": name, "features": backbone.num_features, "groups": groups}, lines)
+
+
+def _probe(options: argparse.Namespace) -> Result:
+    """Rank backbones on an experiment's data."""
+    from thaw.config import load
+    from thaw.errors import ConfigError
+    from thaw.probe import candidates, on_ray, table
+
+    if options.name:
+        raise ConfigError(f"--probe compares backbones: give {options.name} by --backbones {options.name}")
+    place, *overrides = options.probe
+    experiment = load.load(place, [*overrides, *([f"storage.root={options.storage}"] if options.storage else [])])
+    request = on_ray.Request(
+        candidates=candidates.candidates(experiment, options.backbones, options.find, options.weights),
+        max_parameters=options.max_params,
+        max_latency_ms=options.max_latency_ms,
+        max_images=options.max_images,
+        fresh=options.fresh,
+    )
+    ranking = on_ray.rank(experiment, request)
+    return Result(ranking.model_dump(mode="json"), table.lines(ranking))
 
 
 def _stored(options: argparse.Namespace) -> Result:
@@ -309,6 +332,45 @@ def _models_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", help="a backbone, to list its layer groups")
     parser.add_argument("--find", metavar="PATTERN", help="list the backbones that match, such as '*mobilenet*'")
     _storage_argument(parser)
+    _probe_arguments(parser.add_argument_group("choosing a backbone"))
+
+
+def _probe_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--probe",
+        nargs="+",
+        metavar=("EXPERIMENT", "place=value"),
+        help="rank backbones by linear heads on their frozen features of an experiment's images; those that match "
+        "--find, those of --backbones, or a list of well-known ones",
+    )
+    group.add_argument(
+        "--backbones", metavar="A,B=WHERE,...", help="what to rank, each with weights of its own if need be"
+    )
+    group.add_argument(
+        "--weights", default="hub", metavar="WHERE", help="hub, package, none, or a folder of NAME.safetensors"
+    )
+    group.add_argument(
+        "--max-params", type=_positive, metavar="N", help="leave out backbones of more weights, such as 10e6"
+    )
+    group.add_argument("--max-latency-ms", type=_positive, metavar="MS", help="leave out those slower for one image")
+    group.add_argument("--max-images", type=_count, metavar="N", help="see at most so many images of each split")
+    group.add_argument("--fresh", action="store_true", help="use nothing that earlier calls measured")
+
+
+def _positive(text: str) -> float:
+    """Return a number above zero, or refuse the argument."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError(text)
+    return value
+
+
+def _count(text: str) -> int:
+    """Return a whole number above zero, or refuse the argument."""
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
 
 
 def _experiment(options: argparse.Namespace) -> "Experiment":
