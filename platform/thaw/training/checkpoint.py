@@ -38,8 +38,13 @@ def fresh(trained: Bundle, plan: FinetunePlan, options: Finetune) -> State:
 
 
 def load(folder: Path, trained: Bundle, plan: FinetunePlan, options: Finetune) -> State:
-    """Load a checkpoint's weights into ``trained`` and return where the run stands."""
-    trained.model.load_state_dict(safetensors.torch.load_file(folder / bundle.WEIGHTS))
+    """Load a checkpoint's weights into ``trained`` and return where the run stands.
+
+    Raises:
+        ModelError: it is of another version of Thaw, or its adapters belong to other weights.
+    """
+    bundle.check_base(bundle.describe(folder), trained.description.origin["sha256"], folder)
+    trained.model.load_own_state(safetensors.torch.load_file(folder / bundle.WEIGHTS))
     content = json.loads((folder / STATE).read_text(encoding="utf-8"))
     history = [Epoch.model_validate(epoch) for epoch in content["history"]]
     # The optimizer holds what was open when the state was saved; at the border of a phase, fit opens the rest.
