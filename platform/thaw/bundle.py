@@ -1,7 +1,8 @@
 """Bundle: the one thing that crosses from training to evaluation, export and serving.
 
 A folder with ``bundle.json`` (label schemas, task options, Preprocess, which backbone from which weights) and
-``model.safetensors``. Everything needed to answer, nothing needed to train on.
+``model.safetensors``. Everything needed to answer, nothing needed to train on. Of a model with adapters the weights
+beneath them are left out: they are had again from where they came from, and must be the same to the last bit.
 """
 
 import json
@@ -18,9 +19,10 @@ from torch import nn
 
 import thaw
 from thaw import catalog
-from thaw.backbones import detector_weights, family, weights
+from thaw.backbones import adapters, detector_weights, family, weights
 from thaw.backbones.contract import Backbone
 from thaw.backbones.pyramid import Pyramid
+from thaw.backbones.weights import Origin
 from thaw.config.experiment import Experiment, Model, TaskOptions, Weights
 from thaw.config.parts import PartOf
 from thaw.data.labels import LabelSchema
@@ -42,7 +44,7 @@ class Description(BaseModel):
     thaw_version: str
     name: str
     model: Model
-    """The network; where its weights came from is told by ``origin``."""
+    """The network; where its weights came from is told by ``origin``, and by ``model`` where they must be had again."""
     origin: dict[str, str]
     """Where the backbone's pretrained weights came from, with their SHA-256; and what became of a detector's."""
     preprocess: Preprocess
@@ -68,7 +70,7 @@ class Bundle:
         """Write the bundle into an existing folder."""
         text = json.dumps(self.description.model_dump(mode="json"), indent=2, ensure_ascii=False)
         (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.own_state().items()}
         safetensors.torch.save_file(state, folder / WEIGHTS)
 
 
@@ -82,7 +84,7 @@ def create(experiment: Experiment, labels: Mapping[str, LabelSchema]) -> Bundle:
     tasks = build_tasks(experiment.tasks, labels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
-        backbone, origin = weights.load(chosen.backbone, chosen.weights, image.size, chosen.drop_path)
+        backbone, origin = _backbone(chosen, image.size)
         torch.manual_seed(experiment.seed)
         model = _assembled(chosen, backbone, tasks, experiment.finetune.batchnorm)
     if chosen.checkpointing and not backbone.checkpoint_gradients():
@@ -90,7 +92,7 @@ def create(experiment: Experiment, labels: Mapping[str, LabelSchema]) -> Bundle:
     described = Description(
         thaw_version=thaw.__version__,
         name=experiment.name,
-        model=chosen.model_copy(update={"weights": Weights(source="none"), "checkpointing": False}),
+        model=_as_saved(chosen),
         origin={"source": origin.source, "sha256": origin.sha256} | _taken_over(model, chosen.weights),
         preprocess=Preprocess.of(image),
         tasks=experiment.tasks,
@@ -105,20 +107,65 @@ def load(folder: Path, device: str = "cpu") -> Bundle:
     Raises:
         ModelError: the folder holds no bundle, or one that this version of Thaw cannot read.
     """
+    described = describe(folder)
     try:
-        content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        described = Description.model_validate(content)
         state = safetensors.torch.load_file(folder / WEIGHTS)
-    except (OSError, ValueError, ValidationError, SafetensorError) as error:
-        raise ModelError(f"{folder}: holds no bundle that thaw {thaw.__version__} can read: {error}") from None
-    backbone = family.of(described.model.backbone).create(described.model.backbone, described.preprocess.size)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _no_bundle(folder, error) from None
+    backbone = _rebuilt(described, folder)
     tasks = build_tasks(described.tasks, described.labels)
     model = _assembled(described.model, backbone, tasks, "held")
     try:
-        model.load_state_dict(state)
+        model.load_own_state(state)
     except RuntimeError as error:
         raise ModelError(f"{folder}: weights do not fit {described.model.backbone}: {error}") from None
     return Bundle(described, model.to(device).eval(), tasks)
+
+
+def describe(folder: Path) -> Description:
+    """Read what a bundle says of itself.
+
+    Raises:
+        ModelError: the folder holds no bundle, or one that this version of Thaw cannot read.
+    """
+    try:
+        return Description.model_validate(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError) as error:
+        raise _no_bundle(folder, error) from None
+
+
+def check_base(described: Description, sha256: str, folder: Path) -> None:
+    """Refuse a bundle with adapters for other weights than those of this SHA-256.
+
+    Raises:
+        ModelError: they are others.
+    """
+    known = described.origin.get("sha256")
+    if described.model.lora is not None and sha256 != known:
+        place = described.model.weights.path or described.model.weights.source
+        raise ModelError(
+            f"{folder}: its adapters belong to weights of {described.model.backbone} with SHA-256 {known}; those from "
+            f"{place} have {sha256}. Put the ones it was trained on back, where every node that trains or answers "
+            "reads them"
+        )
+
+
+def merged(bundle: Bundle) -> Bundle:
+    """Return a bundle that answers as this one does, with its adapters folded into the weights that they adapt.
+
+    It needs neither peft nor the weights it came from. A bundle without adapters is returned as it is.
+    """
+    described, model = bundle.description, bundle.model
+    if described.model.lora is None:
+        return bundle
+    chosen = described.model.model_copy(update={"lora": None, "weights": Weights(source="none")})
+    backbone = family.of(chosen.backbone).create(chosen.backbone, described.preprocess.size)
+    whole = _assembled(chosen, backbone, bundle.tasks, "held")
+    above = {name: tensor for name, tensor in model.own_state().items() if not name.startswith("backbone.")}
+    below = {f"backbone.{name}": tensor for name, tensor in adapters.merged_state(model.backbone).items()}
+    whole.load_state_dict(above | below)
+    told = described.origin | {"adapters": f"folded in; rank {described.model.lora.rank}"}
+    return Bundle(described.model_copy(update={"model": chosen, "origin": told}), whole.eval(), bundle.tasks)
 
 
 def build_tasks(options: Mapping[str, TaskOptions], labels: Mapping[str, LabelSchema]) -> dict[str, Task]:
@@ -126,6 +173,52 @@ def build_tasks(options: Mapping[str, TaskOptions], labels: Mapping[str, LabelSc
     return {
         name: catalog.part("tasks", chosen.type).Task(name, chosen, labels[name]) for name, chosen in options.items()
     }
+
+
+def _no_bundle(folder: Path, error: Exception) -> ModelError:
+    return ModelError(f"{folder}: holds no bundle that thaw {thaw.__version__} can read: {error}")
+
+
+def _as_saved(chosen: Model) -> Model:
+    """Return the network as a bundle remembers it: with the source of its weights only where it is needed again."""
+    chosen = chosen.model_copy(update={"checkpointing": False})
+    if chosen.lora is None:
+        return chosen.model_copy(update={"weights": Weights(source="none")})
+    if chosen.weights.path is None:
+        return chosen
+    found = Weights(source="path", path=str(Path(chosen.weights.path).absolute()))
+    return chosen.model_copy(update={"weights": found})
+
+
+def _backbone(chosen: Model, image_size: int) -> tuple[Backbone, Origin]:
+    """Return the backbone, with adapters where they are asked for, and where its weights came from.
+
+    Raises:
+        ModelError: the backbone or its weights cannot be had.
+        ConfigError: the adapters do not fit it.
+    """
+    backbone, origin = weights.load(chosen.backbone, chosen.weights, image_size, chosen.drop_path)
+    return (adapters.add(backbone, chosen.lora, image_size) if chosen.lora else backbone), origin
+
+
+def _rebuilt(described: Description, folder: Path) -> Backbone:
+    """Return the backbone of a bundle, with the weights beneath its adapters if it has any.
+
+    Raises:
+        ModelError: those cannot be had, or are others than it was trained on.
+    """
+    chosen, size = described.model, described.preprocess.size
+    if chosen.lora is None:
+        return family.of(chosen.backbone).create(chosen.backbone, size)
+    try:
+        backbone, origin = _backbone(chosen, size)
+    except ModelError as error:
+        raise ModelError(
+            f"{folder}: its adapters need the weights that they were trained on, at the same place on every node that "
+            f"trains or answers: {error}"
+        ) from None
+    check_base(described, origin.sha256, folder)
+    return backbone
 
 
 def _taken_over(model: FinetuneModel, options: Weights) -> dict[str, str]:

@@ -70,6 +70,7 @@ class FinetuneModel(nn.Module):
         if depth > len(self.groups):
             raise ConfigError(f"{depth} groups cannot be opened; the backbone has {len(self.groups)}")
         self.depth = depth
+        self.backbone.requires_grad_(False)
         for name, parameters in self.group_parameters():
             learns = name == HEADS or name in self.open_names()
             for parameter in parameters.values():
@@ -93,6 +94,22 @@ class FinetuneModel(nn.Module):
             yield group.name, {f"backbone.{body[name][0]}": body[name][1] for name in group.parameters}
         above = ("pyramid.", "heads.")
         yield HEADS, {name: weight for name, weight in self.named_parameters() if name.startswith(above)}
+
+    def own_state(self) -> dict[str, Tensor]:
+        """Return the state without what lies beneath adapters, which is had again from where it came from."""
+        return {name: tensor for name, tensor in self.state_dict().items() if name not in self._base()}
+
+    def load_own_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `own_state` returned.
+
+        Raises:
+            RuntimeError: it lacks tensors, has others, or their shapes differ.
+        """
+        base = self._base()
+        self.load_state_dict({**state, **{name: one for name, one in self.state_dict().items() if name in base}})
+
+    def _base(self) -> frozenset[str]:
+        return frozenset(f"backbone.{name}" for name in self.backbone.base)
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode, but hold everything frozen as it is served.

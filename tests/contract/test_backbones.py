@@ -10,10 +10,10 @@ from timm.layers import DropPath
 from torch import nn
 
 from thaw import bundle, catalog
-from thaw.backbones import family, timm_models
+from thaw.backbones import adapters, family, timm_models
 from thaw.backbones.contract import Backbone
 from thaw.backbones.pyramid import FINEST, Pyramid
-from thaw.config.experiment import Model, Optimizer
+from thaw.config.experiment import Lora, Model, Optimizer
 from thaw.data.labels import LabelSchema
 from thaw.errors import ConfigError, ModelError
 from thaw.model import HEADS, FinetuneModel
@@ -254,6 +254,78 @@ def test_held_batchnorm_keeps_its_statistics_where_everything_else_learns(name: 
     moved = _moved_by_two_steps(model, optimizer.build(model, Optimizer()))
     assert moved
     assert not moved & {name for name, _ in model.named_buffers()}
+
+
+ADAPTED = ("test_resnet", "test_vit", "test_convnext", "swin", "torchvision/shufflenet_v2_x0_5")
+
+
+def _plain(name: str) -> Backbone:
+    """Return a backbone whose normalisation weights are not zero, as some are that have yet to learn."""
+    torch.manual_seed(0)
+    backbone = SMALL[name](32)
+    for parameter in backbone.parameters():
+        if parameter.ndim == 1:
+            nn.init.uniform_(parameter, 0.5, 1.5)
+    return backbone
+
+
+def _adapted(name: str) -> Backbone:
+    return adapters.add(_plain(name), Lora(rank=2), 32)
+
+
+@pytest.mark.parametrize("name", ADAPTED)
+def test_with_adapters_every_parameter_is_an_adapters_in_exactly_one_group_or_lies_beneath(name: str) -> None:
+    backbone = _adapted(name)
+    covered = [f"body.{parameter}" for group in backbone.groups for parameter in group.parameters]
+    assert sorted([*covered, *(one for one, _ in backbone.named_parameters() if one in backbone.base)]) == sorted(
+        name for name, _ in backbone.named_parameters()
+    )
+    assert covered
+    assert all(".lora_" in parameter for parameter in covered)
+    assert {one.replace(".base_layer.", ".") for one in backbone.base} == set(SMALL[name](32).state_dict())
+
+
+@pytest.mark.parametrize("name", ADAPTED)
+def test_new_adapters_change_no_bit_of_the_features(name: str) -> None:
+    backbone, images = _plain(name).eval(), torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        before = backbone(images, with_maps=True)
+        after = adapters.add(backbone, Lora(), 32)(images, with_maps=True)
+    assert torch.equal(before.pooled, after.pooled)
+    assert all(torch.equal(first, second) for first, second in zip(before.maps, after.maps, strict=True))
+
+
+@pytest.mark.parametrize("name", ADAPTED)
+def test_heads_and_the_adapters_of_open_groups_move_and_nothing_else_at_any_depth(name: str) -> None:
+    backbone = _adapted(name)
+    head = PooledHead(HeadInputs(backbone.num_features, 0.0, 0, ()), 3)
+    model = FinetuneModel(backbone, None, {"kind": head}, "held")
+    group_of = _group_of_state(model)
+    trained = optimizer.build(model, Optimizer())
+    holding = {group.name for group in backbone.groups if group.parameters}
+    for depth in range(len(model.groups) + 1):
+        model.open_groups(depth)
+        optimizer.follow(trained, model, Optimizer())
+        moved = _moved_by_two_steps(model, trained)
+        assert moved <= set(model.own_state())
+        assert {group_of[name] for name in moved} == {*holding & set(model.open_names()), HEADS}
+    opened = {f"backbone.body.{one}" for group in backbone.groups for one in group.parameters}
+    assert opened <= moved, "an adapter never learns"
+
+
+@pytest.mark.parametrize("name", ADAPTED)
+def test_merged_adapters_give_the_same_features(name: str) -> None:
+    backbone, plain = _adapted(name).double().eval(), _plain(name).double().eval()
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    state = backbone.state_dict()
+    for place in set(state) - backbone.base:
+        state[place].normal_(std=0.1)
+    with torch.no_grad():
+        start, mine = (one(images, with_maps=False).pooled for one in (plain, backbone))
+        plain.load_state_dict(adapters.merged_state(backbone))
+        merged = plain(images, with_maps=False).pooled
+    torch.testing.assert_close(merged, mine, rtol=1e-8, atol=1e-8)
+    assert not torch.allclose(merged, start, rtol=1e-2)
 
 
 def _model(name: str, batchnorm: str, **more: float) -> FinetuneModel:

@@ -1,6 +1,8 @@
 """A bundle holds all that an answer needs, comes back as it was, and refuses what is none."""
 
 import json
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +10,10 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from thaw import bundle
+from thaw.backbones import family
 from thaw.bundle import Bundle
 from thaw.config import load as config
 from thaw.data.labels import LabelSchema
@@ -26,7 +30,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _create(seed: int = 0, backbone: str = "test_resnet", source: str = "none") -> Bundle:
+def _create(seed: int = 0, backbone: str = "test_resnet", source: str = "none", **model: Any) -> Bundle:
     values = {
         "name": "tiny",
         "seed": seed,
@@ -35,8 +39,8 @@ def _create(seed: int = 0, backbone: str = "test_resnet", source: str = "none") 
             "verdict": {"type": "classification", "label_smoothing": 0.1},
             "tags": {"type": "multilabel", "threshold": 0.3, "weight": 2},
         },
-        "model": {"backbone": backbone, "weights": {"source": source}, "dropout": 0.4},
-        "finetune": {"phases": [{"epochs": 1}], "batchnorm": "adapt"},
+        "model": {"backbone": backbone, "weights": {"source": source}, "dropout": 0.4} | model,
+        "finetune": {"phases": [{"epochs": 1}], "batchnorm": "held" if "lora" in model else "adapt"},
     }
     return bundle.create(config.parse(values, "test"), LABELS)
 
@@ -160,3 +164,111 @@ def test_a_task_name_that_pytorch_keeps_for_itself_is_refused(name: str) -> None
     }
     with pytest.raises(ConfigError, match=rf"tasks\.{name}: .* such as {name}_1"):
         bundle.create(config.parse(values, "test"), {name: LabelSchema(kind="class", names=("a", "b"))})
+
+
+def _base(folder: Path, backbone: str = "test_vit", seed: int = 0) -> Path:
+    """Write random weights of a backbone into a file; adapters need some that can be had again."""
+    torch.manual_seed(seed)
+    path = folder / f"{backbone}-{seed}.safetensors"
+    safetensors.torch.save_file(family.of(backbone).create(backbone, 48).body.state_dict(), path)
+    return path
+
+
+def _with_adapters(path: Path, **lora: Any) -> Bundle:
+    made = _create(backbone=path.name.split("-")[0], weights={"source": "path", "path": str(path)}, lora=lora)
+    for name, tensor in made.model.own_state().items():
+        if "lora_B" in name:
+            tensor.normal_(std=0.1)
+    return made
+
+
+def _answers(one: Bundle) -> Tensor:
+    pixels = torch.randint(0, 256, (2, 3, 48, 48), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    with torch.no_grad():
+        return one.model.eval()(pixels)["verdict"]
+
+
+def test_the_weights_beneath_adapters_are_left_out_and_all_else_comes_back(tmp_path: Path) -> None:
+    made = _with_adapters(_base(tmp_path), rank=2, targets=["qkv"])
+    made.save(tmp_path)
+    saved = safetensors.torch.load_file(tmp_path / bundle.WEIGHTS)
+    assert {name.split(".")[0] for name in saved if ".lora_" not in name} == {"heads", "mean", "std"}
+    assert len([name for name in saved if ".lora_" in name]) == 12
+    loaded = bundle.load(tmp_path)
+    assert _equal(made, loaded)
+    assert torch.equal(_answers(made), _answers(loaded))
+    assert loaded.description == made.description
+
+
+def test_a_bundle_with_adapters_says_where_the_weights_beneath_them_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _base(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    said = _with_adapters(Path(path.name), rank=2).description
+    plain = _create(backbone="test_vit", weights={"source": "path", "path": str(path)}).description
+    assert said.model.weights.path == str(path)
+    assert said.origin == plain.origin
+    assert plain.model.weights.path is None
+
+
+def test_heads_begin_alike_with_and_without_adapters(tmp_path: Path) -> None:
+    path = _base(tmp_path)
+    given = {"backbone": "test_vit", "weights": {"source": "path", "path": str(path)}}
+    plain, adapted = _create(**given), _create(**given, lora={})
+    mine, other = plain.model.heads.state_dict(), adapted.model.heads.state_dict()
+    assert all(torch.equal(value, other[name]) for name, value in mine.items())
+    assert torch.equal(_answers(plain), _answers(adapted))
+
+
+def test_adapters_are_refused_for_other_weights_than_those_they_learnt_on(tmp_path: Path) -> None:
+    path = _base(tmp_path)
+    _with_adapters(path, rank=2).save(tmp_path)
+    shutil.copy(_base(tmp_path, seed=1), path)
+    with pytest.raises(
+        ModelError, match=rf"{tmp_path}: its adapters belong to weights of test_vit with SHA-256 .{{64}}"
+    ):
+        bundle.load(tmp_path)
+
+
+def test_adapters_whose_base_is_gone_are_refused_saying_who_needs_it_where(tmp_path: Path) -> None:
+    path = _base(tmp_path)
+    _with_adapters(path, rank=2).save(tmp_path)
+    path.unlink()
+    with pytest.raises(ModelError, match=rf"{tmp_path}: its adapters need .* every node .*{path}"):
+        bundle.load(tmp_path)
+
+
+def test_adapters_that_are_not_all_there_are_refused(tmp_path: Path) -> None:
+    _with_adapters(_base(tmp_path), rank=2).save(tmp_path)
+    state = safetensors.torch.load_file(tmp_path / bundle.WEIGHTS)
+    state.pop("backbone.body.blocks.0.attn.qkv.lora_B.default.weight")
+    safetensors.torch.save_file(state, tmp_path / bundle.WEIGHTS)
+    with pytest.raises(ModelError, match=r"(?s)weights do not fit test_vit: .*blocks\.0\.attn\.qkv\.lora_B"):
+        bundle.load(tmp_path)
+
+
+@pytest.mark.parametrize("backbone", ["test_vit", "test_resnet"])
+def test_a_merged_bundle_answers_alike_without_peft_and_without_the_base(
+    backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _base(tmp_path, backbone)
+    made = _with_adapters(path, rank=2)
+    merged = bundle.merged(made)
+    torch.testing.assert_close(_answers(merged), _answers(made), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(
+        _answers(merged),
+        _answers(_create(backbone=backbone, weights=made.description.model.weights.model_dump())),
+        atol=1e-2,
+    )
+    merged.save(tmp_path)
+    path.unlink()
+    monkeypatch.setitem(sys.modules, "peft", None)
+    loaded = bundle.load(tmp_path)
+    assert _equal(merged, loaded)
+    assert loaded.description.origin["adapters"] == "folded in; rank 2"
+
+
+def test_merging_a_bundle_without_adapters_changes_nothing() -> None:
+    made = _create()
+    assert bundle.merged(made) is made

@@ -45,7 +45,7 @@ def test_constraints_pin_every_dependency_to_one_version_without_addresses():
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+", line) for line in lines)
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
     extras = PROJECT["project"]["optional-dependencies"]
-    asked = [*PROJECT["project"]["dependencies"], *extras["weights"], *extras["dev"]]
+    asked = [*PROJECT["project"]["dependencies"], *extras["weights"], *extras["lora"], *extras["dev"]]
     wanted = {re.split(r"[\[<>=]", one)[0].lower().replace("_", "-") for one in asked}
     assert wanted <= pinned
 

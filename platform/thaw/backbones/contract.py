@@ -59,7 +59,8 @@ class Backbone(nn.Module, ABC):
     Attributes:
         num_features: D, the length of the pooled vector.
         mean, std: per channel, on a [0, 1] scale, as the pretrained weights expect.
-        groups: input side first; every parameter is in exactly one.
+        groups: input side first; every parameter is in exactly one, or in `base`.
+        base: names in the state of what lies beneath adapters: it never changes, and need not be saved.
         maps: the maps that it can give, finest first, at strides of 4 pixels and more; none where it has no such.
     """
 
@@ -68,6 +69,7 @@ class Backbone(nn.Module, ABC):
     std: tuple[float, float, float]
     groups: tuple[LayerGroup, ...]
     maps: tuple[MapFacts, ...]
+    base: frozenset[str] = frozenset()
 
     def checkpoint_gradients(self) -> bool:
         """Keep fewer activations for the backward pass and compute them again there; return whether it can."""

@@ -166,6 +166,21 @@ class Weights(Section):
         return self
 
 
+class Lora(Section):
+    """Low-rank adapters beside layers of the backbone, whose own weights then never learn; needs the extra lora."""
+
+    rank: Annotated[int, Field(ge=1, le=256)] = 8
+    """Width of an adapter: it adds rank x (inputs + outputs) weights to a layer."""
+    alpha: Annotated[float, Field(gt=0, le=1024)] = 16.0
+    """What an adapter computes counts alpha / rank times."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of an adapter's inputs dropped while training."""
+    targets: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Ends of the names of linear layers and convolutions that get one, such as qkv or mlp.fc1; * stands for anything.
+    Left out: queries, keys and values of transformers; the pointwise layers of convolutional networks, or all
+    convolutions where these are few."""
+
+
 class Model(Section):
     """The network: one pretrained backbone, one head per task."""
 
@@ -182,6 +197,17 @@ class Model(Section):
     checkpointing: bool = False
     """Gradient checkpointing: keep few activations of open layers and compute the rest again, for larger batches in
     the same memory at about a third more time; not every backbone can."""
+    lora: Lora | None = None
+    """Left out: layer groups learn as they are. Else adapters learn in their place, and are saved alone."""
+
+    @model_validator(mode="after")
+    def _adapt_what_can_be_had_again(self) -> Self:
+        if self.lora is not None and self.weights.source == "none":
+            raise ValueError(
+                "lora: adapters are saved without the weights that they adapt, and random ones cannot be had again: "
+                "set weights.source to hub, path or package"
+            )
+        return self
 
 
 class Rates(Section):
@@ -478,6 +504,15 @@ class Experiment(Section):
             raise ValueError(
                 f"finetune.early_stopping.monitor: no task {task!r}; known: {', '.join(self.tasks)}{hint}; give TASK, "
                 "TASK.METRIC or TASK.loss"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _hold_what_adapters_adapt(self) -> Self:
+        if self.model.lora is not None and self.finetune.batchnorm == "adapt":
+            raise ValueError(
+                "finetune.batchnorm: adapt moves statistics beneath the adapters of model.lora, which are saved "
+                "without them: set it to held"
             )
         return self
 

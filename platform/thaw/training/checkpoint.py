@@ -45,7 +45,7 @@ def _learnt(trained: Bundle, state: State) -> dict[str, Any]:
     if state.begun:
         learnt["begun"] = {"losses": state.begun.losses, "counts": state.begun.counts}
     if state.average:
-        learnt["weights"] = trained.model.state_dict()
+        learnt["weights"] = trained.model.own_state()
     return learnt
 
 
@@ -60,13 +60,18 @@ def fresh(trained: Bundle, plan: FinetunePlan, options: Finetune, scaled: bool =
 
 
 def load(folder: Path, trained: Bundle, plan: FinetunePlan, options: Finetune, scaled: bool = False) -> State:
-    """Load a checkpoint's weights into ``trained`` and return where the run stands."""
+    """Load a checkpoint's weights into ``trained`` and return where the run stands.
+
+    Raises:
+        ModelError: it is of another version of Thaw, or its adapters belong to other weights.
+    """
+    bundle.check_base(bundle.describe(folder), trained.description.origin["sha256"], folder)
     served = safetensors.torch.load_file(folder / bundle.WEIGHTS)
     saved = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
     content = json.loads((folder / STATE).read_text(encoding="utf-8"))
     if "scaler" not in saved:
         raise ModelError(f"{folder}: a checkpoint of another version of Thaw; train anew")
-    trained.model.load_state_dict(saved.get("weights", served))
+    trained.model.load_own_state(saved.get("weights", served))
     # The optimizer holds what was open when the state was saved; at the border of a phase, fit opens the rest.
     trained.model.open_groups(plan.depth_at(max(0, content["step"] - 1)))
     state = _state(trained, options, scaled)

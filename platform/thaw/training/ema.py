@@ -36,4 +36,4 @@ class Average:
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Continue from saved averaged weights."""
-        self.model.load_state_dict(weights)
+        self.model.load_own_state(weights)

@@ -186,6 +186,35 @@ def test_drawing_by_class_needs_a_single_class_task():
         experiment(tasks={"tags": {"type": "multilabel"}}, **drawn)
 
 
+def _with_lora(source="package", batchnorm="held", **lora):
+    return experiment(model={"weights": {"source": source}, "lora": lora}, finetune={"batchnorm": batchnorm})
+
+
+@pytest.mark.parametrize(
+    ("field", "allowed", "refused"),
+    [
+        ("rank", 1, 0),
+        ("rank", 256, 257),
+        ("alpha", 1024, 0),
+        ("dropout", 0, 1),
+        ("targets", ["qkv"], []),
+        ("targets", None, "qkv"),
+    ],
+)
+def test_adapters_are_off_unless_asked_for_and_their_bounds_are_known(field, allowed, refused):
+    assert experiment().model.lora is None
+    assert _with_lora(**{field: allowed}).model.lora is not None
+    with pytest.raises(ConfigError, match=rf"model\.lora\.{field}"):
+        _with_lora(**{field: refused})
+
+
+def test_adapters_need_weights_that_can_be_had_again_and_that_stay_as_they_are():
+    with pytest.raises(ConfigError, match=r"model: lora: .* set weights\.source to hub, path or package"):
+        _with_lora(source="none")
+    with pytest.raises(ConfigError, match=r"finetune\.batchnorm: .* set it to held"):
+        _with_lora(batchnorm="adapt")
+
+
 def test_a_task_reads_the_column_of_its_name_unless_told_otherwise():
     tasks = {"verdict": {"type": "classification"}, "kind": {"type": "classification", "column": "layout"}}
     assert [experiment(tasks=tasks).column(task) for task in tasks] == ["verdict", "layout"]

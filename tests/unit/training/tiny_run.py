@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
 from thaw import bundle
+from thaw.backbones import timm_models
 from thaw.bundle import Bundle
 from thaw.config import load as config
 from thaw.config.experiment import Experiment
@@ -46,6 +49,16 @@ def experiment(dropout: float = 0.0, phases: Any = PHASES, **finetune: Any) -> E
         "model": {"backbone": "test_resnet", "weights": {"source": "none"}, "dropout": dropout},
         "finetune": {"phases": list(phases), **finetune},
     }
+    return config.parse(values, "test")
+
+
+def adapted(chosen: Experiment, path: Path, lora: dict[str, Any], seed: int = 0) -> Experiment:
+    """Return the fine-tuning with adapters on random weights, which are written to a file."""
+    torch.manual_seed(seed)
+    body = timm_models.create(chosen.model.backbone, chosen.data.image.size).body
+    safetensors.torch.save_file(body.state_dict(), path)
+    values = chosen.model_dump(mode="json")
+    values["model"] |= {"weights": {"source": "path", "path": str(path)}, "lora": lora}
     return config.parse(values, "test")
 
 
