@@ -196,6 +196,9 @@ class Phase(Section):
     """How rates fall from their peak over the phase."""
     warmup: Share = 0.1
     """Share of the phase's steps over which rates rise to their peak."""
+    views: PositiveInt | None = None
+    """How many differently augmented views of each image take turns over the epochs; left out: new ones in every
+    epoch. With few, what the frozen layers make of them can be kept (see train.cache)."""
 
 
 class Optimizer(Section):
@@ -245,6 +248,16 @@ class Finetune(Section):
     """held: BatchNorm keeps its pretrained statistics everywhere. adapt: those of open groups move on."""
 
 
+class Cache(Section):
+    """Keeping what the frozen layers make of images, so that a phase computes it once and not in every epoch."""
+
+    use: Literal["when_it_pays", "always", "never"] = "when_it_pays"
+    """when_it_pays: where it saves time, by what the first images of a phase cost. always: wherever it is possible.
+    The weights learnt are the same but for rounding."""
+    max_bytes: PositiveInt | None = None
+    """Most memory of Ray's object store that it takes; left out: half of that of the node that has the least."""
+
+
 class Train(Section):
     """The machines that train."""
 
@@ -263,6 +276,7 @@ class Train(Section):
     that carry a label for it, so an image with a label that few have comes more often, each time changed anew."""
     prefetch: Annotated[int, Field(ge=1, le=256)] = 8
     """Batches that are decoded at the same time for each worker; up to 768 MiB of them, or 96, wait ready for it."""
+    cache: Cache = Cache()
     max_failures: Annotated[int, Field(ge=0)] = 3
     """Crashes of workers or nodes after which training goes on from its last checkpoint."""
 

@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
@@ -28,8 +29,11 @@ from thaw.training.plan import FinetunePlan, Span
 from thaw.training.weighting import Weighting
 from thaw.training.workers import check_replicas, over_workers
 
-Batch = Mapping[str, NDArray[Any]]
-"""``pixels`` (B, 3, S, S) uint8 and ``target.<task>`` arrays."""
+Batch = Mapping[str, NDArray[Any] | Tensor]
+"""``target.<task>`` arrays with ``pixels`` (B, 3, S, S) uint8, or in their place, as ``cut.<name>``, what the frozen
+layers made of them. The rows of every array are images."""
+
+CUT = "cut."
 
 Batches = Callable[[int, int], Generator[Batch]]
 """The batches of steps from the first to before the second; closed when they are not wanted any more."""
@@ -159,7 +163,7 @@ def _epoch(
         loss, count = trainer.step(batch, state.step)
         losses.append(loss)
         counts.append(count)
-        images += len(batch["pixels"]) * trainer.on.workers
+        images += num_images(batch) * trainer.on.workers
         state.step += 1
     train_loss = trainer.mean_loss(torch.stack(losses), torch.stack(counts), state.step)
     trained_s = time.perf_counter() - started
@@ -180,6 +184,11 @@ def _epoch(
     )
     state.history.append(epoch)
     return Progress(epoch, torch.stack(losses).cpu())
+
+
+def num_images(batch: Batch) -> int:
+    """Return the images of a batch."""
+    return len(next(iter(batch.values())))
 
 
 def _score(tasks: Mapping[str, Task], metrics: Mapping[str, Mapping[str, float]]) -> float:
@@ -250,10 +259,18 @@ def losses(model: nn.Module, tasks: Mapping[str, Task], batch: Batch, on: Device
 
 def forward(model: nn.Module, batch: Batch, on: Device, targets: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
     """Return task name -> fp32 outputs of a batch, computed at the device's precision."""
-    pixels = torch.as_tensor(batch["pixels"]).to(on.device, non_blocking=True)
+    seen = _on_device(batch, on)
     with torch.autocast(on.device.type, dtype=on.autocast, enabled=on.autocast is not None):
-        outputs: dict[str, Any] = model(pixels, targets)
+        outputs: dict[str, Any] = model(seen, targets)
     return outputs
+
+
+def _on_device(batch: Batch, on: Device) -> Tensor | dict[str, Tensor]:
+    """Return what the model is given of a batch."""
+    if "pixels" in batch:
+        return torch.as_tensor(batch["pixels"]).to(on.device, non_blocking=True)
+    cut = {name.removeprefix(CUT): value for name, value in batch.items() if name.startswith(CUT)}
+    return {name: torch.as_tensor(value).to(on.device, non_blocking=True) for name, value in cut.items()}
 
 
 def target(batch: Batch, task: str, on: Device) -> Tensor:
@@ -271,13 +288,19 @@ def evaluate(
     counts = torch.zeros(len(tasks), device=on.device, dtype=torch.int64)
     for batch in batches:
         outputs = forward(model, batch, on)
-        placements = [Placement.unchanged(batch["pixels"].shape[-1])] * len(batch["pixels"])
+        placements = [Placement.unchanged(_side(batch, model))] * num_images(batch)
         for place, (name, task) in enumerate(tasks.items()):
             targets = target(batch, name, on)
             total, count = task.loss(outputs[name], targets)
             sums[place] += total
             counts[place] += count
-            meters[name].update(task.decode(outputs[name], placements), task.labels.annotations(batch[TARGET + name]))
+            truths = task.labels.annotations(np.asarray(batch[TARGET + name]))
+            meters[name].update(task.decode(outputs[name], placements), truths)
     sums, counts = over_workers(sums), over_workers(counts)
     mean = {name: float(sums[place] / counts[place]) for place, name in enumerate(tasks) if counts[place]}
     return mean, {name: meter.compute() for name, meter in meters.items()}
+
+
+def _side(batch: Batch, model: FinetuneModel) -> int:
+    """Return the side of a batch's square images, in pixels."""
+    return int(batch["pixels"].shape[-1]) if "pixels" in batch or model.halves is None else model.halves.size

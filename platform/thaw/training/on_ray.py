@@ -32,13 +32,16 @@ from thaw.config.experiment import Experiment
 from thaw.console import say
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
+from thaw.data.feed import Feed
 from thaw.errors import ClusterError, ConfigError, ModelError, ThawError
 from thaw.model import FinetuneModel
 from thaw.registry import record as records
 from thaw.registry.record import RunRecord
 from thaw.storage import Root, open_root
 from thaw.training import checkpoint, loop, monitor, precision, run, transfer, workers
-from thaw.training.loop import Batch, Batches, Device, State
+from thaw.training.frozen_prefix.cache import FrozenPrefix, Images
+from thaw.training.frozen_prefix.on_ray import shared_store
+from thaw.training.loop import Batch, Device, State
 from thaw.training.plan import FinetunePlan
 from thaw.training.run import Trained
 from thaw.training.transfer import Transfer
@@ -131,7 +134,7 @@ def _fit(root: Root, run_id: str, experiment: Experiment, prepared: Dataset) -> 
     # A worker that dies soon after it reported would lose that epoch: the controller asks only so often.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     chosen = experiment.train
-    with _told() as channel:
+    with _told() as channel, shared_store(chosen.cache) as kept:
         trainer = TorchTrainer(
             _work,  # type: ignore[arg-type] # V2 hands rank 0's return value on; the stubs are V1's
             train_loop_config={
@@ -140,6 +143,7 @@ def _fit(root: Root, run_id: str, experiment: Experiment, prepared: Dataset) -> 
                 "root": root,
                 "run_path": f"runs/{run_id}",
                 "channel": channel,
+                "kept": kept,
                 "chances": run.chances(root, experiment, prepared),
                 "shards": {split: data.encoded_shards(root, prepared, split) for split in ("train", "val")},
             },
@@ -221,14 +225,15 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
     environment = _environment(on)
     tell = setup["channel"].put if on.worker == 0 else (lambda _line: None)
     tell(f"{environment['device']} in {environment['precision']}, from step {state.step} of {plan.steps}")
+    images = _images(setup, experiment, prepared, trained, plan, on, tell)
     epochs = loop.fit(
         trained.model,
         trained.tasks,
         plan,
         experiment.finetune,
         state,
-        batches=_batches(setup, experiment, prepared, "train", on),
-        validate=_validation(setup, experiment, prepared, trained, on),
+        batches=images.batches,
+        validate=_validation(images, trained, on),
         on=on,
         seed=experiment.seed,
         wrap=_wrap,
@@ -278,25 +283,36 @@ def _state(trained: Bundle, plan: FinetunePlan, experiment: Experiment) -> State
         return checkpoint.load(Path(folder), trained, plan, experiment.finetune)
 
 
-def _batches(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, split: str, on: Device) -> Batches:
-    feed = run.feed_of(experiment, prepared, split, on.worker, setup["chances"])
+def _images(
+    setup: dict[str, Any],
+    experiment: Experiment,
+    prepared: Dataset,
+    trained: Bundle,
+    plan: FinetunePlan,
+    on: Device,
+    tell: Callable[[str], None],
+) -> FrozenPrefix:
+    """Return where this worker's batches come from: decoded by Ray Data, or kept of what frozen layers made of them."""
+    train, val = (_split(setup, experiment, prepared, split, on) for split in ("train", "val"))
+    return FrozenPrefix(trained, plan, experiment.train.cache, setup["kept"], train, val, on, tell)
+
+
+def _split(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, split: str, on: Device) -> Images:
     shards, prefetch = setup["shards"][split], experiment.train.prefetch
 
-    def batches(start: int, stop: int) -> Generator[Batch]:
+    def stream(feed: Feed, start: int, stop: int) -> Generator[Batch]:
         return data.stream(feed, shards, start, stop, prefetch)
 
-    return batches
+    feed = run.feed_of(experiment, prepared, split, on.worker, setup["chances"])
+    return Images(f"{prepared.fingerprint} {split}", feed, stream)
 
 
 def _validation(
-    setup: dict[str, Any], experiment: Experiment, prepared: Dataset, trained: Bundle, on: Device
+    images: FrozenPrefix, trained: Bundle, on: Device
 ) -> Callable[[], tuple[dict[str, float], dict[str, dict[str, float]]]]:
-    feed = run.feed_of(experiment, prepared, "val", on.worker)
-    batches = _batches(setup, experiment, prepared, "val", on)
-
     def validate() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         workers.share_buffers(trained.model)
-        return loop.evaluate(trained.model, trained.tasks, batches(0, feed.epoch_steps), on)
+        return loop.evaluate(trained.model, trained.tasks, images.validation(), on)
 
     return validate
 
