@@ -105,8 +105,8 @@ class Kept:
 def _gathered(name: str, blocks: Sequence[Block], places: Sequence[tuple[int, int]]) -> NDArray[Any]:
     like = blocks[places[0][0]].arrays[name]
     found = np.empty((len(places), *like.shape[1:]), dtype=like.dtype)
-    for into, (block, row) in zip(found, places, strict=True):
-        into[...] = blocks[block].arrays[name][row]
+    for place, (block, row) in enumerate(places):
+        found[place] = blocks[block].arrays[name][row]
     return found
 
 
