@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from thaw.backbones import split
 from thaw.backbones.contract import Backbone, Features, LayerGroup
 from thaw.backbones.pyramid import Pyramid
+from thaw.backbones.split import Cut, Split
 from thaw.errors import ConfigError
 
 HEADS = "heads"
@@ -41,6 +43,7 @@ class FinetuneModel(nn.Module):
         self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(backbone.std).view(1, 3, 1, 1) * 255)
         self.depth = 0
+        self.halves: Split | None = None  # no module of its own: its layers are the backbone's
         self.open_groups(0)
 
     @property
@@ -48,18 +51,48 @@ class FinetuneModel(nn.Module):
         """The backbone's layer groups, input side first."""
         return self.backbone.groups
 
-    def forward(self, pixels: Tensor, targets: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
-        """Return task name -> outputs of (B, 3, S, S) uint8 pixels.
+    def forward(self, seen: Tensor | Cut, targets: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+        """Return task name -> outputs of (B, 3, S, S) uint8 pixels, or of what `cut` made of them.
 
         Args:
             targets: by task, in training alone, for heads that choose by them what they look at.
+
+        Raises:
+            RuntimeError: what `cut` made is given, but groups were opened since.
         """
-        images = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        features: Features = self.backbone(images, self.pyramid is not None)
+        if isinstance(seen, Tensor):
+            features: Features = self.backbone(self._normalised(seen), self.pyramid is not None)
+        else:
+            features = self._split().above(seen)
         if self.pyramid is not None:
             features = replace(features, maps=self.pyramid(features.maps))
         given = targets or {}
         return {name: head(features, given.get(name)) for name, head in self.heads.items()}
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        return ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def split(self, size: int) -> Split:
+        """Cut the network where its open groups begin, until others are opened, and return the halves of its backbone.
+
+        Args:
+            size: side of the square input, in pixels.
+
+        Raises:
+            ModelError: it cannot be cut there.
+        """
+        num_maps = self.pyramid.num_maps if self.pyramid is not None else 0
+        self.halves = split.split(self.backbone, num_maps, size)
+        return self.halves
+
+    def cut(self, pixels: Tensor) -> Cut:
+        """Return what the frozen half makes of (B, 3, S, S) uint8 pixels, to be given to `forward` in their place."""
+        return self._split().cut(self._normalised(pixels))
+
+    def _split(self) -> Split:
+        if self.halves is None:
+            raise RuntimeError("the network is not cut where its open groups begin now")
+        return self.halves
 
     def open_groups(self, depth: int) -> None:
         """Let the ``depth`` groups next to the heads learn, and no other.
@@ -69,7 +102,7 @@ class FinetuneModel(nn.Module):
         """
         if depth > len(self.groups):
             raise ConfigError(f"{depth} groups cannot be opened; the backbone has {len(self.groups)}")
-        self.depth = depth
+        self.depth, self.halves = depth, None
         self.backbone.requires_grad_(False)
         for name, parameters in self.group_parameters():
             learns = name == HEADS or name in self.open_names()

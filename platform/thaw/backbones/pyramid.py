@@ -43,6 +43,11 @@ class Pyramid(nn.Module):
         widths = self.resample.widths if self.resample else [one.channels for one in maps[-len(self.strides) :]]
         self.fpn = FeaturePyramidNetwork(widths, channels)
 
+    @property
+    def num_maps(self) -> int:
+        """How many of the backbone's maps it is made of, counted from the coarsest."""
+        return 1 if self.resample else len(self.strides)
+
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Return the pyramid of a backbone's maps."""
         wanted = self.resample(maps[0]) if self.resample else maps[-len(self.strides) :]

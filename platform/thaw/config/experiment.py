@@ -240,6 +240,9 @@ class Phase(Section):
     """How rates fall from their peak over the phase."""
     warmup: Share = 0.1
     """Share of the phase's steps over which rates rise to their peak."""
+    views: PositiveInt | None = None
+    """How many differently augmented views of each image take turns over the epochs; left out: new ones in every
+    epoch. With few, what the frozen layers make of them can be kept (see train.cache)."""
 
 
 class Optimizer(Section):
@@ -303,6 +306,16 @@ class Finetune(Section):
     """Left out: the weights as they are after the last step."""
 
 
+class Cache(Section):
+    """Keeping what the frozen layers make of images, so that a phase computes it once and not in every epoch."""
+
+    use: Literal["when_it_pays", "always", "never"] = "when_it_pays"
+    """when_it_pays: where it saves time, by what the first images of a phase cost. always: wherever it is possible.
+    The weights learnt are the same but for rounding."""
+    max_bytes: PositiveInt | None = None
+    """Most memory of Ray's object store that it takes; left out: half of that of the node that has the least."""
+
+
 class Train(Section):
     """The machines that train."""
 
@@ -328,6 +341,7 @@ class Train(Section):
     single-class task. Images without a label for it come as often as with uniform."""
     prefetch: Annotated[int, Field(ge=1, le=256)] = 8
     """Batches that are decoded at the same time for each worker; up to 768 MiB of them, or 96, wait ready for it."""
+    cache: Cache = Cache()
     max_failures: Annotated[int, Field(ge=0)] = 3
     """Crashes of workers or nodes after which training goes on from its last checkpoint."""
     checkpoint_steps: PositiveInt | None = None

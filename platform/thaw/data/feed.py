@@ -34,6 +34,9 @@ class Feed:
         augment: random changes for training, which also shuffles; None reads every image once, in order.
         least_box: share of a box's area that must be in view.
         chances: how likely each image is to be drawn for training, summing to 1; None draws each once an epoch.
+        views: how many differently augmented views of each image take turns over the epochs; None makes new ones in
+            every epoch. In which order images come differs between epochs all the same.
+        in_order: read every image once, in order, even where they are augmented.
     """
 
     shard_rows: tuple[int, ...]
@@ -47,6 +50,8 @@ class Feed:
     worker: int = 0
     workers: int = 1
     chances: NDArray[np.float64] | None = None
+    views: int | None = None
+    in_order: bool = False
     _orders: dict[int, NDArray[np.int64]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -63,20 +68,24 @@ class Feed:
     @property
     def epoch_steps(self) -> int:
         """Steps that make an epoch. Training drops the images that fill no whole batch, others each epoch."""
-        if self.augment is None:
+        if self._reads:
             return -(-self.images // self.batch)
         return max(1, self.images // self.batch)
 
     def rows(self, step: int) -> NDArray[np.int64]:
         """Return which images of the split this worker sees at ``step``, counted over all epochs."""
         epoch, place = divmod(step, self.epoch_steps)
-        if self.augment is None:
+        if self._reads:
             mine = np.arange(self.worker, self.images, self.workers)
             local = self.batch // self.workers
             return mine[place * local : (place + 1) * local]
         order = self._order(epoch)
         whole = np.resize(order, self.batch) if self.images < self.batch else order
         return whole[place * self.batch : (place + 1) * self.batch][self.worker :: self.workers]
+
+    @property
+    def _reads(self) -> bool:
+        return self.augment is None or self.in_order
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         """Return the order of an epoch, kept until another epoch is asked for."""
@@ -97,17 +106,21 @@ class Feed:
             step: counted over all epochs.
             shard: gives the rows of a shard by its place.
         """
-        epoch = step // self.epoch_steps
+        view = self.view(step)
         first = step % self.epoch_steps * self.batch + self.worker
         seen = [
-            self._seen(int(row), epoch, first + place * self.workers, shard)
-            for place, row in enumerate(self.rows(step))
+            self._seen(int(row), view, first + place * self.workers, shard) for place, row in enumerate(self.rows(step))
         ]
         size = self.preprocess.size
         pixels = np.empty((len(seen), 3, size, size), dtype=np.uint8)  # a worker may be left without an image
         for place, one in enumerate(seen):
             pixels[place] = one.pixels.numpy()
         return {"pixels": pixels, **{TARGET + task: self._targets(task, seen) for task in self.labels}}
+
+    def view(self, step: int) -> int:
+        """Return which view of the images is seen at ``step``: that of the epoch of this number."""
+        epoch = step // self.epoch_steps
+        return epoch if self.views is None else epoch % self.views
 
     def _targets(self, task: str, seen: Sequence["_Seen"]) -> NDArray[Any]:
         schema, size = self.labels[task], self.preprocess.size
@@ -122,7 +135,7 @@ class Feed:
         """Whether images are mixtures of two, all of them, so that the shape of targets never changes."""
         return self.augment is not None and (self.augment.mixup > 0 or self.augment.cutmix > 0)
 
-    def _seen(self, row: int, epoch: int, place: int, shard: Callable[[int], pa.Table]) -> "_Seen":
+    def _seen(self, row: int, view: int, place: int, shard: Callable[[int], pa.Table]) -> "_Seen":
         """Return an image as the model sees it, with its annotations in the same pixels.
 
         Args:
@@ -134,24 +147,24 @@ class Feed:
             pixels, annotations = Scene.of(sample.image, sample.annotations).placed(self.preprocess, self.least_box)
             return _Seen(pixels, annotations, annotations, 1.0)
         drawn_as = sample.id if self.chances is None else f"{sample.id}/{place}"
-        random = augment.generator(self.seed, epoch, drawn_as)
+        random = augment.generator(self.seed, view, drawn_as)
         scene = augment.augment(Scene.of(sample.image, sample.annotations), options, random)
         if options.copy_paste and random.random() < options.copy_paste:
-            scene = mix.pasted(scene, self._another(options, epoch, shard, random), random)
+            scene = mix.pasted(scene, self._another(options, view, shard, random), random)
         pixels, annotations = scene.placed(self.preprocess, self.least_box)
         if not self._blends:
             return _Seen(pixels, annotations, annotations, 1.0)
-        other, others = self._another(options, epoch, shard, random).placed(self.preprocess, self.least_box)
+        other, others = self._another(options, view, shard, random).placed(self.preprocess, self.least_box)
         pixels, share = mix.blended(pixels, other, options, random)
         return _Seen(pixels, annotations, others, share)
 
     def _another(
-        self, options: Augment, epoch: int, shard: Callable[[int], pa.Table], random: np.random.Generator
+        self, options: Augment, view: int, shard: Callable[[int], pa.Table], random: np.random.Generator
     ) -> Scene:
-        """Return another image of the split, as likely as it is drawn, changed as it is in this epoch."""
+        """Return another image of the split, as likely as it is drawn, changed as it is in this view."""
         row = random.integers(self.images) if self.chances is None else random.choice(self.images, p=self.chances)
         sample = self._sample(int(row), shard)
-        own = augment.generator(self.seed, epoch, sample.id)
+        own = augment.generator(self.seed, view, sample.id)
         return augment.augment(Scene.of(sample.image, sample.annotations), options, own)
 
     def _sample(self, row: int, shard: Callable[[int], pa.Table]) -> Sample:

@@ -188,15 +188,19 @@ def evaluate(
     counts = torch.zeros(len(tasks), device=on.device, dtype=torch.int64)
     for batch in batches:
         outputs = forward(model, batch, on)
-        placements = [Placement.unchanged(batch["pixels"].shape[-1])] * len(batch["pixels"])
+        placements = [Placement.unchanged(_side(batch, model))] * images_in(batch)
         for place, (name, task) in enumerate(tasks.items()):
             targets = target(batch, name, on)
             total, count = task.loss(outputs[name], targets)
             sums[place] += total
             counts[place] += count
-            meters[name].update(
-                task.decode(outputs[name], placements), task.labels.annotations(np.asarray(batch[TARGET + name]))
-            )
+            truths = task.labels.annotations(np.asarray(batch[TARGET + name]))
+            meters[name].update(task.decode(outputs[name], placements), truths)
     sums, counts = over_workers(sums), over_workers(counts)
     mean = {name: float(sums[place] / counts[place]) for place, name in enumerate(tasks) if counts[place]}
     return mean, {name: meter.compute() for name, meter in meters.items()}
+
+
+def _side(batch: Batch, model: FinetuneModel) -> int:
+    """Return the side of a batch's square images, in pixels."""
+    return int(batch["pixels"].shape[-1]) if "pixels" in batch or model.halves is None else model.halves.size

@@ -52,7 +52,9 @@ from thaw.training import (
     transfer,
     workers,
 )
-from thaw.training.loop import Batch, Batches, Device, Progress, State
+from thaw.training.frozen_prefix.cache import FrozenPrefix, Images
+from thaw.training.frozen_prefix.on_ray import shared_store
+from thaw.training.loop import Batch, Device, Progress, State
 from thaw.training.monitor import Told
 from thaw.training.plan import FinetunePlan
 from thaw.training.run import Trained
@@ -153,7 +155,7 @@ def _fit(root: Root, run_id: str, experiment: Experiment, prepared: Dataset) -> 
     # A worker that dies soon after it reported would lose that epoch: the controller asks only so often.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     chosen = experiment.train
-    with _told() as channel:
+    with _told() as channel, shared_store(chosen.cache) as kept:
         trainer = TorchTrainer(
             _work,  # type: ignore[arg-type] # V2 hands rank 0's return value on; the stubs are V1's
             train_loop_config={
@@ -162,6 +164,7 @@ def _fit(root: Root, run_id: str, experiment: Experiment, prepared: Dataset) -> 
                 "root": root,
                 "run_path": f"runs/{run_id}",
                 "channel": channel,
+                "kept": kept,
                 "chances": run.chances(root, experiment, prepared),
                 "shards": {split: data.encoded_shards(root, prepared, split) for split in ("train", "val")},
             },
@@ -243,18 +246,19 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
     plan = run.plan_of(experiment, trained.model, prepared)
     state = _state(trained, plan, experiment, on)
     served = replace(trained, model=state.served(trained.model))
-    validation = _validation(setup, experiment, prepared, served, on)
     subjects = run.subjects(experiment, prepared, trained.tasks)
     environment = _environment(on)
     tell = setup["channel"].put if on.worker == 0 else (lambda _line: None)
     tell(f"{environment['device']} in {environment['precision']}, from step {state.step} of {plan.steps}")
+    images = _images(setup, experiment, prepared, trained, plan, on, tell)
+    validation = _validation(setup, experiment, prepared, images, served, state.average is not None, on)
     epochs = loop.fit(
         trained.model,
         trained.tasks,
         plan,
         experiment.finetune,
         state,
-        batches=_batches(setup, experiment, prepared, "train", on),
+        batches=images.batches,
         validate=validation,
         on=on,
         seed=experiment.seed,
@@ -320,26 +324,47 @@ def _state(trained: Bundle, plan: FinetunePlan, experiment: Experiment, on: Devi
         return checkpoint.load(Path(folder), trained, plan, experiment.finetune, scaled)
 
 
-def _batches(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, split: str, on: Device) -> Batches:
-    feed = run.feed_of(experiment, prepared, split, on.worker, setup["chances"])
+def _images(
+    setup: dict[str, Any],
+    experiment: Experiment,
+    prepared: Dataset,
+    trained: Bundle,
+    plan: FinetunePlan,
+    on: Device,
+    tell: Callable[[str], None],
+) -> FrozenPrefix:
+    """Return where this worker's batches come from: decoded by Ray Data, or kept of what frozen layers made of them."""
+    train, val = (_split(setup, experiment, prepared, split, on) for split in ("train", "val"))
+    return FrozenPrefix(trained, plan, experiment.train.cache, setup["kept"], train, val, on, tell)
+
+
+def _split(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, split: str, on: Device) -> Images:
     shards, prefetch = setup["shards"][split], experiment.train.prefetch
 
-    def batches(start: int, stop: int) -> Generator[Batch]:
+    def stream(feed: Feed, start: int, stop: int) -> Generator[Batch]:
         return data.stream(feed, shards, start, stop, prefetch)
 
-    return batches
+    feed = run.feed_of(experiment, prepared, split, on.worker, setup["chances"])
+    return Images(f"{prepared.fingerprint} {split}", feed, stream)
 
 
 def _validation(
-    setup: dict[str, Any], experiment: Experiment, prepared: Dataset, served: Bundle, on: Device
+    setup: dict[str, Any],
+    experiment: Experiment,
+    prepared: Dataset,
+    images: FrozenPrefix,
+    served: Bundle,
+    averaged: bool,
+    on: Device,
 ) -> Validation:
-    feed = run.feed_of(experiment, prepared, "val", on.worker)
-    batches = _batches(setup, experiment, prepared, "val", on)
+    """Return what measures the model that is served; the layers of an average are not those that images were cut at."""
+    plain = _split(setup, experiment, prepared, "val", on)
+    batches = functools.partial(plain.stream, plain.feed, 0, plain.feed.epoch_steps) if averaged else images.validation
     shown: list[Batch] = []
     if on.worker == 0 and experiment.track.pictures:
         single = experiment.model_copy(update={"train": experiment.train.model_copy(update={"workers": 1})})
         shown = _loaded(setup, experiment, run.excerpt_of(single, prepared, "val", experiment.track.pictures), "val")
-    return Validation(served, lambda: batches(0, feed.epoch_steps), shown, on)
+    return Validation(served, batches, shown, on)
 
 
 def _excerpt(

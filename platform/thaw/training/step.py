@@ -25,7 +25,10 @@ from thaw.training.state import State
 from thaw.training.workers import over_workers
 
 Batch = Mapping[str, NDArray[Any] | Tensor]
-"""``pixels`` (B, 3, S, S) uint8 and ``target.<task>`` arrays; as tensors once they are on the device."""
+"""``target.<task>`` arrays with ``pixels`` (B, 3, S, S) uint8, or in their place, as ``cut.<name>``, what the frozen
+layers made of them; as tensors once they are on the device. The rows of every array are images."""
+
+CUT = "cut."
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Trainer:
         """Take one step; return, by task, this worker's share of the mean loss times the workers, and all labels."""
         batch = {name: on_device(values, self.on) for name, values in batch.items()}
         everyone = over_workers(
-            torch.stack([self.tasks[name].labelled(batch[TARGET + name]).sum() for name in self.tasks])
+            torch.stack([task.labelled(target(batch, name, self.on)).sum() for name, task in self.tasks.items()])
         )
         optimizer.set_rates(self.state.optimizer, self.plan.rates_at(step))
         self.state.optimizer.zero_grad(set_to_none=True)
@@ -163,10 +166,17 @@ def losses(model: nn.Module, tasks: Mapping[str, Task], batch: Batch, on: Device
 
 def forward(model: nn.Module, batch: Batch, on: Device, targets: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
     """Return task name -> fp32 outputs of a batch, computed at the device's precision."""
-    pixels = on_device(batch["pixels"], on)
+    seen = _seen(batch, on)
     with torch.autocast(on.device.type, dtype=on.autocast, enabled=on.autocast is not None):
-        outputs: dict[str, Any] = model(pixels, targets)
+        outputs: dict[str, Any] = model(seen, targets)
     return outputs
+
+
+def _seen(batch: Batch, on: Device) -> Tensor | dict[str, Tensor]:
+    """Return what the model is given of a batch."""
+    if "pixels" in batch:
+        return on_device(batch["pixels"], on)
+    return {name.removeprefix(CUT): on_device(value, on) for name, value in batch.items() if name.startswith(CUT)}
 
 
 def target(batch: Batch, task: str, on: Device) -> Tensor:

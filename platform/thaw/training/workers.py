@@ -32,6 +32,19 @@ def ddp_options(model: FinetuneModel) -> dict[str, bool]:
     return {"broadcast_buffers": model.batchnorm == "adapt", "find_unused_parameters": not reads_pooled}
 
 
+def first_says(value: bool) -> bool:
+    """Return what the first worker was called with: one decision for all."""
+    told = torch.tensor([int(value)])
+    if _is_group():
+        torch.distributed.broadcast(told, 0)
+    return bool(told.item())
+
+
+def all_say(value: bool) -> bool:
+    """Return whether every worker was called with True; none gets an answer before all have asked."""
+    return over_workers(torch.tensor([int(not value)])).item() == 0
+
+
 def share_buffers(model: nn.Module) -> None:
     """Give every worker the first one's buffers, such as BatchNorm's statistics: they are the ones that are saved."""
     if _is_group():

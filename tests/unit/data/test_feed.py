@@ -330,3 +330,33 @@ def test_classes_of_any_size_are_drawn_equally_often(seed):
 @pytest.mark.parametrize("classes", [[0, 0, 0], [-1, -1, -1], [4, -1, 4]])
 def test_a_single_class_or_none_is_drawn_as_uniformly_as_without_chances(classes):
     assert even_chances(np.array(classes)).tolist() == pytest.approx([1 / 3] * 3)
+
+
+def test_views_take_turns_while_the_order_changes_every_epoch(shards):
+    few = replace(feed(batch=4), views=2)
+    steps = few.epoch_steps
+
+    def epoch(number):
+        rows = np.concatenate([few.rows(step) for step in range(number * steps, (number + 1) * steps)])
+        pixels = [few.load(step, shards.__getitem__)["pixels"] for step in range(number * steps, (number + 1) * steps)]
+        return dict(zip(rows.tolist(), np.concatenate(pixels), strict=True))
+
+    seen = [epoch(number) for number in range(3)]
+    assert list(seen[0]) != list(seen[2])
+    both = set(seen[0]) & set(seen[1]) & set(seen[2])
+    assert len(both) > 10
+    assert all((seen[0][row] == seen[2][row]).all() for row in both)
+    assert any((seen[0][row] != seen[1][row]).any() for row in both)
+
+
+def test_in_order_every_image_comes_once_as_it_is_in_the_epoch_of_that_number(shards):
+    shuffling = feed(batch=5)
+    reading = replace(shuffling, in_order=True)
+    assert reading.epoch_steps == -(-TOTAL // 5)
+    for epoch in (0, 1):
+        steps = range(epoch * reading.epoch_steps, (epoch + 1) * reading.epoch_steps)
+        assert np.concatenate([reading.rows(step) for step in steps]).tolist() == list(range(TOTAL))
+        read = np.concatenate([reading.load(step, shards.__getitem__)["pixels"] for step in steps])
+        first = epoch * shuffling.epoch_steps
+        batch = shuffling.load(first, shards.__getitem__)["pixels"]
+        assert (read[shuffling.rows(first)] == batch).all()

@@ -1,0 +1,87 @@
+"""The frozen-prefix cache on Ray: blocks in the object store, kept by one actor for all workers of a run.
+
+The actor holds the only reference that lasts and owns what it refers to, so blocks outlive the worker that computed
+them; on its own node every worker reads them where they are, without a copy. What is lost with a node is computed anew.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.exceptions import ObjectLostError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from thaw.config.experiment import Cache as Options
+from thaw.training.frozen_prefix.blocks import Block
+from thaw.training.frozen_prefix.shelf import Shelf
+
+_SHARE = 0.5
+"""Share of a node's object store that may be taken; decoded batches need the rest."""
+
+
+class _Keeper:
+    """References to blocks, in a process of its own."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._shelf: Shelf[ray.ObjectRef[Block]] = Shelf(max_bytes)
+
+    def put(self, key: str, place: int, block: Block) -> None:
+        self._shelf.put(key, place, block.nbytes, lambda: ray.put(block))
+
+    def get(self, key: str) -> "dict[int, ray.ObjectRef[Block]]":
+        return self._shelf.get(key)
+
+    def places(self, key: str) -> set[int]:
+        return set(self._shelf.get(key))
+
+    def drop(self, key: str) -> None:
+        self._shelf.drop(key)
+
+
+class SharedStore:
+    """The blocks of a run, as one of its processes sees them; it can be sent to others."""
+
+    def __init__(self, keeper: Any, max_bytes: int) -> None:
+        """Use a running keeper."""
+        self._keeper = keeper
+        self.max_bytes = max_bytes
+
+    def put(self, key: str, place: int, block: Block) -> None:
+        """Keep a block, if there is room for it."""
+        ray.get(self._keeper.put.remote(key, place, block))
+
+    def places(self, key: str) -> set[int]:
+        """Return which blocks are there."""
+        found: set[int] = ray.get(self._keeper.places.remote(key))
+        return found
+
+    def get(self, key: str) -> dict[int, Block]:
+        """Return the blocks that are there; where one was lost, none, and its key is forgotten."""
+        references = ray.get(self._keeper.get.remote(key))
+        try:
+            return dict(zip(references, ray.get(list(references.values())), strict=True))
+        except ObjectLostError:
+            ray.get(self._keeper.drop.remote(key))
+            return {}
+
+
+@contextmanager
+def shared_store(options: Options) -> Iterator[SharedStore | None]:
+    """Give a store to a run, for as long as it lasts; None where nothing is to be kept."""
+    if options.use == "never":
+        yield None
+        return
+    max_bytes = options.max_bytes or _budget()
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    keeper: Any = ray.remote(_Keeper).options(num_cpus=0, scheduling_strategy=here).remote(max_bytes)
+    try:
+        yield SharedStore(keeper, max_bytes)
+    finally:
+        ray.kill(keeper)
+
+
+def _budget() -> int:
+    """Return the bytes that may be kept where the user sets no limit: any node may come to hold all of them."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return int(_SHARE * min(node["object_store_memory"] for node in nodes if "object_store_memory" in node))
