@@ -95,7 +95,7 @@ BOUNDS = [
     ("train.device", "gpu", "tpu"),
     ("train.cpus_per_worker", 0.5, 0),
     ("train.batch", 1, 0),
-    ("train.precision", "bf16", "fp16"),
+    ("train.precision", "fp16", "fp8"),
     ("train.sampling", "classes", "balanced"),
     ("train.prefetch", 1, 0),
     ("train.max_failures", 0, -1),

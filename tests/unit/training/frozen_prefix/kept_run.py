@@ -22,7 +22,8 @@ from thaw.training.frozen_prefix.blocks import Block
 from thaw.training.frozen_prefix.cache import FrozenPrefix, Images
 from thaw.training.frozen_prefix.shelf import Shelf
 from thaw.training.plan import FinetunePlan
-from thaw.training.step import Batch, Device, State
+from thaw.training.state import State
+from thaw.training.step import Batch, Device, images_in
 
 SIZE = 32
 IMAGES = {"train": 22, "val": 9}
@@ -136,8 +137,8 @@ class KeptRun:
         def stream(feed: Feed, start: int, stop: int) -> Iterator[Batch]:
             for step in range(start, stop):
                 batch = feed.load(step, lambda _place: table)
-                self.decoded[split] += step.images_in(batch)
-                if step.images_in(batch):
+                self.decoded[split] += images_in(batch)
+                if images_in(batch):
                     yield batch
 
         return Images(f"kept {split}", feed, stream)  # type: ignore[arg-type]
