@@ -232,8 +232,8 @@ class EarlyStopping(Section):
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     """A score counts as better when it is higher by more than this."""
     monitor: Annotated[str, Field(pattern=r"^[^.\s]+(\.\S+)?$")] | None = None
-    """What the score is, on validation images: a task, by its best metric; `task.metric`; or `task.loss`, where lower is
-    better. Left out: the mean of all tasks' best metrics. The checkpoint with the best score is the one registered."""
+    """What the score is, on validation images: a task, by its best metric; `task.metric`; or `task.loss`, where lower
+    is better. Left out: the mean of all tasks' best metrics. The checkpoint with the best score is registered."""
 
 
 class Finetune(Section):
