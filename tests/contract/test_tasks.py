@@ -16,6 +16,7 @@ from thaw.config.experiment import Experiment, TaskOptions
 from thaw.data import mix
 from thaw.data.labels import Annotation, Boxes, LabelSchema
 from thaw.data.placement import Placement
+from thaw.metrics import summary
 from thaw.tasks.contract import HeadInputs, Task
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -262,6 +263,15 @@ def test_a_metric_says_how_good_a_head_is_and_exists_wherever_there_are_labels(n
     meter = task.meter()
     meter.update(task.decode(_outputs(task, 6), PLACED * 6), _annotations(task, 6, missing=(2,)))
     assert 0 <= meter.compute()[task.best_metric] <= 1
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_task_names_every_metric_that_is_of_it_as_a_whole(name: str) -> None:
+    task = _task(name)
+    meter = task.meter()
+    meter.update(task.decode(_outputs(task, 6), PLACED * 6), _annotations(task, 6, missing=(2,)))
+    assert set(summary.overall(meter.compute())) <= set(task.metrics)
+    assert {task.best_metric, *task.lower} <= set(task.metrics)
 
 
 @pytest.mark.parametrize("name", KINDS)

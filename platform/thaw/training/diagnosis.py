@@ -168,7 +168,8 @@ def _diverging(curves: _Curves) -> Diagnosis | None:
     limit = max(_WORSE * train[at], train[at] + 0.25 * (untrained - train[at]))
     if min(train[-2:]) > limit and train[-1] > 0.9 * train[-2]:
         evidence = f"training loss {train[-1]:.3g}, was {train[at]:.3g} after epoch {curves.since(at)}"
-        return curves.says("diverging", at + 1, evidence, action)
+        place = next(place for place in range(at + 1, len(train)) if min(train[place:]) > limit)
+        return curves.says("diverging", place, evidence, action)
     return None
 
 
@@ -274,7 +275,7 @@ def _stalled(curves: _Curves, epochs: int) -> bool:
     before, last = curves.val[:-epochs], curves.val[-epochs:]
     if not before or any(map(math.isnan, (*before, *last))):
         return False
-    return max(last) <= max(before) + _spread(max(before), curves.subject.val_images) / 4
+    return max(last) <= max(before) + _spread(max(before), curves.subject.val_images) / 2
 
 
 def _smooth(values: Sequence[float]) -> list[float]:

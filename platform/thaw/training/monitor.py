@@ -70,8 +70,9 @@ class Monitor:
         text = "\n".join(f"    {line}" for line in config.dump(experiment).splitlines())
         self._writer.add_text("experiment", text, 0)
         chosen = {name: value for name, value in settings(experiment).items() if value is not None}
-        for part in summary.hparams(chosen, {"val/score": None})[:2]:
-            self._writer._get_file_writer().add_summary(part, 0)  # add_hparams would begin a folder of its own
+        for part in summary.hparams(chosen, {"val/score": None})[:2]:  # type: ignore[no-untyped-call]
+            # add_hparams would begin a folder of its own
+            self._writer._get_file_writer().add_summary(part, 0)  # type: ignore[no-untyped-call]
 
     def tell(self, progress: Progress, history: list[Epoch], tasks: Mapping[str, Task], told: Told) -> None:
         """Record an epoch and bring all there is to storage."""
@@ -108,7 +109,7 @@ class Monitor:
         self._spent += len(content)
         drawn = Summary.Image(height=picture.height, width=picture.width, colorspace=3, encoded_image_string=content)
         shown = Summary(value=[Summary.Value(tag=name, image=drawn)])
-        self._writer._get_file_writer().add_summary(shown, step)
+        self._writer._get_file_writer().add_summary(shown, step)  # type: ignore[no-untyped-call]
 
     def _losses(self, losses: Tensor, stop: int, tasks: list[str]) -> None:
         for step, row in enumerate(losses.tolist(), start=stop - len(losses)):

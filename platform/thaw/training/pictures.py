@@ -11,6 +11,7 @@ from thaw.data import rle
 from thaw.data.feed import TARGET
 from thaw.data.labels import Annotation, Boxes, LabelSchema
 from thaw.metrics.masks import IGNORED
+from thaw.predictor import Answers
 from thaw.tasks.contract import Answer, Marks, Task
 from thaw.training.validation import Seen
 
@@ -59,10 +60,10 @@ def answers(seen: Seen, tasks: Mapping[str, Task]) -> Iterator[Image.Image]:
     colours = overlay.palette({name: task.labels for name, task in tasks.items()})
     given = iter(seen.answers)
     for batch in seen.shown:
-        truths = {name: task.labels.annotations(batch[TARGET + name]) for name, task in tasks.items()}
-        for row, pixels in enumerate(batch["pixels"]):
+        truths = {name: task.labels.annotations(np.asarray(batch[TARGET + name])) for name, task in tasks.items()}
+        for row, pixels in enumerate(np.asarray(batch["pixels"])):
             image = np.ascontiguousarray(pixels.transpose(1, 2, 0))
-            truth = {name: _truth(task, truths[name][row]) for name, task in tasks.items()}
+            truth: Answers = {name: _truth(task, truths[name][row]) for name, task in tasks.items()}
             yield _beside(overlay.draw(image, next(given), colours), overlay.draw(image, truth, colours))
 
 

@@ -92,7 +92,7 @@ class Trackers:
 
     def _catch_up(self, name: str, history: Sequence[Epoch]) -> None:
         place = f"{self._path}/{_KEPT}/{name}.json"
-        kept = self._root.read_json(place) if self._root.exists(place) else {"id": None, "epoch": 0}
+        kept: dict[str, Any] = self._root.read_json(place) if self._root.exists(place) else {"id": None, "epoch": 0}
         if name not in self._begun:
             self._begun[name] = _KINDS[name](self._root, self._path, self._experiment, kept["id"])
         tracker = self._begun[name]

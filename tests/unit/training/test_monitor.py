@@ -4,15 +4,19 @@ import csv
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_run import EPOCH_STEPS, PHASES, Run, experiment
+from tiny_run import EPOCH_STEPS, PHASES, Run, dense_experiment, experiment
 
 from thaw.storage import open_root
-from thaw.training import checkpoint, monitor
+from thaw.training import checkpoint, loop, monitor, pictures
+from thaw.training.diagnosis import Diagnosis
 from thaw.training.loop import Epoch
 from thaw.training.monitor import Monitor, Told
+from thaw.training.validation import Validation
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +69,24 @@ def test_the_line_of_an_epoch_tells_every_tasks_losses_and_metric() -> None:
         "epoch 3/13  phase 2 depth 2  kind loss 0.500/0.750 accuracy 0.875  tags loss 0.250/nan  "
         "123 img/s, 25% waiting, 2.5 s"
     )
+
+
+def test_the_line_shows_a_metric_of_training_beside_that_of_validation() -> None:
+    told = monitor.line(_epoch(3, train_metrics={"kind": {"accuracy": 0.99}}), planned=13)
+    assert "kind loss 0.500/0.750 accuracy 0.990/0.875  tags" in told
+
+
+def test_figures_of_training_images_have_names_of_their_own() -> None:
+    found = monitor.flat(_epoch(1, train_metrics={"kind": {"accuracy": 0.99}}, plain_loss={"kind": 0.125}))
+    assert found["train/kind/accuracy"] == 0.99
+    assert found["plain_loss/kind"] == 0.125
+
+
+def test_settings_are_plain_values_by_dotted_names() -> None:
+    found = monitor.settings(experiment())
+    assert found["finetune.phases.1.depth"] == 2
+    assert found["data.augment.zoom.0"] == 0.9
+    assert not [name for name in found if name.startswith(("storage", "serve", "track"))]
 
 
 def _run_until(run: Run, root_uri: str, epochs: int) -> None:
@@ -133,3 +155,59 @@ def test_after_a_restart_every_epoch_has_its_figures_once(restarted: Path) -> No
         steps = _steps(_events(restarted), name)
         assert len(set(steps)) == len(steps) == 4
     assert len((restarted / "metrics.csv").read_text().splitlines()) == 1 + 4
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> EventAccumulator:
+    """The events of a run of all kinds of heads whose second epoch is worse than its first."""
+    folder = tmp_path_factory.mktemp("store")
+    run = Run.new(dense_experiment(without=("two",)))
+    few = {name: values[:3] for name, values in run.images.items()}
+    validation = Validation(run.trained, lambda: run.batches(0, EPOCH_STEPS), [few], run.on)
+    said = Diagnosis(task="colour", kind="plateau", since_epoch=1, evidence="seen", action="raise it")
+    with Monitor(open_root(str(folder)), "runs/one", run.plan, 0) as watch:
+        watch.begin(run.experiment)
+        for progress in run.fit(validate=validation):
+            better = progress.epoch.model_copy(update={"score": -float(progress.epoch.epoch)})
+            run.state.history[-1] = better
+            watch.tell(
+                loop.Progress(better, progress.step_losses),
+                run.state.history,
+                run.trained.tasks,
+                Told([said], validation.seen),
+            )
+    assert len(run.state.history) == 2
+    return _events(folder / "runs/one")
+
+
+def test_the_best_epochs_answers_and_confusion_are_drawn_and_others_are_not(shown: EventAccumulator) -> None:
+    drawn = shown.Tags()["images"]
+    assert drawn == ["answers/0", "answers/1", "answers/2", "confusion/colour", "confusion/paint"]
+    for name in drawn:
+        [one] = shown.Images(name)
+        picture = Image.open(io.BytesIO(one.encoded_image_string))
+        assert picture.size == (one.width, one.height)
+        assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 20
+
+
+def test_precision_over_recall_is_drawn_for_the_classes_of_whole_images(shown: EventAccumulator) -> None:
+    curves = [name for name in shown.Tags()["tensors"] if name.startswith("colour/")]
+    assert sorted(curves) == ["colour/blue", "colour/green", "colour/red"]
+
+
+def test_what_was_asked_for_and_what_is_said_of_it_can_be_read(shown: EventAccumulator) -> None:
+    [asked] = shown.Tensors("experiment/text_summary")
+    assert b"    name: dense" in asked.tensor_proto.string_val[0]
+    told = shown.Tensors("diagnosis/colour/text_summary")
+    assert [one.tensor_proto.string_val[0] for one in told] == [b"colour: plateau since epoch 1: seen; raise it"] * 2
+    assert "_hparams_/session_start_info" in shown.summary_metadata
+
+
+def test_the_most_frequent_mistakes_come_first() -> None:
+    table = pictures.mistaken(("a", "b", "c"), [[8, 2, 0], [5, 5, 0], [0, 0, 3]])
+    assert table.splitlines()[2:] == ["| b | a | 5 | 50% |", "| a | b | 2 | 20% |"]
+
+
+def test_a_confusion_matrix_of_many_classes_still_fits() -> None:
+    names = [f"class {place}" for place in range(200)]
+    assert pictures.confusion(names, np.eye(200, dtype=int).tolist()).size == (800, 800)
