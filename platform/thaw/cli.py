@@ -64,17 +64,18 @@ def _prepare(options: argparse.Namespace) -> Result:
 
 def _train(options: argparse.Namespace) -> Result:
     from thaw.storage import open_root
-    from thaw.training import on_ray, run, transfer
+    from thaw.training import run
 
     if options.resume:
         root = open_root(_root(options))
         asked = _experiment(options) if options.experiment else None
         experiment = run.resumed(root, options.resume, asked)
-        record = on_ray.train(experiment, resume=options.resume)
     else:
         experiment = _experiment(options)
         root = open_root(experiment.storage.root)
-        record = on_ray.train(experiment)
+    from thaw.training import on_ray, transfer
+
+    record = on_ray.train(experiment, resume=options.resume)
     compared = on_ray.compare_single(experiment, record) if options.compare_single else []
     lines = [
         f"run {record.id}: {record.epochs_run} epochs in {record.wall_s:.0f} s; best on validation:",

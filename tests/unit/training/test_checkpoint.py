@@ -2,11 +2,12 @@
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
-from tiny_run import Run, adapted, experiment
+from tiny_run import RATES, Run, adapted, experiment
 
 from thaw import bundle
 from thaw.config.experiment import Experiment
@@ -112,3 +113,67 @@ def test_adapters_are_not_resumed_on_other_weights(with_adapters: Experiment, tm
     other = Run.new(adapted(experiment(), tmp_path / "other.safetensors", {"rank": 2}, seed=1))
     with pytest.raises(ModelError, match="its adapters belong to weights of test_resnet with SHA-256"):
         checkpoint.load(tmp_path, other.trained, other.plan, with_adapters.finetune)
+
+
+TIMES = {"seconds", "images_per_s", "waiting"}
+TWO_PHASES = ({"epochs": 1, "depth": 0, "rates": RATES}, {"epochs": 1, "depth": 2, "rates": RATES})
+
+
+def _left(run: Run) -> dict[str, Any]:
+    """Return all that a run leaves, but times."""
+    return {
+        "weights": run.trained.model.state_dict(),
+        "served": run.state.served(run.trained.model).state_dict(),
+        "optimizer": run.state.optimizer.state_dict(),
+        "weighting": run.state.weighting.state(),
+        "history": [epoch.model_dump(exclude=TIMES) for epoch in run.state.history],
+    }
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether nested values are equal, tensors bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batchnorm": "held", "weighting": {"by": "uncertainty"}},
+        {"batchnorm": "adapt", "ema": {"decay": 0.9}},
+        {"batchnorm": "adapt", "optimizer": {"name": "sgd"}},
+    ],
+)
+def test_a_run_stopped_after_any_step_is_continued_bit_for_bit(options: dict[str, Any], tmp_path: Path) -> None:
+    chosen = experiment(dropout=0.3, phases=TWO_PHASES, **options)
+    undisturbed = Run.new(chosen)
+    list(undisturbed.fit())
+    whole = Run.new(chosen)
+    for _ in whole.fit(pause_steps=1):
+        folder = tmp_path / str(whole.state.step)
+        folder.mkdir()
+        checkpoint.save(folder, whole.trained, whole.state)
+    assert _same(_left(whole), _left(undisturbed))
+    for step in range(1, whole.plan.steps):
+        resumed = Run.new(chosen)
+        for weight in resumed.trained.model.parameters():
+            weight.data.add_(1.0)
+        resumed.state = checkpoint.load(tmp_path / str(step), resumed.trained, resumed.plan, chosen.finetune)
+        assert resumed.state.step == step
+        list(resumed.fit())
+        for what, value in _left(resumed).items():
+            assert _same(value, _left(whole)[what]), f"{what} after a stop at step {step}"
+
+
+def test_the_scale_of_fp16_comes_back(tmp_path: Path) -> None:
+    made = Run.new(experiment())
+    made.state = checkpoint.fresh(made.trained, made.plan, made.experiment.finetune, scaled=True)
+    made.state.scaler = torch.amp.GradScaler("cpu", init_scale=512.0)
+    checkpoint.save(tmp_path, made.trained, made.state)
+    state = checkpoint.load(tmp_path, made.trained, made.plan, made.experiment.finetune, scaled=True)
+    assert state.scaler.get_scale() == 512.0

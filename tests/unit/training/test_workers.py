@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import two_workers
-from tiny_run import Run, dense_experiment, experiment
+from tiny_run import PHASES, Run, dense_experiment, experiment
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +67,18 @@ def test_heads_that_all_look_at_places_train_on_two_workers_too(workers: list[di
         assert set(found["places alone"][0]["train"]) == {"one", "two", "paint"}
     first, second = ([epoch["digest"] for epoch in found["places alone"]] for found in workers)
     assert first == second
+
+
+def test_pieces_and_the_average_of_weights_are_the_same_on_two_workers_as_on_one(workers: list[dict[str, Any]]) -> None:
+    torch.set_num_threads(1)
+    alone = two_workers.told(Run.new(experiment(phases=PHASES[1:2], ema={"decay": 0.9})))
+    for found in workers:
+        for one, other in zip(found["in pieces"], alone, strict=True):
+            assert one["train"] == pytest.approx(other["train"], rel=0, abs=1e-5)
+            assert one["val"] == pytest.approx(other["val"], rel=0, abs=1e-5)
+    for what in ("digest", "served"):
+        first, second = ([epoch[what] for epoch in found["in pieces"]] for found in workers)
+        assert first == second
 
 
 def test_workers_hold_the_same_weights_after_every_epoch(workers: list[dict[str, Any]]) -> None:

@@ -5,12 +5,13 @@ One process that forks into two, because each costs seconds of imports.
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tiny_run import Run, dense_experiment, experiment
+from tiny_run import PHASES, Run, dense_experiment, experiment
 from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -53,9 +54,17 @@ def told(run: Run, **more: Any) -> list[dict[str, Any]]:
             "metrics": progress.epoch.metrics,
             "phase": progress.epoch.phase,
             "digest": weights.digest(run.trained.model.state_dict()),
+            "served": weights.digest(run.state.served(run.trained.model).state_dict()),
         }
         for progress in run.fit(**more)
     ]
+
+
+def _in_pieces(worker: int, workers: int) -> Run:
+    """Return a run that averages its weights and computes each worker's share of a batch in two pieces."""
+    run = Run.new(experiment(phases=PHASES[1:2], ema={"decay": 0.9}), worker, workers)
+    run.on = replace(run.on, pieces=2)
+    return run
 
 
 def _refusal(run: Run, **more: Any) -> dict[str, Any]:
@@ -116,6 +125,7 @@ def _work(worker: int, folder: str) -> None:
         "right": told(Run.new(experiment(), worker, WORKERS), wrap=_wrap),
         "dense": told(Run.new(dense_experiment(**DENSE_FINETUNE), worker, WORKERS), wrap=_wrap),
         "places alone": told(Run.new(dense_experiment(**PLACES_ALONE), worker, WORKERS), wrap=_wrap),
+        "in pieces": told(_in_pieces(worker, WORKERS), wrap=_wrap),
         "wrapped once": _refusal(Run.new(experiment(), worker, WORKERS), wrap=WrapOnce()),
     }
     Path(folder, f"{worker}.json").write_text(json.dumps(found), encoding="utf-8")
