@@ -25,8 +25,9 @@ Cut = dict[str, Tensor]
 
 _TRIALS = (2, 3)
 """Images in the two trial passes that tell what grows with their number."""
-_MODULES = layers.get_notrace_modules()
-_FUNCTIONS = [*layers.get_notrace_functions(), layers.resample_abs_pos_embed, layers.resample_abs_pos_embed_nhwc]
+_TIMM: Any = layers
+_MODULES = _TIMM.get_notrace_modules()
+_FUNCTIONS = [*_TIMM.get_notrace_functions(), _TIMM.resample_abs_pos_embed, _TIMM.resample_abs_pos_embed_nhwc]
 """What timm says should not be traced into, and its functions that branch by the size of a map."""
 _UNTRACEABLE = (AssertionError, AttributeError, IndexError, KeyError, NameError, RuntimeError, TypeError, ValueError)
 """What code raises that was not written to be traced."""
