@@ -34,7 +34,7 @@ LABELS = {
 }
 PHASES: tuple[dict[str, Any], ...] = (
     {"epochs": 3, "depth": 0, "views": 2},
-    {"epochs": 2, "depth": 2, "views": 1},
+    {"epochs": 1, "depth": 2, "views": 1},
 )
 
 
