@@ -99,9 +99,10 @@ def training_processes():
 
 
 def test_a_killed_worker_changes_nothing(experiment, prepared):
-    longer = changed(experiment, finetune__phases=[{"epochs": 1, "depth": 0}, {"epochs": 5, "depth": 3}])
+    phases = [{"epochs": 1, "depth": 0}, {"epochs": 5, "depth": 3}]
+    longer = changed(experiment, finetune__phases=phases, finetune__ema={"decay": 0.9})
     undisturbed = training.train(longer, prepared)
-    disturbed = changed(longer, name="killed")
+    disturbed = changed(longer, name="killed", train__checkpoint_steps=2)
     killed: list[int] = []
     killer = threading.Thread(target=kill_a_worker_in_the_second_phase, args=(disturbed, killed), daemon=True)
     killer.start()
@@ -111,6 +112,14 @@ def test_a_killed_worker_changes_nothing(experiment, prepared):
     assert run.metrics == undisturbed.metrics
     kinds = ("train_loss", "val_loss", "val/")
     assert figures(curve(disturbed, run), kinds) == figures(curve(longer, undisturbed), kinds)
+    kept = open_root(experiment.storage.root).list(f"runs/{run.id}/checkpoints")
+    assert not [name for name in kept if name.startswith("step_")]
+    assert "epoch_0006" in kept
+
+
+def test_a_changed_experiment_does_not_continue_a_run(plain, one_worker):
+    with pytest.raises(ConfigError, match=r"train.batch: 8 when begun, 4 now"):
+        training.train(changed(plain, train__batch=4), resume=one_worker.id)
 
 
 def test_a_run_is_continued_from_its_last_checkpoint_by_its_id(plain, one_worker):

@@ -40,7 +40,10 @@ def _create(seed: int = 0, backbone: str = "test_resnet", source: str = "none", 
             "tags": {"type": "multilabel", "threshold": 0.3, "weight": 2},
         },
         "model": {"backbone": backbone, "weights": {"source": source}, "dropout": 0.4} | model,
-        "finetune": {"phases": [{"epochs": 1}], "batchnorm": "held" if "lora" in model else "adapt"},
+        "finetune": {
+            "phases": [{"epochs": 1}],
+            "batchnorm": "held" if model.keys() & {"lora", "checkpointing"} else "adapt",
+        },
     }
     return bundle.create(config.parse(values, "test"), LABELS)
 
@@ -272,3 +275,41 @@ def test_a_merged_bundle_answers_alike_without_peft_and_without_the_base(
 def test_merging_a_bundle_without_adapters_changes_nothing() -> None:
     made = _create()
     assert bundle.merged(made) is made
+
+
+def _gradients(made: Bundle, depth: int) -> tuple[dict[str, torch.Tensor], int]:
+    """Return the gradient of every open weight, and the bytes that were kept for the backward pass."""
+    made.model.batchnorm = "held"
+    made.model.open_groups(depth)
+    made.model.train()
+    kept: list[int] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.numel() * tensor.element_size())
+        return tensor
+
+    torch.manual_seed(0)
+    pixels = torch.randint(0, 256, (2, 3, 48, 48), dtype=torch.uint8)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        outputs = made.model(pixels)
+    sum(values.square().sum() for values in outputs.values()).backward()
+    return {name: weight.grad for name, weight in made.model.named_parameters() if weight.grad is not None}, sum(kept)
+
+
+@pytest.mark.parametrize(("backbone", "depth"), [("test_efficientnet", 6), ("test_vit", 2)])
+def test_gradient_checkpointing_keeps_less_and_changes_no_gradient(backbone: str, depth: int) -> None:
+    plain, plain_bytes = _gradients(_create(backbone=backbone), depth)
+    thrifty, thrifty_bytes = _gradients(_create(backbone=backbone, checkpointing=True), depth)
+    assert plain.keys() == thrifty.keys()
+    assert any(name.startswith("backbone.") for name in plain)
+    assert all(torch.equal(value, thrifty[name]) for name, value in plain.items())
+    assert thrifty_bytes < plain_bytes
+
+
+def test_a_backbone_without_gradient_checkpointing_is_refused_by_name() -> None:
+    with pytest.raises(ModelError, match=r"model.checkpointing: torchvision/shufflenet_v2_x0_5 cannot compute"):
+        _create(backbone="torchvision/shufflenet_v2_x0_5", checkpointing=True)
+
+
+def test_a_bundle_does_not_ask_for_gradient_checkpointing() -> None:
+    assert not _create(backbone="test_vit", checkpointing=True).description.model.checkpointing

@@ -68,3 +68,8 @@ def test_the_best_precision_is_one_that_the_machine_has():
     assert precision.best("cpu") in ("fp32", "bf16")
     if not any(precision.cpu_facts().get(name) for name in ("avx512_bf16", "amx_bf16")):
         assert precision.best("cpu") == "fp32"
+
+
+def test_every_precision_has_a_type_and_that_type_its_name():
+    for name, dtype in precision.DTYPES.items():
+        assert precision.name(dtype) == name
