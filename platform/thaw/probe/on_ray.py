@@ -138,7 +138,8 @@ class _Probing:
         return facts
 
     def _timed(self, candidate: Candidate, _size: object) -> dict[str, Any]:
-        most, found = self._request.max_latency_ms, {}
+        most = self._request.max_latency_ms
+        found: dict[int, float] = {}
         facts: dict[str, Any] = {"latency_ms": found, "disturbed": False}
         for batch in _BATCHES:
             latency = self._latency(candidate.backbone, batch)

@@ -33,7 +33,7 @@ def _line(ranking: Ranking, row: Row) -> str:
         _figure(row.macs and row.macs / 1e9, 2),
         _figure(row.latency_ms.get(1), 1) + mark,
         _figure(row.latency_ms.get(32), 0) + mark,
-        _figure(row.probe and row.probe.embed_s, 0),
+        _figure(row.probe.embed_s if row.probe else None, 0),
     )
     return _joined(row.backbone, row.weights, shown, facts)
 
