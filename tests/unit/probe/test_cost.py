@@ -65,7 +65,7 @@ def test_latency_is_the_median_of_forward_passes_after_those_that_warm_up(monkey
     monkeypatch.setattr(cost, "_MOST_RUNS", 3)
     slow = _Slow(working=0.0)
     found = cost.latency(slow, 32, 2, torch.device("cpu"))
-    assert 5 <= found.ms < 50
+    assert 5 <= found.ms < 150
     assert set(slow.seen) == {(2, 3, 32, 32)}
     assert len(slow.seen) == 5
 
@@ -73,5 +73,6 @@ def test_latency_is_the_median_of_forward_passes_after_those_that_warm_up(monkey
 def test_a_thread_that_does_not_have_its_core_is_disturbed() -> None:
     waits, works = (cost.latency(_Slow(share), 32, 1, torch.device("cpu")) for share in (0.2, 1.0))
     assert waits.disturbed
-    assert works.running > 2 * waits.running  # on a busy machine it is not 1 either
+    assert waits.running < 0.5
+    assert 0 < works.running <= 1  # how near to 1 depends on what else this machine does
     assert not cost.Latency(1.0, 0.95).disturbed
