@@ -45,7 +45,7 @@ def test_an_unknown_backbone_is_refused() -> None:
 
 
 class _Slow(nn.Module):
-    """Takes 200 ms, 100 ms and then 5 ms but for one pass; works in a part of that time."""
+    """Takes 200 ms twice, and then 5 ms but for one pass; works in a part of that time."""
 
     def __init__(self, working: float) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class _Slow(nn.Module):
         self.seen: list[tuple[int, ...]] = []
 
     def forward(self, pixels: Tensor) -> None:
-        seconds = {0: 0.2, 1: 0.1, 4: 0.3}.get(len(self.seen), 0.005)
+        seconds = {0: 0.2, 1: 0.2, 4: 0.3}.get(len(self.seen), 0.005)
         time.sleep(seconds * (1 - self.working))
         until = time.thread_time() + seconds * self.working
         while time.thread_time() < until:
@@ -61,16 +61,18 @@ class _Slow(nn.Module):
         self.seen.append(tuple(pixels.shape))
 
 
-def test_latency_is_the_median_of_forward_passes_after_those_that_warm_up() -> None:
+def test_latency_is_the_median_of_forward_passes_after_those_that_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "_MOST_RUNS", 3)
     slow = _Slow(working=0.0)
     found = cost.latency(slow, 32, 2, torch.device("cpu"))
-    assert 5 <= found.ms < 50
+    assert 5 <= found.ms < 150
     assert set(slow.seen) == {(2, 3, 32, 32)}
-    assert len(slow.seen) > 4
+    assert len(slow.seen) == 5
 
 
 def test_a_thread_that_does_not_have_its_core_is_disturbed() -> None:
     waits, works = (cost.latency(_Slow(share), 32, 1, torch.device("cpu")) for share in (0.2, 1.0))
     assert waits.disturbed
-    assert works.running > 2 * waits.running  # on a busy machine it is not 1 either
+    assert waits.running < 0.5
+    assert 0 < works.running <= 1  # how near to 1 depends on what else this machine does
     assert not cost.Latency(1.0, 0.95).disturbed
