@@ -120,16 +120,15 @@ def fit(
         ConfigError: the loss is no longer a finite number.
     """
     while state.step < plan.steps:
-        phase = plan.phase_at(state.step)
-        span = plan.spans[phase]
-        if _is_over(state, phase, options):
-            state.step = span.stop
+        span = plan.span_at(state.step)
+        if _is_over(state, span.place, options):
+            state.step = span.over
             continue
         model.open_groups(span.depth)
         optimizer.follow(state.optimizer, model, options.optimizer)
         trainer = _Trainer(wrap(model), tasks, plan, options, state, on, seed, model.open_weights())
         with closing(batches(state.step, span.stop)) as stream:
-            while state.step < span.stop and not _is_over(state, phase, options):
+            while state.step < span.stop and not _is_over(state, span.place, options):
                 yield _epoch(model, trainer, plan, span, state, stream, validate)
         check_replicas(model, on.device)
 
@@ -167,7 +166,7 @@ def _epoch(
     val_loss, metrics = validate()
     epoch = Epoch(
         epoch=state.step // plan.epoch_steps,
-        phase=plan.spans.index(span),
+        phase=span.place,
         depth=span.depth,
         step=state.step,
         train_loss=train_loss,

@@ -27,7 +27,7 @@ from thaw.registry.record import RunRecord
 from thaw.registry.store import Lineage
 from thaw.storage import Root, redacted
 from thaw.tasks import detection
-from thaw.training import checkpoint
+from thaw.training import checkpoint, optimizer
 from thaw.training.loop import Epoch
 from thaw.training.plan import FinetunePlan
 
@@ -47,8 +47,10 @@ def check(root: Root, experiment: Experiment, prepared: Dataset) -> Experiment:
     for task, images in prepared.report.labelled["train"].items():
         if not images:
             raise DataError(f"tasks.{task}: no training image carries a label for it")
+    optimizer.check(experiment.finetune.optimizer)
     created = bundle.create(experiment, prepared.labels)
-    plan_of(experiment, created.model, prepared)
+    for shortfall in plan_of(experiment, created.model, prepared).shortfalls():
+        say(shortfall)
     if taken := created.description.origin.get("detector"):
         say(f"model.weights: {taken}")
     return _with_anchors(root, experiment, prepared, created.model)
