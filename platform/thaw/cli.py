@@ -168,32 +168,36 @@ def _models(options: argparse.Namespace) -> Result:
 
         names = family.names(options.find)
         return Result({"backbones": names}, names or [f"no backbone matches {options.find!r}"])
-    if options.name:
-        return _backbone(options.name)
+    if options.name or options.plan:
+        return _backbone(options.name, options.plan)
     return _stored(options)
 
 
-def _backbone(name: str) -> Result:
-    """Describe a backbone: its layer groups, input side first, with the depth that opens each."""
-    from thaw.backbones import family
+def _backbone(name: str | None, plan: Sequence[str] | None) -> Result:
+    """Describe a backbone: its layer groups, input side first, and what a plan does to each.
 
+    Args:
+        name: left out: the backbone of the plan's experiment.
+        plan: an experiment's YAML and overrides; the default plan when left out.
+    """
+    from thaw.backbones import family
+    from thaw.config import load
+    from thaw.config.experiment import Finetune
+    from thaw.training.outline import Outline
+
+    experiment = load.load(plan[0], plan[1:]) if plan else None
+    name = name or (experiment.model.backbone if experiment else "")
     chosen = family.of(name)
-    backbone = chosen.create(name, chosen.input_size(name))
-    sizes = {weight.removeprefix("body."): value.numel() for weight, value in backbone.named_parameters()}
-    groups = [
-        {
-            "depth": len(backbone.groups) - place,
-            "name": group.name,
-            "parameters": sum(map(sizes.__getitem__, group.parameters)),
-        }
-        for place, group in enumerate(backbone.groups)
-    ]
+    backbone = chosen.create(name, experiment.data.image.size if experiment else chosen.input_size(name))
+    finetune = experiment.finetune if experiment else Finetune()
+    outline = Outline.of(backbone, name, finetune.phases)
+    size = sum(weight.numel() for weight in backbone.parameters())
     lines = [
-        f"{name}: {sum(sizes.values()):,} parameters, {backbone.num_features} features",
-        "depth  layer group",
+        f"{name}: {size:,} parameters, {backbone.num_features} features",
+        f"peak rates in the plan of {plan[0]}" if plan else "peak rates in the default plan",
+        *outline.lines(),
     ]
-    lines += [f"{one['depth']:>5}  {one['name']:<24} {one['parameters']:>12,}" for one in groups]
-    return Result({"backbone": name, "features": backbone.num_features, "groups": groups}, lines)
+    return Result({"backbone": name, "features": backbone.num_features, **outline.values()}, lines)
 
 
 def _probe(options: argparse.Namespace) -> Result:
@@ -330,7 +334,13 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _models_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", help="a backbone, to list its layer groups")
+    parser.add_argument("name", nargs="?", help="a backbone, to list its layer groups and their rates")
+    parser.add_argument(
+        "--plan",
+        nargs="+",
+        metavar=("EXPERIMENT", "place=value"),
+        help="experiment whose plan to lay over the groups, with overrides; the default plan when left out",
+    )
     parser.add_argument("--find", metavar="PATTERN", help="list the backbones that match, such as '*mobilenet*'")
     _storage_argument(parser)
     _probe_arguments(parser.add_argument_group("choosing a backbone"))

@@ -79,6 +79,23 @@ def test_models_prints_groups_from_the_input_to_the_head(capsys):
     assert sum(group["parameters"] for group in groups) == 3_371_008
 
 
+def test_models_lays_a_plan_over_the_groups_of_the_backbone_asked_for_or_else_its_own(tmp_path, capsys):
+    path = tmp_path / "e.yaml"
+    path.write_text(
+        "name: tiny\ndata: {source: {type: boards}, image: {size: 32}}\ntasks: {verdict: {type: classification}}\n"
+        "model: {backbone: test_resnet}\nfinetune: {phases: [{epochs: 2, depth: layer4.0}]}\n"
+    )
+    assert cli.run(["models", "--plan", str(path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["backbone"], list(told["phases"][0]["rates"])) == ("test_resnet", ["layer4.0", "heads"])
+    assert cli.run(["models", "test_vit", "--plan", str(path), "finetune.recipe=full", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["backbone"] == "test_vit"
+    assert set(told["phases"][0]["rates"].values()) == {3e-4}
+    assert cli.run(["models", "test_vit", "--plan", str(path)]) == 2
+    assert "finetune.phases[0].depth: 'layer4.0' is not a layer group of test_vit" in capsys.readouterr().err
+
+
 def test_promote_of_a_missing_model_names_those_there_are(tmp_path, capsys):
     assert cli.run(["promote", "boards/1", "--storage", str(tmp_path)]) == 2
     assert "boards" in capsys.readouterr().err

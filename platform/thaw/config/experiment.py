@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from thaw import catalog
+from thaw.config import recipes
 from thaw.config.parts import Part, PartOf, Section
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -219,40 +220,70 @@ class Rates(Section):
     """Rate of the open layer group next to the heads."""
     decay: Annotated[float, Field(gt=0, le=1)] = 0.7
     """Each deeper layer group learns at this share of the rate of the group above it."""
+    groups: dict[str, Annotated[float, Field(gt=0, le=10)]] = Field(default_factory=dict)
+    """Rates of single layer groups by name, such as {blocks.4: 1.0e-4}, in place of what ``decay`` gives them."""
 
 
-def _groups_or_all(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+def _depth(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
     """Tell of one mistake where a union would tell of one for each of its members."""
     try:
         return check(value)
     except ValidationError:
-        raise PydanticCustomError("depth", "needs a number of layer groups, 0 or more, or the word all") from None
+        raise PydanticCustomError(
+            "depth", "needs a number of layer groups, 0 or more, the word all, or the name of a layer group"
+        ) from None
 
 
 class Phase(Section):
-    """Some epochs with the same layer groups open."""
+    """Some epochs with the same layer groups open, or with one more opening every few epochs."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)]
-    depth: Annotated[NonNegativeInt | Literal["all"], WrapValidator(_groups_or_all)] = 0
-    """How many layer groups, counted from the head, learn; 0 trains the heads alone."""
+    depth: Annotated[NonNegativeInt | Annotated[str, Field(pattern=r"^[A-Za-z_][\w.#-]*$")], WrapValidator(_depth)] = 0
+    """How many layer groups, counted from the head, learn; 0 trains the heads alone. ``all`` opens every group, and a
+    group's name, such as blocks.4, every group from the heads down to that one."""
+    open_every: PositiveInt | None = None
+    """Epochs after which one more group opens, from one more than the phase before had open until ``depth`` is
+    reached; left out: all of them open at once. Early stopping counts over the whole phase and ends all of it."""
     rates: Rates = Rates()
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """How rates fall from their peak over the phase."""
-    warmup: Share = 0.1
-    """Share of the phase's steps over which rates rise to their peak."""
+    schedule: Literal["cosine", "constant", "linear", "step", "one_cycle"] = "cosine"
+    """How rates fall from their peak over the phase: as half a cosine, not at all, in a line, by steps, or as half a
+    cosine after a rise that is longer and begins at 1/25 of the peak."""
+    warmup: Share | None = None
+    """Share of the phase's steps over which rates rise to their peak; left out: 0.3 with one_cycle, else 0.1."""
+    drop_every: PositiveInt = 5
+    """With schedule step: epochs after which rates drop."""
+    drop_to: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """With schedule step: the share of the rate before that is left after each drop."""
     views: PositiveInt | None = None
     """How many differently augmented views of each image take turns over the epochs; left out: new ones in every
     epoch. With few, what the frozen layers make of them can be kept (see train.cache)."""
+
+    @property
+    def rise(self) -> float:
+        """Share of the phase's steps over which rates rise to their peak."""
+        if self.warmup is not None:
+            return self.warmup
+        return 0.3 if self.schedule == "one_cycle" else 0.1
 
 
 class Optimizer(Section):
     """How gradients move weights."""
 
-    name: Literal["adamw", "sgd"] = "adamw"
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")] = "adamw"
+    """adamw, adam, sgd, rmsprop, or another of timm's optimizers, such as lamb, lion, nadamw or adafactor."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Pull towards zero; never on biases and normalisation weights."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Momentum of sgd; adamw's first beta."""
+    """Momentum of those that have one, such as sgd and rmsprop; first beta of adam and adamw unless betas are given."""
+    nesterov: bool | None = None
+    """Nesterov's momentum; left out: as the optimizer has it, which for sgd means on while momentum is above 0."""
+    betas: Annotated[tuple[Annotated[float, Field(ge=0, lt=1)], ...], Field(min_length=2, max_length=3)] | None = None
+    """Decay of the moving averages, for those that have them; left out: momentum and 0.999 with adam and adamw, and
+    the optimizer's own with others."""
+    eps: PositiveFloat | None = None
+    """What keeps a division from being one by zero; left out: the optimizer's own."""
+    fused: bool | None = None
+    """Do a whole step in one kernel: adam, adamw, sgd and adagrad. Left out: as PyTorch chooses."""
     clip_norm: PositiveFloat | None = 5.0
     """Largest norm of the whole gradient."""
 
@@ -293,6 +324,8 @@ class Ema(Section):
 class Finetune(Section):
     """The plan: first the heads on frozen features, then layer groups at rates of their own."""
 
+    recipe: recipes.RecipeOrName = None
+    """A plan by name, in place of phases: it is replaced by the phases that it stands for."""
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = (
         Phase(epochs=3, depth=0),
         Phase(epochs=10, depth="all"),
@@ -304,6 +337,11 @@ class Finetune(Section):
     """held: BatchNorm keeps its pretrained statistics everywhere. adapt: those of open groups move on."""
     ema: Ema | None = None
     """Left out: the weights as they are after the last step."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _write_out_recipe(cls, values: Any) -> Any:
+        return recipes.written_out(values)
 
 
 class Cache(Section):
@@ -465,6 +503,11 @@ class Experiment(Section):
     evaluate: Evaluate = Evaluate()
     serve: Serve = Serve()
     storage: Storage = Field(default_factory=Storage)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fit_model_to_recipe(cls, values: Any) -> Any:
+        return recipes.with_model(values)
 
     @model_validator(mode="after")
     def _mix_only_what_can_be_mixed(self) -> Self:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from thaw.config import recipes
 from thaw.config.experiment import Experiment
 from thaw.errors import ConfigError
 
@@ -24,15 +25,20 @@ _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 def load(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
     """Read an experiment from a YAML file and apply overrides such as ``finetune.phases[1].depth=3``.
 
+    An override of the whole of ``finetune.recipe`` replaces the phases of the file, and one of ``finetune.phases``
+    its recipe.
+
     Raises:
         ConfigError: the file cannot be read, is not YAML, or an entry is not valid; one line per mistake.
     """
     place = str(path)
-    experiment = parse(_expand(_read_yaml(Path(path)), place), place)
+    written = _expand(_read_yaml(Path(path)), place)
+    experiment = parse(written, place)
     overrides = list(overrides)
     if not overrides:
         return experiment
-    values = experiment.model_dump(mode="json")  # with every default, so that an override can enter each of them
+    # with every default, so that an override can enter each of them
+    values = recipes.as_written(experiment.model_dump(mode="json"), written)
     for override in overrides:
         _apply(values, override)
     return parse(values, place)
@@ -102,6 +108,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
         value = _expand(yaml.safe_load(text), override)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(f"{override!r}: {text!r} is not a YAML value") from None
+    value = recipes.make_way(values, steps, value, override)
     inner: Any = values
     for step, following in zip(steps, [*steps[1:], None], strict=True):
         if following is None:

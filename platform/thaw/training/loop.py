@@ -85,16 +85,15 @@ def fit(
         ConfigError: the loss is no longer a finite number.
     """
     while state.step < plan.steps:
-        phase = plan.phase_at(state.step)
-        span = plan.spans[phase]
-        if _is_over(state, phase, options):
-            state.step = span.stop
+        span = plan.span_at(state.step)
+        if _is_over(state, span.place, options):
+            state.step = span.over
             continue
         model.open_groups(span.depth)
         optimizer.follow(state.optimizer, model, options.optimizer)
         trainer = Trainer(wrap(model), model, tasks, plan, options, state, on, seed)
         with closing(batches(state.step, span.stop)) as stream:
-            while state.step < span.stop and not _is_over(state, phase, options):
+            while state.step < span.stop and not _is_over(state, span.place, options):
                 yield from _epoch(model, trainer, plan, span, state, stream, validate, excerpt, pause_steps)
         check_replicas(model, on.device)
 
@@ -145,7 +144,7 @@ def _epoch(
     plain_loss, train_metrics = excerpt()
     epoch = Epoch(
         epoch=state.step // plan.epoch_steps,
-        phase=plan.spans.index(span),
+        phase=span.place,
         depth=span.depth,
         step=state.step,
         train_loss=train_loss,

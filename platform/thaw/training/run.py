@@ -29,7 +29,7 @@ from thaw.registry.store import Lineage
 from thaw.storage import Root, redacted
 from thaw.tasks import detection
 from thaw.tasks.contract import Task
-from thaw.training import checkpoint, early_stopping, resume, trackers
+from thaw.training import checkpoint, early_stopping, optimizer, resume, trackers
 from thaw.training.diagnosis import Diagnosis, Subject
 from thaw.training.loop import Epoch
 from thaw.training.plan import FinetunePlan
@@ -53,10 +53,12 @@ def check(root: Root, experiment: Experiment, prepared: Dataset) -> Experiment:
     for task, images in prepared.report.labelled["train"].items():
         if not images:
             raise DataError(f"tasks.{task}: no training image carries a label for it")
+    optimizer.check(experiment.finetune.optimizer)
     created = bundle.create(experiment, prepared.labels)
     early_stopping.check(created.tasks, experiment.finetune.early_stopping, prepared.report.labelled["val"])
     trackers.check(experiment.track)
-    plan_of(experiment, created.model, prepared)
+    for shortfall in plan_of(experiment, created.model, prepared).shortfalls():
+        say(shortfall)
     if taken := created.description.origin.get("detector"):
         say(f"model.weights: {taken}")
     return _with_anchors(root, experiment, prepared, created.model)

@@ -79,13 +79,21 @@ BOUNDS = [
     ("finetune.phases", [{"epochs": 1}], []),
     ("finetune.phases.0.epochs", 1, 0),
     ("finetune.phases.0.depth", 0, -1),
-    ("finetune.phases.0.depth", "all", "some"),
+    ("finetune.phases.0.depth", "all", "blocks 4"),
+    ("finetune.phases.0.depth", "blocks.4", ""),
+    ("finetune.phases.0.open_every", 1, 0),
     ("finetune.phases.0.rates.head", 10, 0),
     ("finetune.phases.0.rates.backbone", 1e-9, 11),
     ("finetune.phases.0.rates.decay", 1, 0),
-    ("finetune.phases.0.schedule", "constant", "linear"),
+    ("finetune.phases.0.rates.groups", {"blocks.4": 10}, {"blocks.4": 0}),
+    ("finetune.phases.0.schedule", "one_cycle", "poly"),
     ("finetune.phases.0.warmup", 1, -0.1),
-    ("finetune.optimizer.name", "sgd", "adam"),
+    ("finetune.phases.0.drop_every", 1, 0),
+    ("finetune.phases.0.drop_to", 1, 0),
+    ("finetune.optimizer.name", "sgd", "torch.optim.SGD"),
+    ("finetune.optimizer.betas", [0, 0.9], [0.9, 1]),
+    ("finetune.optimizer.betas", [0.9, 0.9, 0.9], [0.9]),
+    ("finetune.optimizer.eps", 1e-6, 0),
     ("finetune.optimizer.weight_decay", 0, -1),
     ("finetune.optimizer.momentum", 0, 1),
     ("finetune.optimizer.clip_norm", None, 0),
@@ -134,7 +142,7 @@ def test_a_value_is_allowed_up_to_its_bound_and_refused_beyond_with_its_place(pl
     assert all(line.startswith(f"e.yaml: {shown}") for line in str(caught.value).splitlines())
 
 
-@pytest.mark.parametrize("value", [-1, "some"])
+@pytest.mark.parametrize("value", [-1, "-1", "no group"])
 def test_a_wrong_depth_is_one_line_with_the_very_place(value):
     with pytest.raises(ConfigError) as caught:
         config.parse(at("finetune.phases.0.depth", value), "e.yaml")

@@ -71,9 +71,18 @@ def test_groups_learn_from_their_phase_on_and_not_before() -> None:
             assert moved == (progress.epoch.phase >= phase), (progress.epoch.epoch, name)
 
 
-@pytest.mark.parametrize("kind", ["adamw", "sgd"])
-def test_a_run_interrupted_after_any_epoch_ends_with_the_very_same_weights(kind: str, tmp_path: Path) -> None:
-    chosen = experiment(dropout=0.3, optimizer={"name": kind}, batchnorm="adapt")
+GRADUAL = (
+    {"epochs": 1, "depth": 0},
+    {"epochs": 4, "depth": 3, "open_every": 1, "schedule": "one_cycle"},
+    {"epochs": 1, "depth": 1, "schedule": "step"},
+)
+
+
+@pytest.mark.parametrize(("kind", "phases"), [("adamw", PHASES), ("sgd", PHASES), ("adagrad", GRADUAL)])
+def test_a_run_interrupted_after_any_epoch_ends_with_the_very_same_weights(
+    kind: str, phases: Any, tmp_path: Path
+) -> None:
+    chosen = experiment(dropout=0.3, phases=phases, optimizer={"name": kind}, batchnorm="adapt")
     whole = Run.new(chosen)
     told = []
     for progress in whole.fit():
@@ -129,6 +138,34 @@ def test_a_run_interrupted_when_a_phase_was_to_end_early_goes_on_with_the_next(t
             checkpoint.save(tmp_path, whole.trained, whole.state)
     resumed = _resumed(chosen, tmp_path)
     assert [progress.epoch.epoch for progress in resumed.fit()] == epochs[2:]
+    assert _same(_weights(resumed), _weights(whole))
+
+
+def test_groups_that_open_one_by_one_learn_each_from_its_own_epoch_on() -> None:
+    run = Run.new(experiment(phases=GRADUAL))
+    members = {name: list(weights) for name, weights in run.trained.model.group_parameters()}
+    opens = {name: 2 + below for below, name in enumerate(reversed(run.plan.groups))}
+    before, told = _weights(run), []
+    for progress in run.fit():
+        now, epoch = _weights(run), progress.epoch.epoch
+        told.append((progress.epoch.phase, progress.epoch.depth))
+        for name, first in opens.items():
+            moved = any(not torch.equal(now[weight], before[weight]) for weight in members[name])
+            assert moved == (epoch >= first and first <= 4), (epoch, name)
+    assert told == [(0, 0), (1, 1), (1, 2), (1, 3), (1, 3), (2, 1)]
+
+
+def test_early_stopping_counts_over_all_openings_of_a_phase_and_ends_it_as_a_whole(tmp_path: Path) -> None:
+    phases = [{"epochs": 1}, {"epochs": 8, "depth": "all", "open_every": 1}, {"epochs": 1, "depth": 2}]
+    chosen = experiment(phases=phases, early_stopping={"patience": 2, "min_delta": 5})
+    whole, told = Run.new(chosen), []
+    for progress in whole.fit():
+        told.append((progress.epoch.epoch, progress.epoch.phase, progress.epoch.depth))
+        if progress.epoch.epoch == 4:
+            checkpoint.save(tmp_path, whole.trained, whole.state)
+    assert told == [(1, 0, 0), (2, 1, 1), (3, 1, 2), (4, 1, 3), (10, 2, 2)]
+    resumed = _resumed(chosen, tmp_path)
+    assert [progress.epoch.epoch for progress in resumed.fit()] == [10]
     assert _same(_weights(resumed), _weights(whole))
 
 

@@ -89,7 +89,7 @@ class FrozenPrefix:
     def batches(self, start: int, stop: int) -> Generator[Batch]:
         """Yield the training batches of steps of one phase, whose groups are open."""
         phase = self._phase = self._begun(start, stop)
-        feed = replace(self._train.feed, views=self._plan.spans[phase.place].phase.views)
+        feed = replace(self._train.feed, views=self._plan.span_at(start).phase.views)
         kept = self._kept_for_training(phase, feed, start, stop) if self._store else None
         if kept is None:
             yield from self._train.stream(feed, start, stop)
@@ -111,9 +111,9 @@ class FrozenPrefix:
 
     def _begun(self, start: int, stop: int) -> _Phase:
         self._taken, self._val_kept, self._val_decided = 0, None, False
-        place = self._plan.phase_at(start)
+        span = self._plan.span_at(start)
         epochs = -(-(stop - start) // self._train.feed.epoch_steps)
-        return _Phase(place, self._plan.spans[place].depth, epochs, self._uncut() if self._store else "it is off")
+        return _Phase(span.place, span.depth, epochs, self._uncut() if self._store else "it is off")
 
     def _uncut(self) -> str:
         """Cut the model, and return why that cannot be done; nothing where it can."""
