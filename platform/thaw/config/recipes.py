@@ -79,7 +79,7 @@ def phases(recipe: Recipe) -> list[dict[str, Any]]:
     alone = {"depth": 0, "rates": {"head": recipe.rates.head or _HEADS_ALONE}}
     if recipe.name == "head_only":
         return [{"epochs": recipe.epochs, **alone}]
-    opened = {"depth": "all", "rates": _rates_opened(recipe)}
+    opened: dict[str, Any] = {"depth": "all", "rates": _rates_opened(recipe)}
     if recipe.name in ("full", "layer_decay"):
         return [{"epochs": recipe.epochs, **opened}]
     if recipe.name == "gradual":

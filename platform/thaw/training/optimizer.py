@@ -106,7 +106,7 @@ def _settings(options: experiment.Optimizer) -> dict[str, Any]:
     """Return what the optimizer is built with beside its weights and their rates."""
     _check_name(options.name)
     info = get_optimizer_info(options.name)
-    takes = inspect.signature(info.opt_class).parameters
+    takes = inspect.signature(timm.optim.get_optimizer_class(options.name, bind_defaults=False)).parameters
     asked = {name: getattr(options, name) for name in ("betas", "eps", "fused", "nesterov")}
     given = {name: value for name, value in asked.items() if value is not None}
     for name in given:
@@ -137,7 +137,7 @@ def _check_name(name: str) -> None:
         elif (info.defaults or {}).get("corrected_weight_decay"):
             reason = "measures its weight decay by one highest rate, and every group has a rate of its own"
     elif reason is None:
-        near = did_you_mean(name, list_optimizers())
+        near = did_you_mean(name, [str(one) for one in list_optimizers()])
         raise ConfigError(
             f"finetune.optimizer.name: timm {timm.__version__} has no optimizer {name!r}{near}; common ones are "
             "adamw, adam, sgd, rmsprop, nadamw, lamb and lion"
