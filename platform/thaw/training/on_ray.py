@@ -45,11 +45,11 @@ from thaw.training.transfer import Transfer
 
 _CHECKPOINTS = "checkpoints"
 
-_KEEP_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
+KEEP_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
 """Makes glibc keep what a step freed for the next step: asking the kernel for it again costs a quarter of the time."""
 
 
-_SWITCH_S = 1e-4
+SWITCH_S = 1e-4
 """How long a thread of the training process may hold the interpreter while another wants it, in seconds. PyTorch lets
 go of it for every operation; Ray Data's scheduler, in the same process, would make each wait Python's usual 5 ms."""
 
@@ -154,7 +154,7 @@ def _fit(root: Root, run_id: str, experiment: Experiment, prepared: Dataset) -> 
                 storage_path=root.path_of(f"runs/{run_id}"),
                 storage_filesystem=root.filesystem,
                 failure_config=FailureConfig(max_failures=chosen.max_failures),
-                worker_runtime_env={"env_vars": _KEEP_MEMORY if chosen.device == "cpu" else {}},  # type: ignore[call-arg]
+                worker_runtime_env={"env_vars": KEEP_MEMORY if chosen.device == "cpu" else {}},  # type: ignore[call-arg]
                 checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_score_attribute="score"),
             ),
         )
@@ -209,13 +209,11 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
     experiment = config.parse(setup["experiment"], setup["run_path"])
     prepared = Dataset.model_validate(setup["dataset"])
     context = ray.train.get_context()
-    on = _device(experiment, context.get_world_rank(), context.get_world_size())
+    device, here = ray.train.torch.get_device(), context.get_local_world_size()
+    on = device_of(experiment, device, context.get_world_rank(), context.get_world_size(), here)
     data.quiet()
-    sys.setswitchinterval(_SWITCH_S)
-    trained = bundle.create(experiment, prepared.labels)
-    trained.model.to(on.device).to(memory_format=torch.channels_last)
-    if on.device.type == "cpu" and on.autocast is not None:
-        precision.learn_depthwise_in_fp32(trained.model)
+    sys.setswitchinterval(SWITCH_S)
+    trained = model_of(experiment, prepared, on)
     plan = run.plan_of(experiment, trained.model, prepared)
     state = _state(trained, plan, experiment)
     environment = _environment(on)
@@ -227,7 +225,7 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
         plan,
         experiment.finetune,
         state,
-        batches=_batches(setup, experiment, prepared, "train", on),
+        batches=batches_of(setup, experiment, prepared, "train", on),
         validate=_validation(setup, experiment, prepared, trained, on),
         on=on,
         seed=experiment.seed,
@@ -242,11 +240,10 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
     return {"trained": Trained(state.history, trained.description.origin, environment)}
 
 
-def _device(experiment: Experiment, worker: int, workers: int) -> Device:
-    """Return where this worker computes, with as many threads as its share of the node allows."""
-    device = ray.train.torch.get_device()
+def device_of(experiment: Experiment, device: torch.device, worker: int, workers: int, workers_here: int) -> Device:
+    """Return where a worker computes, with as many threads as its share of the node allows."""
     if device.type == "cpu":
-        torch.set_num_threads(_threads(ray.train.get_context().get_local_world_size()))
+        torch.set_num_threads(_threads(workers_here))
     chosen = experiment.train.precision or precision.best(device.type)
     return Device(device, torch.bfloat16 if chosen == "bf16" else None, worker, workers)
 
@@ -254,6 +251,15 @@ def _device(experiment: Experiment, worker: int, workers: int) -> Device:
 def _threads(workers_here: int) -> int:
     """Return the threads of one training process: it may use the node's cores whenever decoding leaves them."""
     return max(1, on_ray.cores() // workers_here)
+
+
+def model_of(experiment: Experiment, prepared: Dataset, on: Device) -> Bundle:
+    """Return the model as it is before the first step, on its device."""
+    trained = bundle.create(experiment, prepared.labels)
+    trained.model.to(on.device).to(memory_format=torch.channels_last)
+    if on.device.type == "cpu" and on.autocast is not None:
+        precision.learn_depthwise_in_fp32(trained.model)
+    return trained
 
 
 def _environment(on: Device) -> dict[str, str | int]:
@@ -278,7 +284,12 @@ def _state(trained: Bundle, plan: FinetunePlan, experiment: Experiment) -> State
         return checkpoint.load(Path(folder), trained, plan, experiment.finetune)
 
 
-def _batches(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, split: str, on: Device) -> Batches:
+def batches_of(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, split: str, on: Device) -> Batches:
+    """Return a worker's batches of a split, decoded ahead.
+
+    Args:
+        setup: holds ``shards`` by split, in the object store, and ``chances``.
+    """
     feed = run.feed_of(experiment, prepared, split, on.worker, setup["chances"])
     shards, prefetch = setup["shards"][split], experiment.train.prefetch
 
@@ -292,7 +303,7 @@ def _validation(
     setup: dict[str, Any], experiment: Experiment, prepared: Dataset, trained: Bundle, on: Device
 ) -> Callable[[], tuple[dict[str, float], dict[str, dict[str, float]]]]:
     feed = run.feed_of(experiment, prepared, "val", on.worker)
-    batches = _batches(setup, experiment, prepared, "val", on)
+    batches = batches_of(setup, experiment, prepared, "val", on)
 
     def validate() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         workers.share_buffers(trained.model)
