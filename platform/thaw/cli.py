@@ -89,6 +89,25 @@ def _train(options: argparse.Namespace) -> Result:
     return Result(values, lines)
 
 
+def _lr_find(options: argparse.Namespace) -> Result:
+    from thaw.storage import open_root
+    from thaw.training.lr_find import on_ray
+    from thaw.training.lr_find.finding import Range
+
+    chosen = Range.checked(options.low, options.high, options.steps)
+    experiment = _experiment(options)
+    found = on_ray.find(experiment, chosen, Path(options.out) if options.out else None)
+    overrides = found.finding.overrides(found.depths)
+    values = {
+        "overrides": overrides,
+        "warnings": found.finding.warnings(),
+        "picture": found.picture,
+        **found.finding.model_dump(mode="json"),
+    }
+    place = options.out or open_root(experiment.storage.root).shown(found.picture)
+    return Result(values, [*found.finding.lines(), f"picture   {place}", "to train with these:", *overrides])
+
+
 def _evaluate(options: argparse.Namespace) -> Result:
     from thaw.evaluation import on_ray
 
@@ -270,6 +289,7 @@ def _verbs() -> Mapping[str, _Verb]:
     return {
         "prepare": (_prepare, _experiment_arguments, "check the images and write them as Parquet shards"),
         "train": (_train, _train_arguments, "fine-tune, and register the best checkpoint"),
+        "lr-find": (_lr_find, _lr_find_arguments, "suggest learning rates, from short trainings at rising ones"),
         "evaluate": (_evaluate, _evaluate_arguments, "measure a model on the test split"),
         "promote": (_promote, _promote_arguments, "point an alias at a version"),
         "serve": (_serve, _serve_arguments, "answer over HTTP"),
@@ -303,6 +323,14 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
         help="then train each task alone with the same plan, and tell which tasks lose by sharing the backbone",
     )
     _storage_argument(parser)
+
+
+def _lr_find_arguments(parser: argparse.ArgumentParser) -> None:
+    _experiment_arguments(parser)
+    parser.add_argument("--steps", type=int, default=100, help="steps of each of the two sweeps (100)")
+    parser.add_argument("--from", dest="low", metavar="RATE", type=float, default=1e-6, help="lowest rate (1e-6)")
+    parser.add_argument("--to", dest="high", metavar="RATE", type=float, default=1.0, help="highest rate (1)")
+    parser.add_argument("--out", metavar="PNG", help="also write the picture there")
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:

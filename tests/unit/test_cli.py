@@ -10,7 +10,7 @@ import pytest
 import thaw
 from thaw import cli
 
-VERBS = ("prepare", "train", "evaluate", "promote", "serve", "predict", "runs", "models", "schema", "demo")
+VERBS = ("prepare", "train", "evaluate", "promote", "serve", "predict", "runs", "models", "schema", "demo", "lr-find")
 JOBS = Path(__file__).parents[2] / "jobs"
 
 
@@ -29,9 +29,10 @@ def test_help_imports_nothing_heavy():
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_a_job_that_runs_the_same_code(verb):
-    text = (JOBS / f"{verb}.py").read_text()
+    file = f"{verb.replace('-', '_')}.py"
+    text = (JOBS / file).read_text()
     assert f'run("{verb}")' in text
-    assert f"python jobs/{verb}.py" in text.split('"""')[1]
+    assert f"python jobs/{file}" in text.split('"""')[1]
 
 
 def test_a_job_runs_without_an_installed_package(tmp_path):
@@ -52,7 +53,7 @@ def test_what_a_user_can_mend_ends_with_2_and_no_traceback(tmp_path, capsys):
     assert "Traceback" not in told.err
 
 
-@pytest.mark.parametrize("verb", ["prepare", "train", "evaluate", "demo"])
+@pytest.mark.parametrize("verb", ["prepare", "train", "evaluate", "demo", "lr-find"])
 def test_a_missing_experiment_is_named(verb, tmp_path, capsys):
     assert cli.run([verb, str(tmp_path / "none.yaml")]) == 2
     assert "none.yaml: cannot be read" in capsys.readouterr().err

@@ -54,7 +54,7 @@ from thaw.training import (
 )
 from thaw.training.frozen_prefix.cache import FrozenPrefix, Images
 from thaw.training.frozen_prefix.on_ray import shared_store
-from thaw.training.loop import Batch, Device, Progress, State
+from thaw.training.loop import Batch, Batches, Device, Progress, State
 from thaw.training.monitor import Told
 from thaw.training.plan import FinetunePlan
 from thaw.training.run import Trained
@@ -63,11 +63,11 @@ from thaw.training.validation import Validation
 
 _CHECKPOINTS = "checkpoints"
 
-_KEEP_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
+KEEP_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
 """Makes glibc keep what a step freed for the next step: asking the kernel for it again costs a quarter of the time."""
 
 
-_SWITCH_S = 1e-4
+SWITCH_S = 1e-4
 """How long a thread of the training process may hold the interpreter while another wants it, in seconds. PyTorch lets
 go of it for every operation; Ray Data's scheduler, in the same process, would make each wait Python's usual 5 ms."""
 
@@ -179,7 +179,7 @@ def _fit(root: Root, run_id: str, experiment: Experiment, prepared: Dataset) -> 
                 storage_path=root.path_of(f"runs/{run_id}"),
                 storage_filesystem=root.filesystem,
                 failure_config=FailureConfig(max_failures=chosen.max_failures),
-                worker_runtime_env={"env_vars": _KEEP_MEMORY if chosen.device == "cpu" else {}},  # type: ignore[call-arg]
+                worker_runtime_env={"env_vars": KEEP_MEMORY if chosen.device == "cpu" else {}},  # type: ignore[call-arg]
                 checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_score_attribute="score"),
             ),
         )
@@ -234,15 +234,13 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
     experiment = config.parse(setup["experiment"], setup["run_path"])
     prepared = Dataset.model_validate(setup["dataset"])
     context = ray.train.get_context()
-    on = _device(experiment, context.get_world_rank(), context.get_world_size())
+    device, here = ray.train.torch.get_device(), context.get_local_world_size()
+    on = device_of(experiment, device, context.get_world_rank(), context.get_world_size(), here)
     data.quiet()
-    sys.setswitchinterval(_SWITCH_S)
-    trained = bundle.create(experiment, prepared.labels)
-    trained.model.to(on.device).to(memory_format=torch.channels_last)
-    if on.device.type == "cpu" and on.autocast is not None:
-        precision.learn_depthwise_in_fp32(trained.model)
+    sys.setswitchinterval(SWITCH_S)
     if experiment.train.compile:
         compilation.check(on.device.type)
+    trained = model_of(experiment, prepared, on)
     plan = run.plan_of(experiment, trained.model, prepared)
     state = _state(trained, plan, experiment, on)
     served = replace(trained, model=state.served(trained.model))
@@ -288,11 +286,10 @@ def _train(setup: dict[str, Any]) -> dict[str, Any]:
     return {"trained": Trained(state.history, trained.description.origin, environment, told)}
 
 
-def _device(experiment: Experiment, worker: int, workers: int) -> Device:
-    """Return where this worker computes, with as many threads as its share of the node allows."""
-    device = ray.train.torch.get_device()
+def device_of(experiment: Experiment, device: torch.device, worker: int, workers: int, workers_here: int) -> Device:
+    """Return where a worker computes, with as many threads as its share of the node allows."""
     if device.type == "cpu":
-        torch.set_num_threads(_threads(ray.train.get_context().get_local_world_size()))
+        torch.set_num_threads(_threads(workers_here))
     chosen = experiment.train.precision or precision.best(device.type)
     return Device(device, precision.DTYPES[chosen], worker, workers, experiment.train.accumulate)
 
@@ -300,6 +297,15 @@ def _device(experiment: Experiment, worker: int, workers: int) -> Device:
 def _threads(workers_here: int) -> int:
     """Return the threads of one training process: it may use the node's cores whenever decoding leaves them."""
     return max(1, on_ray.cores() // workers_here)
+
+
+def model_of(experiment: Experiment, prepared: Dataset, on: Device) -> Bundle:
+    """Return the model as it is before the first step, on its device."""
+    trained = bundle.create(experiment, prepared.labels)
+    trained.model.to(on.device).to(memory_format=torch.channels_last)
+    if on.device.type == "cpu" and on.autocast is not None:
+        precision.learn_depthwise_in_fp32(trained.model)
+    return trained
 
 
 def _environment(on: Device) -> dict[str, str | int]:
@@ -346,6 +352,16 @@ def _split(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, spl
 
     feed = run.feed_of(experiment, prepared, split, on.worker, setup["chances"])
     return Images(f"{prepared.fingerprint} {split}", feed, stream)
+
+
+def batches_of(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, split: str, on: Device) -> Batches:
+    """Return a worker's batches of a split, decoded ahead.
+
+    Args:
+        setup: holds ``shards`` by split, in the object store, and ``chances``.
+    """
+    images = _split(setup, experiment, prepared, split, on)
+    return functools.partial(images.stream, images.feed)
 
 
 def _validation(
