@@ -108,10 +108,12 @@ def _work(setup: dict[str, Any]) -> Generator[Step | tuple[Finding, tuple[int, .
 
 def _watched(told: "ray.ObjectRefGenerator") -> tuple[Finding, tuple[int, ...]]:
     """Show how far the task is, and return what it hands over at the end."""
+    values: Iterator[Any] = map(ray.get, told)
     try:
-        for stage, results in itertools.groupby(map(ray.get, told), lambda one: getattr(one, "stage", None)):
+        for stage, results in itertools.groupby(values, lambda one: getattr(one, "stage", None)):
             if stage is None:
-                return next(results)
+                found: tuple[Finding, tuple[int, ...]] = next(results)
+                return found
             _show(stage, results)
     except RayTaskError as error:
         if isinstance(error.cause, ThawError):
