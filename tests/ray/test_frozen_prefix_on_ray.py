@@ -22,7 +22,7 @@ def block(value):
 
 def put_from_another_process(store, key):
     """Put a block as a worker that is gone afterwards."""
-    process = ray.remote(lambda: store.put(key, 0, block(1.0))).options(num_cpus=0, max_calls=1)
+    process = ray.remote(num_cpus=0, max_calls=1)(lambda: store.put(key, 0, block(1.0)))
     ray.get(process.remote())
 
 
