@@ -22,7 +22,8 @@ def block(value):
 
 def put_from_another_process(store, key):
     """Put a block as a worker that is gone afterwards."""
-    process = ray.remote(num_cpus=0, max_calls=1)(lambda: store.put(key, 0, block(1.0)))
+    made = block(1.0)  # here, for the other process cannot import this file
+    process = ray.remote(num_cpus=0, max_calls=1)(lambda: store.put(key, 0, made))
     ray.get(process.remote())
 
 
