@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -94,8 +95,12 @@ def training_processes():
     """Return the pids of the training workers below this process's own Ray."""
     import psutil
 
-    family = psutil.Process().children(recursive=True)
-    return [process.pid for process in family if "RayTrainWorker" in " ".join(process.cmdline())]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # Ray ends idle processes at any time
+            if "RayTrainWorker" in " ".join(process.cmdline()):
+                found.append(process.pid)
+    return found
 
 
 def test_a_killed_worker_changes_nothing(experiment, prepared):
