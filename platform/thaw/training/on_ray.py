@@ -3,23 +3,18 @@
 How a model learns stands in the modules beside this one; here is only what runs where.
 """
 
-import functools
 import os
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ray
 import ray.train
 import ray.train.torch
-import timm
-import torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
@@ -27,9 +22,7 @@ from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import nn
 
-from thaw import bundle, catalog, on_ray
-from thaw.bundle import Bundle
-from thaw.config import load as config
+from thaw import catalog, on_ray
 from thaw.config.experiment import Experiment
 from thaw.console import say
 from thaw.data import on_ray as data
@@ -40,26 +33,12 @@ from thaw.model import FinetuneModel
 from thaw.registry import record as records
 from thaw.registry.record import RunRecord
 from thaw.storage import Root, open_root
-from thaw.training import (
-    checkpoint,
-    compilation,
-    diagnosis,
-    loop,
-    monitor,
-    precision,
-    run,
-    trackers,
-    transfer,
-    workers,
-)
-from thaw.training.frozen_prefix.cache import FrozenPrefix, Images
+from thaw.training import monitor, run, session, transfer, workers
 from thaw.training.frozen_prefix.on_ray import shared_store
-from thaw.training.loop import Batch, Batches, Device, Progress, State
-from thaw.training.monitor import Told
-from thaw.training.plan import FinetunePlan
-from thaw.training.run import Trained
+from thaw.training.session import Seat, Setup
+from thaw.training.state import Epoch
+from thaw.training.step import Batch
 from thaw.training.transfer import Transfer
-from thaw.training.validation import Validation
 
 _CHECKPOINTS = "checkpoints"
 
@@ -159,14 +138,11 @@ def _fit(root: Root, run_id: str, experiment: Experiment, prepared: Dataset) -> 
         trainer = TorchTrainer(
             _work,  # type: ignore[arg-type] # V2 hands rank 0's return value on; the stubs are V1's
             train_loop_config={
-                "experiment": experiment.model_dump(mode="json"),
-                "dataset": prepared.model_dump(mode="json"),
-                "root": root,
-                "run_path": f"runs/{run_id}",
+                "setup": Setup.of(experiment, prepared, root, f"runs/{run_id}"),
                 "channel": channel,
                 "kept": kept,
-                "chances": run.chances(root, experiment, prepared),
                 "shards": {split: data.encoded_shards(root, prepared, split) for split in ("train", "val")},
+                "prefetch": chosen.prefetch,
             },
             scaling_config=ScalingConfig(
                 num_workers=chosen.workers,
@@ -219,201 +195,64 @@ def _told() -> Iterator[Queue]:
         channel.shutdown()
 
 
-def _work(setup: dict[str, Any]) -> dict[str, Any]:
+def _work(given: dict[str, Any]) -> dict[str, Any]:
     """Train as one of the workers, and return what the driver records.
 
     A refusal that every worker comes to alike is returned: raised, it would count as a crash and be tried again.
     """
+    data.quiet()
+    sys.setswitchinterval(SWITCH_S)
     try:
-        return _train(setup)
+        return {"trained": session.train(given["setup"], _seat(given))}
     except (ConfigError, ModelError) as refusal:
         return {"refused": str(refusal)}
 
 
-def _train(setup: dict[str, Any]) -> dict[str, Any]:
-    experiment = config.parse(setup["experiment"], setup["run_path"])
-    prepared = Dataset.model_validate(setup["dataset"])
+def _seat(given: Mapping[str, Any]) -> Seat:
+    """Return the place of this process among the workers of Ray Train."""
     context = ray.train.get_context()
-    device, here = ray.train.torch.get_device(), context.get_local_world_size()
-    on = device_of(experiment, device, context.get_world_rank(), context.get_world_size(), here)
-    data.quiet()
-    sys.setswitchinterval(SWITCH_S)
-    if experiment.train.compile:
-        compilation.check(on.device.type)
-    trained = model_of(experiment, prepared, on)
-    plan = run.plan_of(experiment, trained.model, prepared)
-    state = _state(trained, plan, experiment, on)
-    served = replace(trained, model=state.served(trained.model))
-    subjects = run.subjects(experiment, prepared, trained.tasks)
-    environment = _environment(on)
-    tell = setup["channel"].put if on.worker == 0 else (lambda _line: None)
-    tell(f"{environment['device']} in {environment['precision']}, from step {state.step} of {plan.steps}")
-    images = _images(setup, experiment, prepared, trained, plan, on, tell)
-    validation = _validation(setup, experiment, prepared, images, served, state.average is not None, on)
-    epochs = loop.fit(
-        trained.model,
-        trained.tasks,
-        plan,
-        experiment.finetune,
-        state,
-        batches=images.batches,
-        validate=validation,
-        on=on,
-        seed=experiment.seed,
-        wrap=functools.partial(_wrap, compile=experiment.train.compile),
-        excerpt=_excerpt(setup, experiment, prepared, served, on),
-        pause_steps=experiment.train.checkpoint_steps,
+
+    def stream(split: str, feed: Feed, start: int, stop: int) -> Generator[Batch]:
+        return data.stream(feed, given["shards"][split], start, stop, given["prefetch"])
+
+    return Seat(
+        device=ray.train.torch.get_device(),
+        threads=threads(context.get_local_world_size()),
+        stream=stream,
+        store=given["kept"],
+        last=_last,
+        report=_report,
+        tell=given["channel"].put,
+        worker=context.get_world_rank(),
+        workers=context.get_world_size(),
+        wrap=_wrap,
     )
-    followers = trackers.begin(setup["root"], setup["run_path"], experiment, tell) if on.worker == 0 else None
-    # What was told of an epoch that is to be finished after a restart would be told twice.
-    epoch_start = state.step // plan.epoch_steps * plan.epoch_steps
-    with monitor.Monitor(setup["root"], setup["run_path"], plan, epoch_start) as watch, followers or nullcontext():
-        watch.begin(run.without_secrets(experiment))
-        for progress in epochs:
-            if not isinstance(progress, Progress):
-                _report(trained, state, on, f"step_{progress.step:08d}", _NEVER_BEST)
-                continue
-            epoch = progress.epoch
-            if on.worker == 0:
-                found = diagnosis.diagnose(state.history, subjects)
-                watch.tell(progress, state.history, trained.tasks, Told(found, validation.seen))
-            if followers:
-                followers.tell(state.history)
-            _report(trained, state, on, f"epoch_{epoch.epoch:04d}", epoch.score)
-            for line in (monitor.line(epoch, plan.steps // plan.epoch_steps), *diagnosis.news(state.history, subjects)):
-                tell(line)
-    told = diagnosis.diagnose(state.history, subjects)
-    return {"trained": Trained(state.history, trained.description.origin, environment, told)}
 
 
-def device_of(experiment: Experiment, device: torch.device, worker: int, workers: int, workers_here: int) -> Device:
-    """Return where a worker computes, with as many threads as its share of the node allows."""
-    if device.type == "cpu":
-        torch.set_num_threads(_threads(workers_here))
-    chosen = experiment.train.precision or precision.best(device.type)
-    return Device(device, precision.DTYPES[chosen], worker, workers, experiment.train.accumulate)
-
-
-def _threads(workers_here: int) -> int:
+def threads(workers_here: int) -> int:
     """Return the threads of one training process: it may use the node's cores whenever decoding leaves them."""
     return max(1, on_ray.cores() // workers_here)
 
 
-def model_of(experiment: Experiment, prepared: Dataset, on: Device) -> Bundle:
-    """Return the model as it is before the first step, on its device."""
-    trained = bundle.create(experiment, prepared.labels)
-    trained.model.to(on.device).to(memory_format=torch.channels_last)
-    if on.device.type == "cpu" and on.autocast is not None:
-        precision.learn_depthwise_in_fp32(trained.model)
-    return trained
+@contextmanager
+def _last() -> Iterator[Path | None]:
+    """Give the folder of the last checkpoint that was reported; None where there is none."""
+    saved = ray.train.get_checkpoint()
+    with saved.as_directory() if saved else nullcontext() as folder:
+        yield Path(folder) if folder else None
 
 
-def _environment(on: Device) -> dict[str, str | int]:
-    """Return what a run's figures depend on besides its experiment."""
-    cpu = f"{precision.cpu_facts().get('cpu_name', 'CPU')} x {torch.get_num_threads()}"
-    return {
-        "device": torch.cuda.get_device_name(on.device) if on.device.type == "cuda" else cpu,
-        "precision": precision.name(on.autocast),
-        "workers": on.workers,
-        "ray": ray.__version__,
-        "torch": str(torch.__version__),
-        "timm": timm.__version__,
-    }
-
-
-def _state(trained: Bundle, plan: FinetunePlan, experiment: Experiment, on: Device) -> State:
-    """Return where this run stands: at its last checkpoint, or at the beginning."""
-    last, scaled = ray.train.get_checkpoint(), on.autocast == torch.float16
-    if last is None:
-        return checkpoint.fresh(trained, plan, experiment.finetune, scaled)
-    with last.as_directory() as folder:
-        return checkpoint.load(Path(folder), trained, plan, experiment.finetune, scaled)
-
-
-def _images(
-    setup: dict[str, Any],
-    experiment: Experiment,
-    prepared: Dataset,
-    trained: Bundle,
-    plan: FinetunePlan,
-    on: Device,
-    tell: Callable[[str], None],
-) -> FrozenPrefix:
-    """Return where this worker's batches come from: decoded by Ray Data, or kept of what frozen layers made of them."""
-    train, val = (_split(setup, experiment, prepared, split, on) for split in ("train", "val"))
-    return FrozenPrefix(trained, plan, experiment.train.cache, setup["kept"], train, val, on, tell)
-
-
-def _split(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, split: str, on: Device) -> Images:
-    shards, prefetch = setup["shards"][split], experiment.train.prefetch
-
-    def stream(feed: Feed, start: int, stop: int) -> Generator[Batch]:
-        return data.stream(feed, shards, start, stop, prefetch)
-
-    feed = run.feed_of(experiment, prepared, split, on.worker, setup["chances"])
-    return Images(f"{prepared.fingerprint} {split}", feed, stream)
-
-
-def batches_of(setup: dict[str, Any], experiment: Experiment, prepared: Dataset, split: str, on: Device) -> Batches:
-    """Return a worker's batches of a split, decoded ahead.
-
-    Args:
-        setup: holds ``shards`` by split, in the object store, and ``chances``.
-    """
-    images = _split(setup, experiment, prepared, split, on)
-    return functools.partial(images.stream, images.feed)
-
-
-def _validation(
-    setup: dict[str, Any],
-    experiment: Experiment,
-    prepared: Dataset,
-    images: FrozenPrefix,
-    served: Bundle,
-    averaged: bool,
-    on: Device,
-) -> Validation:
-    """Return what measures the model that is served; the layers of an average are not those that images were cut at."""
-    plain = _split(setup, experiment, prepared, "val", on)
-    batches = functools.partial(plain.stream, plain.feed, 0, plain.feed.epoch_steps) if averaged else images.validation
-    shown: list[Batch] = []
-    if on.worker == 0 and experiment.track.pictures:
-        single = experiment.model_copy(update={"train": experiment.train.model_copy(update={"workers": 1})})
-        shown = _loaded(setup, experiment, run.excerpt_of(single, prepared, "val", experiment.track.pictures), "val")
-    return Validation(served, batches, shown, on)
-
-
-def _excerpt(
-    setup: dict[str, Any], experiment: Experiment, prepared: Dataset, served: Bundle, on: Device
-) -> Callable[[], loop.Measured]:
-    """Return what measures the model on a few unchanged training images; nothing where none are wanted."""
-    if not experiment.track.train_images:
-        return lambda: ({}, {})
-    feed = run.excerpt_of(experiment, prepared, "train", experiment.track.train_images, on.worker)
-    kept = _loaded(setup, experiment, feed, "train")
-    return lambda: loop.evaluate(served.model, served.tasks, kept, on)
-
-
-def _loaded(setup: dict[str, Any], experiment: Experiment, feed: Feed, split: str) -> list[Batch]:
-    """Return all batches of a small feed; they are kept, because a pipeline takes seconds to begin."""
-    return list(data.stream(feed, setup["shards"][split], 0, feed.epoch_steps, experiment.train.prefetch))
-
-
-def _wrap(model: FinetuneModel, compile: bool) -> nn.Module:  # noqa: A002 - as the setting is called
-    """Make a model average its gradients over the workers, and compile it where that is asked."""
+def _wrap(model: FinetuneModel) -> nn.Module:
+    """Make a model average its gradients over the workers."""
     wrapped: nn.Module = ray.train.torch.prepare_model(model, parallel_strategy_kwargs=dict(workers.ddp_options(model)))
-    return compilation.compiled(wrapped) if compile else wrapped
+    return wrapped
 
 
-def _report(trained: Bundle, state: State, on: Device, name: str, score: float) -> None:
+def _report(name: str, folder: Path | None, epoch: Epoch | None) -> None:
     """Hand a checkpoint and its score to Ray Train, from every worker alike."""
-    with tempfile.TemporaryDirectory(prefix="thaw-checkpoint-") as folder:
-        saved = None
-        if on.worker == 0:
-            checkpoint.save(Path(folder), trained, state)
-            saved = Checkpoint.from_directory(folder)
-        figures = {"score": score, "epoch": state.history[-1].epoch if state.history else 0}
-        ray.train.report(figures, checkpoint=saved, checkpoint_dir_name=name)
+    saved = Checkpoint.from_directory(folder) if folder else None
+    figures = {"score": epoch.score if epoch else _NEVER_BEST, "epoch": epoch.epoch if epoch else 0}
+    ray.train.report(figures, checkpoint=saved, checkpoint_dir_name=name)
 
 
 def _finish(root: Root, begun: RunRecord, result: ray.train.Result, wall_s: float) -> RunRecord:

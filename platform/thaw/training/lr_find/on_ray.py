@@ -21,10 +21,11 @@ from thaw.errors import ConfigError, ThawError
 from thaw.registry import record as records
 from thaw.storage import Root, open_root
 from thaw.training import on_ray as training
-from thaw.training import run
+from thaw.training import run, session
 from thaw.training.lr_find import finding
 from thaw.training.lr_find.finding import Finding, Range
 from thaw.training.lr_find.sweep import Learner, Step
+from thaw.training.step import Batch
 
 FOLDER = "lr-find"
 """Where pictures and curves lie in the storage root."""
@@ -86,7 +87,7 @@ def _begun(root: Root, experiment: Experiment, prepared: Dataset, chosen: Range)
         "dataset": prepared.model_dump(mode="json"),
         "range": chosen,
         "chances": run.chances(root, experiment, prepared),
-        "shards": {"train": data.encoded_shards(root, prepared, "train")},
+        "shards": data.encoded_shards(root, prepared, "train"),
     }
     return task.remote(setup)
 
@@ -97,11 +98,15 @@ def _work(setup: dict[str, Any]) -> Generator[Step | tuple[Finding, tuple[int, .
     data.quiet()
     sys.setswitchinterval(training.SWITCH_S)
     device = torch.device("cuda" if experiment.train.device == "gpu" else "cpu")
-    on = training.device_of(experiment, device, worker=0, workers=1, workers_here=1)
-    trained = training.model_of(experiment, prepared, on)
+    on = session.device_of(experiment, device, training.threads(workers_here=1))
+    trained = session.model_of(experiment, prepared, on)
     plan = run.plan_of(experiment, trained.model, prepared)
     learner = Learner(trained.model, trained.tasks, experiment.finetune, on, experiment.seed)
-    batches = training.batches_of(setup, experiment, prepared, "train", on)
+    feed = run.feed_of(experiment, prepared, "train", drawn_by=setup["chances"])
+
+    def batches(start: int, stop: int) -> Generator[Batch]:
+        return data.stream(feed, setup["shards"], start, stop, experiment.train.prefetch)
+
     found = yield from finding.find(learner, plan, setup["range"], batches)
     yield found, tuple({span.place: span.depth for span in plan.spans}.values())
 
