@@ -42,7 +42,7 @@ from thaw.training import on_ray as training
 from thaw.training.session import Seat, Setup
 
 SETS = {"steel": "defect", "pets": "breed", "grocery": "product"}
-EPOCHS = {1.0: 12, 0.5: 16, 0.25: 24, 0.1: 40}
+EPOCHS = {1.0: 12, 0.5: 16, 0.25: 20, 0.1: 24}
 NETWORKS = {"lite0": "tf_efficientnet_lite0", "vit": "vit_tiny_patch16_224"}
 PRETRAINED_EPOCHS = 30
 Report = Callable[[str, Path | None, loop.Epoch | None], None]
