@@ -89,6 +89,42 @@ def _train(options: argparse.Namespace) -> Result:
     return Result(values, lines)
 
 
+def _tune(options: argparse.Namespace) -> Result:
+    from thaw.errors import ConfigError
+    from thaw.storage import open_root
+    from thaw.tuning import on_ray, study
+    from thaw.tuning.report import table
+
+    experiment = _experiment(options) if options.experiment else None
+    chosen = study.load(options.space) if options.space else None
+    if options.trials:
+        if chosen is None:
+            raise ConfigError("--trials goes with --space: a sweep is continued with as many as it began with")
+        chosen = chosen.model_copy(update={"search": chosen.search.model_copy(update={"trials": options.trials})})
+    root = open_root(_root(options))
+    found = on_ray.search(experiment, chosen, root.uri, resume=options.resume, refit=options.refit)
+    number = str(found.record.bundle).removeprefix("models/")
+    lines = [
+        *table.lines(found.trials, list(found.sweep.study["dimensions"])),
+        f"best        trial {found.best.number}; as an experiment: {root.shown(found.experiment)}",
+        f"test        {number}@{on_ray.CANDIDATE} on {found.scores.images} {found.scores.split} images:",
+        *summary.lines(found.scores.metrics),
+        f"report      {root.shown(found.report)}",
+        f"TensorBoard tensorboard --logdir {root.shown(found.sweep.path + '/tensorboard')}",
+    ]
+    values = {
+        "sweep": found.sweep.model_dump(mode="json"),
+        "trials": [one.model_dump(mode="json") for one in found.trials],
+        "best": found.best.number,
+        "run": found.record.id,
+        "bundle": found.record.bundle,
+        "scores": found.scores.model_dump(mode="json"),
+        "experiment": found.experiment,
+        "report": found.report,
+    }
+    return Result(values, lines)
+
+
 def _lr_find(options: argparse.Namespace) -> Result:
     from thaw.storage import open_root
     from thaw.training.lr_find import on_ray
@@ -289,6 +325,7 @@ def _verbs() -> Mapping[str, _Verb]:
     return {
         "prepare": (_prepare, _experiment_arguments, "check the images and write them as Parquet shards"),
         "train": (_train, _train_arguments, "fine-tune, and register the best checkpoint"),
+        "tune": (_tune, _tune_arguments, "search depths, rates and other settings, and register the best as candidate"),
         "lr-find": (_lr_find, _lr_find_arguments, "suggest learning rates, from short trainings at rising ones"),
         "evaluate": (_evaluate, _evaluate_arguments, "measure a model on the test split"),
         "promote": (_promote, _promote_arguments, "point an alias at a version"),
@@ -322,6 +359,15 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="then train each task alone with the same plan, and tell which tasks lose by sharing the backbone",
     )
+    _storage_argument(parser)
+
+
+def _tune_arguments(parser: argparse.ArgumentParser) -> None:
+    _experiment_arguments(parser, optional=True)
+    parser.add_argument("--space", metavar="YAML", help="what to search, such as jobs/spaces/unfreeze.yaml")
+    parser.add_argument("--trials", type=_count, metavar="N", help="trials in all, in place of the space's own number")
+    parser.add_argument("--refit", action="store_true", help="train the best anew, to the end, and register that")
+    parser.add_argument("--resume", metavar="SWEEP", help="continue an interrupted sweep from what it has come to")
     _storage_argument(parser)
 
 

@@ -44,7 +44,7 @@ def spare_cpus(reserved: float) -> float:
     Raises:
         ClusterError: none is left, so decoding could never start and everything would wait for ever.
     """
-    total = float(_resources().get("CPU", 0))
+    total = num_cpus()
     if total - reserved < _SPARE_CPUS:
         raise ClusterError(
             f"the cluster has {total:g} CPUs; training reserves {reserved:g} and decoding needs at least "
@@ -86,6 +86,11 @@ def _quota() -> int:
         return max(1, int(granted) // int(period))
     except (OSError, ValueError):
         return 1 << 16
+
+
+def num_cpus() -> float:
+    """Return the CPUs of the cluster."""
+    return float(_resources().get("CPU", 0))
 
 
 def num_gpus() -> int:

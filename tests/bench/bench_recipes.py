@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,13 @@ from thaw.storage import open_root
 from thaw.training import loop, run, session
 from thaw.training import on_ray as training
 from thaw.training.session import Seat, Setup
+from thaw.training.state import Epoch
 
 SETS = {"steel": "defect", "pets": "breed", "grocery": "product"}
 EPOCHS = {1.0: 12, 0.5: 16, 0.25: 20, 0.1: 24}
 NETWORKS = {"lite0": "tf_efficientnet_lite0", "vit": "vit_tiny_patch16_224"}
 PRETRAINED_EPOCHS = 30
-Report = Callable[[str, Path | None, loop.Epoch | None], None]
+Report = Callable[[str, Path | None, Sequence[Epoch] | None], None]
 
 
 def table(name: str, share: float, folder: Path) -> Path:
@@ -135,7 +136,7 @@ def fitted(chosen: Experiment, prepared: Dataset, shards: dict[str, list[pa.Tabl
     started, last = time.monotonic(), Path(tempfile.mkdtemp(prefix="thaw-bench-", dir=chosen.storage.root))
     newest: list[dict[str, torch.Tensor]] = []
 
-    def report(_name: str, folder: Path | None, _epoch: loop.Epoch | None) -> None:
+    def report(_name: str, folder: Path | None, _history: Sequence[Epoch] | None) -> None:
         if folder:
             newest[:] = [safetensors.torch.load_file(folder / bundle.WEIGHTS)]
 
@@ -162,14 +163,14 @@ def pretrained_vit(root: Path, size: int, threads: int, epochs: int) -> dict[str
     print(f"pretraining a ViT on grocery: {epochs} epochs", file=sys.stderr)
     newest: list[Path] = []
 
-    def report(_name: str, folder: Path | None, epoch: loop.Epoch | None) -> None:
-        if folder and epoch:
+    def report(_name: str, folder: Path | None, history: Sequence[Epoch] | None) -> None:
+        if folder and history:
             loaded = bundle.load(folder, "cpu")
             body = timm_models.create(NETWORKS["vit"], size).body
             body.load_state_dict(loaded.model.backbone.body.state_dict())
             safetensors.torch.save_file(body.state_dict(), file)
             newest[:] = [file]
-            print(f"  epoch {epoch.epoch}: val {epoch.score:.3f}", file=sys.stderr)
+            print(f"  epoch {history[-1].epoch}: val {history[-1].score:.3f}", file=sys.stderr)
 
     setup = Setup.of(chosen, prepared, open_root(str(root)), "runs/pretraining")
     session.train(setup, seat_here(shards, threads, report))

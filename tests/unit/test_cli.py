@@ -10,7 +10,20 @@ import pytest
 import thaw
 from thaw import cli
 
-VERBS = ("prepare", "train", "evaluate", "promote", "serve", "predict", "runs", "models", "schema", "demo", "lr-find")
+VERBS = (
+    "prepare",
+    "train",
+    "tune",
+    "lr-find",
+    "evaluate",
+    "promote",
+    "serve",
+    "predict",
+    "runs",
+    "models",
+    "schema",
+    "demo",
+)
 JOBS = Path(__file__).parents[2] / "jobs"
 
 
@@ -53,7 +66,7 @@ def test_what_a_user_can_mend_ends_with_2_and_no_traceback(tmp_path, capsys):
     assert "Traceback" not in told.err
 
 
-@pytest.mark.parametrize("verb", ["prepare", "train", "evaluate", "demo", "lr-find"])
+@pytest.mark.parametrize("verb", ["prepare", "train", "tune", "evaluate", "demo", "lr-find"])
 def test_a_missing_experiment_is_named(verb, tmp_path, capsys):
     assert cli.run([verb, str(tmp_path / "none.yaml")]) == 2
     assert "none.yaml: cannot be read" in capsys.readouterr().err

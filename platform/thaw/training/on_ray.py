@@ -3,11 +3,12 @@
 How a model learns stands in the modules beside this one; here is only what runs where.
 """
 
+import functools
 import os
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import ray
 import ray.train
 import ray.train.torch
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.util.queue import Queue
@@ -83,7 +84,7 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
         run.announce(root, begun, experiment)
         say(f"run {begun.id}: {run.describe(experiment, prepared)}")
         try:
-            result = _fit(root, begun.id, experiment, prepared)
+            result = fit(root, f"runs/{begun.id}", experiment, prepared)
             done = _finish(root, begun, result, time.monotonic() - started)
         except BaseException:
             run.stop(root, begun)
@@ -129,20 +130,37 @@ def resolve(experiment: Experiment) -> Experiment:
     return experiment.model_copy(update={"train": chosen.model_copy(update={"device": device})})
 
 
-def _fit(root: Root, run_id: str, experiment: Experiment, prepared: Dataset) -> ray.train.Result:
-    """Run the workers to the end of the plan, telling of every epoch as it ends."""
+def fit(
+    root: Root,
+    path: str,
+    experiment: Experiment,
+    prepared: Dataset,
+    callbacks: Sequence[UserCallback] = (),
+    tell: Callable[[str], None] = say,
+) -> ray.train.Result:
+    """Run the workers to the end of the plan, from the last checkpoint if there is one.
+
+    Args:
+        path: folder below the root where curves, events and checkpoints are kept.
+        callbacks: of Ray Train, told of every report.
+        tell: is given a line for a person after every epoch.
+
+    Raises:
+        ThawError: workers met something that a user can mend.
+    """
     # A worker that dies soon after it reported would lose that epoch: the controller asks only so often.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     chosen = experiment.train
-    with _told() as channel, shared_store(chosen.cache) as kept:
+    with _told(tell) as channel, shared_store(chosen.cache) as kept:
         trainer = TorchTrainer(
             _work,  # type: ignore[arg-type] # V2 hands rank 0's return value on; the stubs are V1's
             train_loop_config={
-                "setup": Setup.of(experiment, prepared, root, f"runs/{run_id}"),
+                "setup": Setup.of(experiment, prepared, root, path),
                 "channel": channel,
                 "kept": kept,
                 "shards": {split: data.encoded_shards(root, prepared, split) for split in ("train", "val")},
                 "prefetch": chosen.prefetch,
+                "batch": chosen.batch,
             },
             scaling_config=ScalingConfig(
                 num_workers=chosen.workers,
@@ -152,11 +170,12 @@ def _fit(root: Root, run_id: str, experiment: Experiment, prepared: Dataset) -> 
             torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if chosen.device == "gpu" else "gloo"),
             run_config=RunConfig(
                 name=_CHECKPOINTS,
-                storage_path=root.path_of(f"runs/{run_id}"),
+                storage_path=root.path_of(path),
                 storage_filesystem=root.filesystem,
                 failure_config=FailureConfig(max_failures=chosen.max_failures),
                 worker_runtime_env={"env_vars": KEEP_MEMORY if chosen.device == "cpu" else {}},  # type: ignore[call-arg]
                 checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_score_attribute="score"),
+                callbacks=list(callbacks),  # type: ignore[arg-type] # the stubs are V1's
             ),
         )
         try:
@@ -172,8 +191,8 @@ def _refusal_in(failure: TrainingFailedError) -> ThawError | None:
 
 
 @contextmanager
-def _told() -> Iterator[Queue]:
-    """Give a channel through which workers say lines, and say them here."""
+def _told(tell: Callable[[str], None]) -> Iterator[Queue]:
+    """Give a channel through which workers say lines, and tell them here."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     channel = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     over = threading.Event()
@@ -183,7 +202,7 @@ def _told() -> Iterator[Queue]:
         while not last:
             last = over.wait(0.5)
             for line in channel.get_nowait_batch(channel.qsize()):
-                say(line)
+                tell(line)
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
@@ -221,7 +240,7 @@ def _seat(given: Mapping[str, Any]) -> Seat:
         stream=stream,
         store=given["kept"],
         last=_last,
-        report=_report,
+        report=functools.partial(_report, given["batch"]),
         tell=given["channel"].put,
         worker=context.get_world_rank(),
         workers=context.get_world_size(),
@@ -248,11 +267,11 @@ def _wrap(model: FinetuneModel) -> nn.Module:
     return wrapped
 
 
-def _report(name: str, folder: Path | None, epoch: Epoch | None) -> None:
+def _report(batch: int, name: str, folder: Path | None, history: Sequence[Epoch] | None) -> None:
     """Hand a checkpoint and its score to Ray Train, from every worker alike."""
     saved = Checkpoint.from_directory(folder) if folder else None
-    figures = {"score": epoch.score if epoch else _NEVER_BEST, "epoch": epoch.epoch if epoch else 0}
-    ray.train.report(figures, checkpoint=saved, checkpoint_dir_name=name)
+    told = session.figures(history, batch) if history else {"score": _NEVER_BEST, "epoch": 0}
+    ray.train.report(told, checkpoint=saved, checkpoint_dir_name=name)
 
 
 def _finish(root: Root, begun: RunRecord, result: ray.train.Result, wall_s: float) -> RunRecord:

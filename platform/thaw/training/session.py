@@ -5,7 +5,7 @@ Where it runs, how batches reach it and who hears of it is handed in as a `Seat`
 
 import functools
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -32,6 +32,7 @@ from thaw.training.loop import Batch, Device, Pause, State
 from thaw.training.monitor import Told
 from thaw.training.plan import FinetunePlan
 from thaw.training.run import Trained
+from thaw.training.state import Epoch
 from thaw.training.validation import Validation
 
 
@@ -68,8 +69,8 @@ class Seat:
         store: where what frozen layers make of images is kept; None where it is not.
         wrap: makes a model average its gradients over the workers.
         last: gives the folder of the run's last checkpoint; None where there is none.
-        report: is handed the name of a checkpoint, its folder with the first worker, and the epoch that it ends; None
-            for one inside an epoch. Called by all workers alike.
+        report: is handed the name of a checkpoint, its folder with the first worker, and the epochs so far if it ends
+            one; None inside an epoch. Called by all workers alike.
         tell: is given lines for a person.
     """
 
@@ -78,7 +79,7 @@ class Seat:
     stream: Callable[[str, Feed, int, int], Generator[Batch]]
     store: Store | None
     last: Callable[[], AbstractContextManager[Path | None]]
-    report: Callable[[str, Path | None, loop.Epoch | None], None]
+    report: Callable[[str, Path | None, Sequence[Epoch] | None], None]
     tell: Callable[[str], None]
     worker: int = 0
     workers: int = 1
@@ -127,19 +128,35 @@ def train(setup: Setup, seat: Seat) -> Trained:
         watch.begin(run.without_secrets(experiment))
         for one in progress:
             if isinstance(one, Pause):
-                _report(trained, state, on, seat, None)
+                _report(trained, state, on, seat, f"step_{state.step:08d}", None)
                 continue
             if on.worker == 0:
                 found = diagnosis.diagnose(state.history, subjects)
                 watch.tell(one, state.history, trained.tasks, Told(found, validation.seen))
             if followers:
                 followers.tell(state.history)
-            _report(trained, state, on, seat, one.epoch)
+            _report(trained, state, on, seat, f"epoch_{one.epoch.epoch:04d}", state.history)
             tell(monitor.line(one.epoch, plan.steps // plan.epoch_steps))
             for line in diagnosis.news(state.history, subjects):
                 tell(line)
     told = diagnosis.diagnose(state.history, subjects)
     return Trained(state.history, trained.description.origin, environment, told)
+
+
+def figures(history: Sequence[Epoch], batch: int) -> dict[str, Any]:
+    """Return what whoever watches a run is told after an epoch, as plain values.
+
+    Args:
+        batch: images per step.
+    """
+    last = history[-1]
+    return {
+        "epoch": last.epoch,
+        "images": len(history) * (last.step // last.epoch) * batch,  # early stopping skips epochs and their steps
+        "depth": last.depth,
+        "score": last.score,
+        "metrics": last.metrics,
+    }
 
 
 def device_of(experiment: Experiment, device: torch.device, threads: int, worker: int = 0, workers: int = 1) -> Device:
@@ -247,10 +264,9 @@ def _wrapped(
     return compilation.compiled(wrapped) if compile else wrapped
 
 
-def _report(trained: Bundle, state: State, on: Device, seat: Seat, epoch: loop.Epoch | None) -> None:
+def _report(trained: Bundle, state: State, on: Device, seat: Seat, name: str, history: Sequence[Epoch] | None) -> None:
     """Report from every worker alike; the first one has a checkpoint to hand over."""
-    name = f"epoch_{epoch.epoch:04d}" if epoch else f"step_{state.step:08d}"
     with tempfile.TemporaryDirectory(prefix="thaw-checkpoint-") as folder:
         if on.worker == 0:
             checkpoint.save(Path(folder), trained, state)
-        seat.report(name, Path(folder) if on.worker == 0 else None, epoch)
+        seat.report(name, Path(folder) if on.worker == 0 else None, history)

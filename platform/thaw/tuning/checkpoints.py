@@ -1,0 +1,53 @@
+"""Checkpoints of a trial that trains in place: its last and its best one, in the storage root.
+
+A run of its own leaves them to Ray Train; they lie in the same folders under the same names.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from thaw.storage import Root
+from thaw.training import checkpoint
+from thaw.training.state import Epoch
+
+CHECKPOINTS = "checkpoints"
+
+
+def path_of(place: str, epoch: int) -> str:
+    """Return the folder of the checkpoint after an epoch; ``place`` is that of the trial."""
+    return f"{place}/{CHECKPOINTS}/epoch_{epoch:04d}"
+
+
+def keep(root: Root, place: str, folder: Path, history: Sequence[Epoch]) -> None:
+    """Store the checkpoint of the last epoch, and then remove all others but that of the best."""
+    root.upload(folder, path_of(place, history[-1].epoch))
+    best = max(history, key=lambda epoch: epoch.score)
+    kept = {Path(path_of(place, epoch.epoch)).name for epoch in (best, history[-1])}
+    for name in root.list(f"{place}/{CHECKPOINTS}"):
+        if name not in kept:
+            root.remove(f"{place}/{CHECKPOINTS}/{name}")
+
+
+@contextmanager
+def last(root: Root, place: str) -> Iterator[Path | None]:
+    """Give a copy of the last complete checkpoint; None where there is none."""
+    complete = [
+        name
+        for name in root.list(f"{place}/{CHECKPOINTS}")
+        if root.exists(f"{place}/{CHECKPOINTS}/{name}/{checkpoint.STATE}")  # the last file to be uploaded
+    ]
+    if not complete:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="thaw-checkpoint-") as folder:
+        root.download(f"{place}/{CHECKPOINTS}/{complete[-1]}", Path(folder))
+        yield Path(folder)
+
+
+def history(folder: Path) -> list[Epoch]:
+    """Return the epochs that a checkpoint has behind it."""
+    content = json.loads((folder / checkpoint.STATE).read_text(encoding="utf-8"))
+    return [Epoch.model_validate(epoch) for epoch in content["history"]]

@@ -1,0 +1,1 @@
+"""Schedule: which trials go on, judged by Ray Tune's schedulers."""

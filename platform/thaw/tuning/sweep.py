@@ -1,0 +1,166 @@
+"""Sweep: what was searched and how far it came, in ``sweeps/<sweep id>/``.
+
+``sweep.json`` says what was asked for and each ``trials/<number>/trial.json`` what came of it. They are plain JSON,
+written by the driver alone, and all that a sweep is continued from: nothing that was pickled is ever read back.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+import thaw
+from thaw.config import load as config
+from thaw.config.experiment import Experiment
+from thaw.data.dataset import Dataset
+from thaw.errors import ConfigError, StorageError
+from thaw.registry import record as records
+from thaw.storage import Root
+from thaw.training import run
+from thaw.tuning.study import Study
+from thaw.tuning.trial import Trial
+
+FOLDER = "sweeps"
+
+
+class Sweep(BaseModel):
+    """One sweep."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    id: str
+    """Name of its folder."""
+    created: str
+    """When it began, ISO 8601 in UTC."""
+    thaw_version: str
+    git_commit: str | None
+    experiment: dict[str, Any]
+    """The experiment as it was written, resolved: trial 0, and what all others are drawn from."""
+    study: dict[str, Any]
+    """What is searched and how, as it was written, with every default."""
+    dataset: str
+    """Where the prepared dataset is below the root."""
+    attempts: int = 1
+    """Drivers that worked on it, one after another."""
+    stage: Literal["running", "finished"] = "running"
+    run_id: str | None = None
+    """The run that the best trial was written down as, once the sweep is finished."""
+
+    @property
+    def path(self) -> str:
+        """Its folder below the root."""
+        return f"{FOLDER}/{self.id}"
+
+
+def begin(root: Root, experiment: Experiment, study: Study, prepared: Dataset) -> Sweep:
+    """Write down that a sweep begins."""
+    begun = Sweep(
+        id=records.new_run_id(f"{experiment.name[:40]}-{study.name[:20]}"),
+        created=records.utc_now(),
+        thaw_version=thaw.__version__,
+        git_commit=os.environ.get("THAW_GIT_COMMIT") or records.git_commit(Path.cwd()),
+        experiment=run.without_secrets(experiment).model_dump(mode="json"),
+        study=study.model_dump(mode="json"),
+        dataset=prepared.path,
+    )
+    save(root, begun)
+    return begun
+
+
+def save(root: Root, sweep: Sweep) -> None:
+    """Write ``sweep.json``."""
+    root.write_json(f"{sweep.path}/sweep.json", sweep.model_dump(mode="json"))
+
+
+def load(root: Root, sweep_id: str) -> Sweep:
+    """Return a sweep by its id.
+
+    Raises:
+        StorageError: there is none of this name, or it is of another version of Thaw.
+    """
+    if not re.fullmatch(records.NAME, sweep_id) or not root.exists(f"{FOLDER}/{sweep_id}/sweep.json"):
+        known = ", ".join(root.list(FOLDER)[-5:]) or "none yet"
+        raise StorageError(f"--resume {sweep_id}: no such sweep in {root.shown(FOLDER)}; the newest are: {known}")
+    try:
+        return Sweep.model_validate(root.read_json(f"{FOLDER}/{sweep_id}/sweep.json"))
+    except ValidationError as error:
+        raise StorageError(f"{root.shown(FOLDER)}/{sweep_id}: of another version of Thaw: {error}") from None
+
+
+def experiment_of(root: Root, sweep: Sweep) -> Experiment:
+    """Return the experiment that a sweep began with, in the root where it was found."""
+    return config.parse({**sweep.experiment, "storage": {"root": root.uri}}, sweep.path)
+
+
+def check_same(sweep: Sweep, experiment: Experiment, study: Study) -> None:
+    """Refuse to continue a sweep as another one.
+
+    Raises:
+        ConfigError: experiment or study differ from what it began with.
+    """
+    asked = run.without_secrets(experiment).model_dump(mode="json", exclude={"storage", "serve", "evaluate"})
+    begun = {key: sweep.experiment[key] for key in asked}
+    asked["train"]["device"] = asked["train"]["device"] or begun["train"]["device"]
+    if begun != asked:
+        different = ", ".join(sorted(key for key in asked if asked[key] != begun[key]))
+        raise ConfigError(
+            f"sweep {sweep.id} can be continued only as it was begun, and {different} differ; leave the experiment out"
+        )
+    if (now := study.model_dump(mode="json")) != sweep.study:
+        different = ", ".join(sorted(key for key in now if now[key] != sweep.study.get(key)))
+        raise ConfigError(
+            f"sweep {sweep.id} can be continued only as it was begun, and {different} of its space differ; leave "
+            "--space out"
+        )
+
+
+def check_drawn(written: Experiment, drawn: Experiment) -> None:
+    """Refuse a trial that would need other prepared data, or other machines, than the rest.
+
+    Raises:
+        ConfigError: what was drawn changes them.
+    """
+    for place, one, other in (
+        ("data", _prepared_by(written), _prepared_by(drawn)),
+        ("train.workers", written.train.workers, drawn.train.workers),
+        ("train.cpus_per_worker", written.train.cpus_per_worker, drawn.train.cpus_per_worker),
+        ("train.device", written.train.device, drawn.train.device),
+        ("storage", written.storage, drawn.storage),
+        ("name", written.name, drawn.name),
+    ):
+        if one != other:
+            raise ConfigError(
+                f"{place} cannot be searched: all trials share the prepared data and the cluster; search data.image, "
+                "data.augment, model, finetune, train.batch, or a task's loss"
+            )
+
+
+def _prepared_by(experiment: Experiment) -> dict[str, Any]:
+    """Return the settings that the prepared data follows from."""
+    values = experiment.data.model_dump(mode="json", exclude={"image", "augment"})
+    tasks = {name: (one.type, one.column, one.classes) for name, one in experiment.tasks.items()}
+    return {**values, "tasks": tasks}
+
+
+def place_of(sweep: Sweep, number: int) -> str:
+    """Return the folder of a trial below the root."""
+    return f"{sweep.path}/trials/{number:04d}"
+
+
+def save_trial(root: Root, sweep: Sweep, trial: Trial) -> None:
+    """Write down what a trial has come to."""
+    root.write_json(f"{place_of(sweep, trial.number)}/trial.json", trial.model_dump(mode="json"))
+
+
+def trials(root: Root, sweep: Sweep) -> list[Trial]:
+    """Return all trials that were begun, by number."""
+    places = [f"{sweep.path}/trials/{name}/trial.json" for name in root.list(f"{sweep.path}/trials")]
+    return [Trial.model_validate(root.read_json(place)) for place in places if root.exists(place)]
+
+
+def seconds(found: Sequence[Trial]) -> float:
+    """Return how long a sweep has run, over all its attempts, by when trials last told of an epoch."""
+    return max((report.at_s for trial in found for report in trial.reports), default=0.0)

@@ -1,0 +1,1 @@
+"""Work: what the process of a trial does."""
