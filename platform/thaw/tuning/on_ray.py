@@ -35,6 +35,7 @@ from thaw.training.frozen_prefix.on_ray import shared_store
 from thaw.training.plan import FinetunePlan
 from thaw.training.run import Trained
 from thaw.tuning import checkpoints, report, sweep
+from thaw.tuning.dimension import Dimension
 from thaw.tuning.journal.on_ray import Draws, Journal
 from thaw.tuning.schedule.on_ray import ByNumber
 from thaw.tuning.search import sampler
@@ -92,7 +93,7 @@ class _Hunt:
         return self.of({})
 
     def of(self, values: dict[str, Any]) -> Experiment:
-        """Return the experiment of a trial; several are looked at side by side, so each draws no pictures of its own."""
+        """Return the experiment of a trial, which draws no pictures and tells no trackers: there are many."""
         drawn = self.study.experiment(self.written, values)
         quiet = drawn.track.model_copy(update={"pictures": 0, "train_images": 0, "mlflow": None, "wandb": None})
         return drawn.model_copy(update={"track": quiet})
@@ -306,10 +307,17 @@ def _summary(hunt: _Hunt, trials: Sequence[Trial], scores: Scores, model: str) -
         experiment=hunt.written.name,
         metric=hunt.written.finetune.early_stopping.monitor or "score",
         seconds=sweep.seconds(trials),
-        ranges={place: one.range() for place, one in study.dimensions.items()},
+        ranges={place: _range(one) for place, one in study.dimensions.items()},
         written=study.values_of(hunt.written, hunt.groups) or {},
         search=study.search.by,
         scheduler=study.scheduler.by,
-        test=scores.metrics,
+        tested=scores.metrics,
         paths={"model": model, "experiment": root.shown(f"{hunt.current.path}/best.yaml")},
     )
+
+
+def _range(dimension: Dimension) -> report.Range:
+    if dimension.kind == "choice":
+        return report.Range("choice", choices=tuple(dimension.values))
+    low, high = dimension.values
+    return report.Range(dimension.kind, low=low, high=high)

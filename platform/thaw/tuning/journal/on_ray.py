@@ -1,5 +1,7 @@
 """What Ray Tune tells and asks the driver of a sweep: results are written down, and the next values are drawn."""
 
+# ruff: noqa: ARG002 - Ray Tune gives more than is wanted, by name
+
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -104,7 +106,7 @@ class Draws(Searcher):
         self._unfinished = sorted(trial.number for trial in journal.trials.values() if trial.stage == "running")
         self._next = max(journal.trials, default=-1) + 1
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # noqa: ARG002 - numbers are ours
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a trial's config, or that there are no more."""
         if self._unfinished:
             return _config(self._journal.trials[self._unfinished.pop(0)])
