@@ -140,11 +140,12 @@ def as_written(resolved: dict[str, Any], written: Mapping[str, Any]) -> dict[str
     return {**resolved, "finetune": finetune, "model": {**resolved["model"], "lora": lora}}
 
 
-def make_way(values: dict[str, Any], steps: Sequence[str | int], value: Any, override: str) -> Any:
+def make_way(values: dict[str, Any], steps: Sequence[str | int], value: Any, told: str) -> Any:
     """Take away what an override replaces, in place: a new recipe the phases, and new phases the recipe.
 
     Args:
         steps: the place of the override.
+        told: what an error begins with.
 
     Returns:
         The value to be set.
@@ -157,7 +158,7 @@ def make_way(values: dict[str, Any], steps: Sequence[str | int], value: Any, ove
         return value
     chosen, (other, advice) = steps[1], _EITHER[steps[1]]
     if len(steps) > 2 and finetune.get(chosen) is None:
-        raise ConfigError(f"{override!r}: {advice}")
+        raise ConfigError(f"{told}: {advice}")
     if len(steps) == 2 and value is not None:
         finetune.pop(other, None)
         return _as_section(value) if chosen == "recipe" else value

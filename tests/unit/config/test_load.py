@@ -216,6 +216,47 @@ def test_an_override_of_a_place_that_is_not_there_names_the_step(write, override
     )
 
 
+def test_plain_values_are_set_as_overrides_are_but_as_they_come(write):
+    experiment = config.load(write())
+    text = "storage.root=${A}"
+    changed = config.changed(experiment, {"name": "1", "finetune.phases[1].depth": 3, "storage.root": text}, "a search")
+    assert (changed.name, changed.finetune.phases[1].depth, changed.storage.root) == ("1", 3, text)
+    assert config.changed(experiment, {}, "a search") == experiment
+    assert config.changed(experiment, {"finetune.phases[1].depth": 3}, "") == config.load(
+        write(), ["finetune.phases[1].depth=3"]
+    )
+
+
+def test_plain_values_are_set_in_order_judged_together_and_stay_as_they_were(write):
+    weights = {"source": "path"}
+    values = {"model.weights": weights, "model.weights.path": "w.safetensors"}
+    assert config.changed(config.load(write()), values, "a search").model.weights.path == "w.safetensors"
+    assert weights == {"source": "path"}
+
+
+def test_a_recipe_as_a_plain_value_replaces_the_phases(write):
+    by_value = config.changed(config.load(write()), {"finetune.recipe": "gradual"}, "a search")
+    assert by_value == config.load(write(), ["finetune.recipe=gradual"])
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"seed": -1}, "a search: seed: Input should be greater than or equal to 0 (got -1)"),
+        ({"train[0]": 1}, "a search: train[0]: there is no entry [0] here; only an existing list entry can be set"),
+        (
+            {"finetune.phases[2].depth": 1},
+            "a search: finetune.phases[2].depth: there is no phase [2]; the experiment's plan has 2, counted from [0]: "
+            "write more phases into it, or leave this place out",
+        ),
+    ],
+)
+def test_a_plain_value_that_cannot_be_set_names_its_place(write, values, told):
+    with pytest.raises(ConfigError) as caught:
+        config.changed(config.load(write()), values, "a search")
+    assert str(caught.value) == told
+
+
 def test_an_override_that_is_no_yaml_is_quoted(write):
     assert refusal(write(), ["train.batch=[1"]) == "'train.batch=[1': '[1' is not a YAML value"
 
