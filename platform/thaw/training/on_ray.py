@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import ray
 import ray.train
 import ray.train.torch
@@ -42,6 +43,9 @@ from thaw.training.step import Batch
 from thaw.training.transfer import Transfer
 
 _CHECKPOINTS = "checkpoints"
+
+Shards = Mapping[str, Sequence["ray.ObjectRef[pa.Table]"]]
+"""Encoded rows in the object store, by split."""
 
 KEEP_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
 """Makes glibc keep what a step freed for the next step: asking the kernel for it again costs a quarter of the time."""
@@ -84,7 +88,7 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
         run.announce(root, begun, experiment)
         say(f"run {begun.id}: {run.describe(experiment, prepared)}")
         try:
-            result = fit(root, f"runs/{begun.id}", experiment, prepared)
+            result = fit(root, f"runs/{begun.id}", experiment, prepared, encoded(root, prepared))
             done = _finish(root, begun, result, time.monotonic() - started)
         except BaseException:
             run.stop(root, begun)
@@ -130,11 +134,17 @@ def resolve(experiment: Experiment) -> Experiment:
     return experiment.model_copy(update={"train": chosen.model_copy(update={"device": device})})
 
 
+def encoded(root: Root, prepared: Dataset) -> Shards:
+    """Return the rows that training reads, in the object store."""
+    return {split: data.encoded_shards(root, prepared, split) for split in ("train", "val")}
+
+
 def fit(
     root: Root,
     path: str,
     experiment: Experiment,
     prepared: Dataset,
+    shards: Shards,
     callbacks: Sequence[UserCallback] = (),
     tell: Callable[[str], None] = say,
 ) -> ray.train.Result:
@@ -142,6 +152,7 @@ def fit(
 
     Args:
         path: folder below the root where curves, events and checkpoints are kept.
+        shards: what `encoded` returned.
         callbacks: of Ray Train, told of every report.
         tell: is given a line for a person after every epoch.
 
@@ -158,7 +169,7 @@ def fit(
                 "setup": Setup.of(experiment, prepared, root, path),
                 "channel": channel,
                 "kept": kept,
-                "shards": {split: data.encoded_shards(root, prepared, split) for split in ("train", "val")},
+                "shards": shards,
                 "prefetch": chosen.prefetch,
                 "batch": chosen.batch,
             },

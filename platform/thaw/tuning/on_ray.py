@@ -47,7 +47,12 @@ from thaw.tuning.work.on_ray import Task, work
 CANDIDATE = "candidate"
 """Alias of the version that a sweep registers."""
 
-_QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_DISABLE_SIGINT_HANDLER": "1", "TUNE_WARN_THRESHOLD_S": "30"}
+_QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_WARN_THRESHOLD_S": "30",
+}
 """Ray Tune writes no files of its own beside ours, and an interrupt reaches this process."""
 
 
@@ -93,10 +98,15 @@ class _Hunt:
         return self.of({})
 
     def of(self, values: dict[str, Any]) -> Experiment:
-        """Return the experiment of a trial, which draws no pictures and tells no trackers: there are many."""
+        """Return the experiment of a trial, which draws no pictures and keeps all that others can use.
+
+        Whether keeping what frozen layers make of images pays is judged for one run; here many use it.
+        """
         drawn = self.study.experiment(self.written, values)
         quiet = drawn.track.model_copy(update={"pictures": 0, "train_images": 0, "mlflow": None, "wandb": None})
-        return drawn.model_copy(update={"track": quiet})
+        use = "never" if drawn.train.cache.use == "never" else "always"
+        kept = drawn.train.model_copy(update={"cache": drawn.train.cache.model_copy(update={"use": use})})
+        return drawn.model_copy(update={"track": quiet, "train": kept})
 
 
 def search(
@@ -199,7 +209,7 @@ def _run(hunt: _Hunt) -> None:
             prepared=hunt.prepared,
             experiment=hunt.of,
             place=functools.partial(sweep.place_of, current),
-            shards={split: data.encoded_shards(root, hunt.prepared, split) for split in ("train", "val")},
+            shards=training.encoded(root, hunt.prepared),
             store=None if inside else kept,
             threads=training.threads(concurrent),
         )
@@ -294,7 +304,7 @@ def _written_down(hunt: _Hunt, experiment: Experiment, best: Trial) -> RunRecord
         root.download(checkpoints.path_of(place, epoch), Path(folder))
         origin = bundle.describe(Path(folder)).origin
         versions = {name: version(name) for name in ("ray", "torch", "timm")}
-        facts = {"sweep": hunt.current.id, "trial": best.number, **versions}
+        facts: dict[str, str | int] = {"sweep": hunt.current.id, "trial": best.number, **versions}
         trained = Trained(checkpoints.history(Path(folder)), origin, facts)
         return run.finish(root, begun, trained, Path(folder), epoch, best.seconds)
 

@@ -25,7 +25,7 @@ from thaw.tuning.trial import Values
 _BRACKET = "expected ',' or '}', but got '['"
 _QUOTES = '; between braces, a place with an index needs quotes, as in {"finetune.phases[1].depth": 0}'
 
-_AnySpace = TypeVar("_AnySpace", bound="Space")
+AnySpace = TypeVar("AnySpace", bound="Space")
 
 
 class Space(Section):
@@ -147,8 +147,8 @@ class Space(Section):
                 yield from self._points({**values, left[0]: value}, left[1:], of)
 
 
-def load(path: str | Path) -> Space:
-    """Read a space from a YAML file.
+def read(kind: type[AnySpace], path: str | Path) -> AnySpace:
+    """Read a space, or what holds more than one, from a YAML file.
 
     Raises:
         ConfigError: the file cannot be read, is not YAML, or an entry is not valid; one line per mistake.
@@ -158,10 +158,10 @@ def load(path: str | Path) -> Space:
         written = plain.read(Path(path), "a space's", "name and dimensions")
     except ConfigError as error:
         raise ConfigError(f"{error}{_QUOTES if _BRACKET in str(error) else ''}") from None
-    return _validated(Space, plain.expanded(written, place), place)
+    return _validated(kind, plain.expanded(written, place), place)
 
 
-def _validated(kind: type[_AnySpace], written: Mapping[str, Any], place: str) -> _AnySpace:
+def _validated(kind: type[AnySpace], written: Mapping[str, Any], place: str) -> AnySpace:
     try:
         return kind.model_validate(dict(written))
     except ValidationError as error:

@@ -21,4 +21,4 @@ def load(path: str | Path) -> Study:
     Raises:
         ConfigError: the file cannot be read, is not YAML, or an entry is not valid; one line per mistake.
     """
-    return space.load(path, Study)
+    return space.read(Study, path)

@@ -15,6 +15,7 @@ from thaw.config import load as config
 from thaw.errors import ConfigError
 from thaw.training.plan import FinetunePlan
 from thaw.tuning import space as spaces
+from thaw.tuning import study
 from thaw.tuning.space import Space
 from tiny import EXPERIMENT
 
@@ -56,7 +57,7 @@ def read(tmp_path):
     def _read(text):
         path = tmp_path / "some.yaml"
         path.write_text(text, encoding="utf-8")
-        return spaces.load(path)
+        return spaces.read(Space, path)
 
     return _read
 
@@ -551,7 +552,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(
         ConfigError, match=r"none\.yaml: cannot be read \(No such file.*give the path of a space's YAML"
     ):
-        spaces.load(tmp_path / "none.yaml")
+        spaces.read(Space, tmp_path / "none.yaml")
 
 
 def test_every_mistake_has_a_line_of_its_own(refusal):
@@ -575,26 +576,26 @@ def test_these_are_shipped():
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_space_opens_with_what_it_explores_and_draws_valid_experiments_alone(path, base):
     assert re.match(r"# .*\n(# .*\n)*# .*[Ee]xpect.*\n(# .*\n)*name: ", path.read_text())
-    ready = spaces.load(path)
+    ready = study.load(path)
     assert ready.name == path.stem
     ready.resolved(len(GROUPS)).check(base, fits, draws=64)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_space_differs_from_trial_to_trial_in_every_dimension(path, base):
-    ready = spaces.load(path).resolved(len(GROUPS))
+    ready = study.load(path).resolved(len(GROUPS))
     drawn = draws(ready)
     for place in ready.dimensions:
         assert len({values[place] for values in drawn if place in values}) > 1, place
 
 
 def test_every_backbone_of_the_shipped_space_is_known():
-    named = spaces.load(shipped("backbone")).dimensions["model.backbone"].values
+    named = study.load(shipped("backbone")).dimensions["model.backbone"].values
     assert all(family.names(name) == [name] for name in named)
 
 
 def test_unfreezing_draws_rates_only_of_what_is_open():
-    for values in draws(spaces.load(shipped("unfreeze")).resolved(5)):
+    for values in draws(study.load(shipped("unfreeze")).resolved(5)):
         assert (BACK in values) == (values[DEPTH] > 0)
         assert (DECAY in values) == (values[DEPTH] > 1)
     assert yaml.safe_load(shipped("unfreeze").read_text())["dimensions"][DEPTH] == {"int": [0, "all"]}

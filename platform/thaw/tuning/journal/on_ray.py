@@ -101,12 +101,12 @@ class Draws(Searcher):
 
     def __init__(self, sampler: Sampler, journal: Journal) -> None:
         """Begin where the journal stands."""
-        super().__init__(metric="score", mode="max")
+        super().__init__()
         self._sampler, self._journal = sampler, journal
         self._unfinished = sorted(trial.number for trial in journal.trials.values() if trial.stage == "running")
         self._next = max(journal.trials, default=-1) + 1
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """Return a trial's config, or that there are no more."""
         if self._unfinished:
             return _config(self._journal.trials[self._unfinished.pop(0)])

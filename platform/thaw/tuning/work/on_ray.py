@@ -6,7 +6,7 @@ layers made of images with all others of the sweep.
 
 import functools
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class Task:
     prepared: Dataset
     experiment: Callable[[dict[str, Any]], Experiment]
     place: Callable[[int], str]
-    shards: Mapping[str, Sequence["ray.ObjectRef[pa.Table]"]]
+    shards: training.Shards
     store: Store | None
     threads: int
 
@@ -66,7 +66,7 @@ def work(config: dict[str, Any], task: Task) -> None:
         experiment = run.check(task.root, experiment, task.prepared)
         if experiment.train.workers > 1:  # what they report is handed on as it is
             callback = TuneReportCallback()  # type: ignore[no-untyped-call]
-            training.fit(task.root, place, experiment, task.prepared, [callback], tell=lambda _line: None)
+            training.fit(task.root, place, experiment, task.prepared, task.shards, [callback], _silent)
         else:
             _in_place(task, experiment, place, int(config["known"]))
     except ThawError as error:  # what a user could mend would fail again
@@ -92,7 +92,7 @@ def _in_place(task: Task, experiment: Experiment, place: str, known: int) -> Non
         store=task.store,
         last=functools.partial(checkpoints.last, task.root, place),
         report=report,
-        tell=lambda _line: None,
+        tell=_silent,
     )
     session.train(Setup.of(experiment, task.prepared, task.root, place), seat)
 
@@ -104,6 +104,10 @@ def _tell_again(task: Task, experiment: Experiment, place: str, known: int) -> N
     for place_of, epoch in enumerate(history, start=1):
         if epoch.epoch > known:
             tune.report(session.figures(history[:place_of], experiment.train.batch))
+
+
+def _silent(_line: str) -> None:
+    """Tell nobody: the driver tells of all trials."""
 
 
 class _Fetched(Sequence[pa.Table]):
