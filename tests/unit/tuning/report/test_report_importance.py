@@ -66,7 +66,7 @@ def test_what_sets_good_trials_apart_counts_more_than_what_makes_the_worst() -> 
     trials = []
     for number in range(80):
         values = _drawn(draw)
-        trials.append(_trial(number, values, values["a.float"] - 10.0 * (values["a.choice"] == "word")))
+        trials.append(_trial(number, values, -1.0 if values["a.choice"] == "word" else values["a.float"]))
     found = importance(trials, RANGES)
     assert found is not None
     assert next(iter(found)) == "a.float"
