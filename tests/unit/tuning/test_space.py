@@ -300,6 +300,17 @@ def test_the_experiment_as_written_is_checked_too(base):
         space({"seed": {"int": [0, 1]}}).check(base, lambda one: FinetunePlan.of(one, GROUPS[:2], 4))
 
 
+def test_random_draws_find_what_the_ends_do_not(base):
+    def refuse_the_middle(experiment):
+        if 0.3 < experiment.model.dropout < 0.4:
+            raise ConfigError("not here")
+
+    drawn = space({"model.dropout": {"float": [0.1, 0.9]}})
+    with pytest.raises(ConfigError, match=r"^space some, with model.dropout=0.3\d+: not here$"):
+        drawn.check(base, refuse_the_middle)
+    drawn.check(base, refuse_the_middle, draws=0)
+
+
 def test_every_end_and_every_choice_is_checked_however_few_random_draws_follow(base):
     seen = []
     space().check(base, seen.append, draws=0)
