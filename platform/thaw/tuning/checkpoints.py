@@ -9,9 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from thaw.errors import StorageError
 from thaw.storage import Root
 from thaw.training import checkpoint
 from thaw.training.state import Epoch
+from thaw.tuning.trial import Report
 
 CHECKPOINTS = "checkpoints"
 
@@ -29,6 +31,18 @@ def keep(root: Root, place: str, folder: Path, history: Sequence[Epoch]) -> None
     for name in root.list(f"{place}/{CHECKPOINTS}"):
         if name not in kept:
             root.remove(f"{place}/{CHECKPOINTS}/{name}")
+
+
+def best(root: Root, place: str, reports: Sequence[Report]) -> int:
+    """Return the epoch with the highest score whose checkpoint is kept; of equal ones Ray Train keeps the later.
+
+    Raises:
+        StorageError: none is kept.
+    """
+    kept = [report for report in reports if root.exists(f"{path_of(place, report.epoch)}/{checkpoint.STATE}")]
+    if not kept:
+        raise StorageError(f"{root.shown(place)}: its checkpoints are gone; train its experiment anew with --refit")
+    return max(kept, key=lambda report: report.score).epoch
 
 
 @contextmanager

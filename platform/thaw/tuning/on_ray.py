@@ -294,7 +294,7 @@ def _finished(hunt: _Hunt, refit: bool) -> Found:
 def _written_down(hunt: _Hunt, experiment: Experiment, best: Trial) -> RunRecord:
     """Return the record of a trial as a run of its own, and register its best checkpoint."""
     root, place = hunt.root, sweep.place_of(hunt.current, best.number)
-    epoch = best.best.epoch if best.best else 0
+    epoch = checkpoints.best(root, place, best.reports)
     begun = run.begin(experiment, hunt.prepared)
     run.announce(root, begun, experiment)
     for name in root.list(place):
