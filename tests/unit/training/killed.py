@@ -16,7 +16,7 @@ from threading import Thread
 from typing import Any, Literal
 
 import torch
-from tiny_run import EPOCH_STEPS, RATES, Run, experiment
+from tiny_run import RATES, Run, experiment
 
 from thaw.backbones.weights import digest
 from thaw.training import checkpoint
@@ -109,9 +109,9 @@ def _ended(folder: Path, killed_at: int | None = None, moment: Moment | None = N
         try:
             train(folder, killed_at, moment)
             code = 0
-        except Exception:
-            traceback.print_exc()
         finally:
+            if code:
+                traceback.print_exc()
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
