@@ -203,6 +203,30 @@ def test_the_weights_beneath_adapters_are_left_out_and_all_else_comes_back(tmp_p
     assert loaded.description == made.description
 
 
+def test_adapters_of_a_small_transformer_take_less_than_a_hundredth_of_its_bytes(tmp_path: Path) -> None:
+    """At their defaults, with a head of ten classes on either side."""
+
+    def saved(folder: str, **model: Any) -> Bundle:
+        values = {
+            "name": folder,
+            "data": {"source": {"type": "boards"}, "image": {"size": 224}},
+            "tasks": {"digit": {"type": "classification"}},
+            "model": {"backbone": "vit_small_patch16_224", **model},
+        }
+        labels = {"digit": LabelSchema(kind="class", names=tuple("0123456789"))}
+        made = bundle.create(config.parse(values, "test"), labels)
+        (tmp_path / folder).mkdir()
+        made.save(tmp_path / folder)
+        return made
+
+    path = tmp_path / "base.safetensors"
+    plain = saved("plain", weights={"source": "none"})
+    safetensors.torch.save_file(plain.model.backbone.get_submodule("body").state_dict(), path)
+    saved("adapted", weights={"source": "path", "path": str(path)}, lora={})
+    whole, adapted = ((tmp_path / one / bundle.WEIGHTS).stat().st_size for one in ("plain", "adapted"))
+    assert adapted <= whole / 100, f"{adapted / whole:.3%}: {adapted:,} of {whole:,} bytes"
+
+
 def test_a_bundle_with_adapters_says_where_the_weights_beneath_them_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

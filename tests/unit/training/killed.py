@@ -1,8 +1,8 @@
 """What is killed for test_killed.py; run by it as ``python killed.py FOLDER``.
 
-One process that forks into a child for every start of every run, because each costs seconds of imports. A child trains,
-leaving a checkpoint after every other step, and is killed by SIGKILL: when it asks for the batch of a certain step, or
-while it writes a checkpoint, whenever that is. It is then started again, and trains to the end.
+One process that forks into a child for every start of every run, because each costs seconds of imports. A child trains
+on from the newest checkpoint that is whole, leaves one after every step, and kills itself by SIGKILL where it is told
+to; the next child of the same run goes on from what is left.
 """
 
 import json
@@ -10,100 +10,130 @@ import os
 import shutil
 import signal
 import sys
-import time
-from collections.abc import Iterator
+import traceback
 from pathlib import Path
+from threading import Thread
+from typing import Any, Literal
 
 import torch
-from tiny_run import EPOCH_STEPS, RATES, Run, experiment
+from tiny_run import RATES, Run, experiment
 
 from thaw.backbones.weights import digest
 from thaw.training import checkpoint
-from thaw.training.loop import Batch
 
-BORDER = 12
-"""The step at which groups open."""
-KILLS = range(BORDER - 10, BORDER + 10)
 PHASES = (
-    {"epochs": BORDER // EPOCH_STEPS, "depth": 0, "rates": RATES},
-    {"epochs": BORDER // EPOCH_STEPS, "depth": 2, "rates": RATES},
+    {"epochs": 4, "depth": 0, "rates": RATES},
+    {"epochs": 3, "depth": 2, "rates": RATES},
+    {"epochs": 5, "depth": 4, "open_every": 2, "rates": RATES},
 )
+BORDERS = (8, 14, 18)
+"""The steps at which groups open: two at once with the second phase, then one by one within the third."""
+KILLS = range(2, 22)
 EXPERIMENT = experiment(dropout=0.3, phases=PHASES, batchnorm="adapt", ema={"decay": 0.9})
 DONE = "done.json"
 
+Moment = Literal["saved", "computed", "saving"]
+"""When a step's child is killed: its checkpoint has just got its name; it is computed and nothing of it is written; its
+checkpoint is written in part."""
 
-def train(folder: Path, killed_at: int | None) -> None:
-    """Train on from the last checkpoint in the folder, and write down there what it came to."""
-    torch.set_num_threads(1)
+
+def depths() -> dict[int, int]:
+    """Return step -> how many groups are open from there on, for every step at which that changes."""
+    plan = Run.new(EXPERIMENT).plan
+    return {span.start: span.depth for span in plan.spans if span.start}
+
+
+def train(folder: Path, killed_at: int | None, moment: Moment | None) -> None:
+    """Train on from the newest checkpoint in the folder, and write down there what it came to."""
     run = Run.new(EXPERIMENT)
     if last := max(folder.glob("step-*"), default=None):
         run.state = checkpoint.load(last, run.trained, run.plan, EXPERIMENT.finetune)
-
-    def batches(start: int, stop: int) -> Iterator[Batch]:
-        for step, batch in zip(range(start, stop), run.batches(start, stop), strict=True):
-            if step == killed_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            yield batch
-
-    begun = run.state.step
-    for _ in run.fit(batches=batches, pause_steps=2):
-        _save(folder, run)
-    figures = [(one.epoch, one.train_loss, one.val_loss, one.metrics) for one in run.state.history]
-    served = run.state.served(run.trained.model).state_dict()
-    found = {"weights": digest(run.trained.model.state_dict()), "served": digest(served), "figures": figures}
-    (folder / DONE).write_text(json.dumps({"begun": begun, **found}))
+    with (folder / "begun").open("a") as begun:
+        begun.write(f"{run.state.step}\n")
+    for _ in run.fit(pause_steps=1):
+        now = moment if run.state.step == killed_at else None
+        if now == "computed":
+            _die()
+        _save(folder, run, now == "saving")
+        if now == "saved":
+            _die()
+    (folder / DONE).write_text(json.dumps(_left(run)))
 
 
-def _save(folder: Path, run: Run) -> None:
-    """Write a checkpoint that has its name only once it is whole."""
+def _left(run: Run) -> dict[str, Any]:
+    """Return what a run leaves, tensors by the digest of their bits."""
+    kept = run.state.optimizer.state_dict()
+    moments = {f"{place}/{key}": value for place, held in kept["state"].items() for key, value in held.items()}
+    return {
+        "weights": digest(run.trained.model.state_dict()),
+        "served": digest(run.state.served(run.trained.model).state_dict()),
+        "moments": digest(moments),
+        "optimizer": kept["param_groups"],
+        "figures": [(one.epoch, one.train_loss, one.val_loss, one.metrics) for one in run.state.history],
+    }
+
+
+def _save(folder: Path, run: Run, dies: bool) -> None:
+    """Write a checkpoint that has its name only once it is whole.
+
+    Args:
+        dies: be killed when a part of it, or all of it, has been written.
+    """
     partial = folder / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
+    death = Thread(target=_die_with, args=(partial / checkpoint.OPTIMIZER,))
+    if dies:
+        death.start()
     checkpoint.save(partial, run.trained, run.state)
+    if dies:
+        death.join()
     partial.rename(folder / f"step-{run.state.step:04d}")
 
 
-def _started(folder: Path, killed_at: int | None) -> int:
+def _die_with(file: Path) -> None:
+    while not file.exists():
+        pass
+    _die()
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _ended(folder: Path, killed_at: int | None = None, moment: Moment | None = None) -> int:
+    """Train in a child, and return its exit status, negative where a signal ended it."""
     child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        train(folder, killed_at)
-        code = 0
-    finally:
-        os._exit(code)
+    if not child:
+        code = 1
+        try:
+            train(folder, killed_at, moment)
+            code = 0
+        finally:
+            if code:
+                traceback.print_exc()
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _kill_while_saving(child: int, folder: Path, step: int) -> None:
-    """Kill a child as soon as it writes another checkpoint once it has come near a step."""
-    while not list(folder.glob(f"step-{step - step % 2 - 2:04d}")) or not (folder / "partial").exists():
-        if os.waitpid(child, os.WNOHANG)[0]:
-            raise RuntimeError("it ended before it could be killed")
-        time.sleep(0.0005)
-    os.kill(child, signal.SIGKILL)
-
-
-def _killed_and_continued(folder: Path, step: int, while_saving: bool) -> dict[str, object]:
-    """Return what a run came to that was killed near a step and started again."""
+def _killed_twice(folder: Path, step: int) -> dict[str, Any]:
+    """Return what a run came to that was killed after a step was saved and again before the next one was."""
     folder.mkdir()
-    child = _started(folder, None if while_saving else step)
-    if while_saving:
-        _kill_while_saving(child, folder, step)
-    signalled = os.WTERMSIG(os.waitpid(child, 0)[1])
-    again = os.waitstatus_to_exitcode(os.waitpid(_started(folder, None), 0)[1])
-    return {"signal": signalled, "again": again, **json.loads((folder / DONE).read_text())}
+    before: Moment = "saving" if step % 4 < 2 else "computed"
+    ends = [_ended(folder, step, "saved"), _ended(folder, step + 1, before), _ended(folder)]
+    begun = [int(line) for line in (folder / "begun").read_text().split()]
+    return {"ends": ends, "begun": begun, **json.loads((folder / DONE).read_text())}
 
 
-def _undisturbed(folder: Path) -> dict[str, object]:
-    folder.mkdir()
-    again = os.waitstatus_to_exitcode(os.waitpid(_started(folder, None), 0)[1])
-    return {"again": again, **json.loads((folder / DONE).read_text())}
+def _undisturbed() -> dict[str, Any]:
+    """Return what a run comes to that nothing is written of on its way."""
+    run = Run.new(EXPERIMENT)
+    list(run.fit())
+    return json.loads(json.dumps(_left(run)))  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     place = Path(sys.argv[1])
-    told = {"undisturbed": _undisturbed(place / "undisturbed")}
-    for at in KILLS:
-        told[str(at)] = _killed_and_continued(place / str(at), at, while_saving=at % 4 == 0)
-    (place / "told.json").write_text(json.dumps(told))
+    told = {str(step): _killed_twice(place / str(step), step) for step in KILLS}
+    (place / "told.json").write_text(json.dumps({"undisturbed": _undisturbed(), **told}))

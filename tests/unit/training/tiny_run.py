@@ -1,6 +1,6 @@
 """A whole fine-tuning that takes a second: a tiny network, two heads, sixteen coloured images, no cluster."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ ALL_LABELS = {
 DENSE = 64
 BATCH = 8
 EPOCH_STEPS = 2
+BACKBONE = "test_resnet"
+RANDOM = {"source": "none"}
 RATES = {"head": 0.02, "backbone": 0.005}
 PHASES = (
     {"epochs": 2, "depth": 0, "rates": RATES},
@@ -41,25 +43,33 @@ PHASES = (
 )
 
 
-def experiment(dropout: float = 0.0, phases: Any = PHASES, **finetune: Any) -> Experiment:
+def experiment(
+    dropout: float = 0.0, phases: Any = PHASES, weights: Mapping[str, Any] = RANDOM, **finetune: Any
+) -> Experiment:
+    """Return a fine-tuning by these phases, or by a recipe in their place."""
+    plan = {} if "recipe" in finetune else {"phases": list(phases)}
     values = {
         "name": "tiny",
         "data": {"source": {"type": "boards"}, "image": {"size": 32}},
         "tasks": {"colour": {"type": "classification"}, "tags": {"type": "multilabel", "weight": 0.5}},
-        "model": {"backbone": "test_resnet", "weights": {"source": "none"}, "dropout": dropout},
-        "finetune": {"phases": list(phases), **finetune},
+        "model": {"backbone": BACKBONE, "weights": dict(weights), "dropout": dropout},
+        "finetune": {**plan, **finetune},
     }
     return config.parse(values, "test")
 
 
 def adapted(chosen: Experiment, path: Path, lora: dict[str, Any], seed: int = 0) -> Experiment:
     """Return the fine-tuning with adapters on random weights, which are written to a file."""
-    torch.manual_seed(seed)
-    body = timm_models.create(chosen.model.backbone, chosen.data.image.size).body
-    safetensors.torch.save_file(body.state_dict(), path)
     values = chosen.model_dump(mode="json")
-    values["model"] |= {"weights": {"source": "path", "path": str(path)}, "lora": lora}
+    values["model"] |= {"weights": weights_in(path, chosen.model.backbone, seed), "lora": lora}
     return config.parse(values, "test")
+
+
+def weights_in(path: Path, backbone: str = BACKBONE, seed: int = 0) -> dict[str, Any]:
+    """Write random weights to a file, and return where they are as an experiment says it."""
+    torch.manual_seed(seed)
+    safetensors.torch.save_file(timm_models.create(backbone, 32).body.state_dict(), path)
+    return {"source": "path", "path": str(path)}
 
 
 def images() -> dict[str, NDArray[Any]]:

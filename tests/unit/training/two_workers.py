@@ -29,6 +29,17 @@ PLACES_ALONE: dict[str, Any] = {"without": ("colour",), "backbone": "test_effici
 DENSE_FINETUNE = {"weighting": {"by": "gradnorm"}, "optimizer": {"name": "sgd", "momentum": 0.5}}
 """Under adamw, rounding in the order of sums grows: its steps are as large for the smallest gradients."""
 
+RECIPES = {
+    "head_only": [0, 0, 0],
+    "gradual": [0, 1, 2],
+    "full": [5, 5, 5],
+    "layer_decay": [5, 5, 5],
+    "lora": [0, 5, 5],
+}
+"""Recipe -> how many of the network's groups it opens in each epoch."""
+BASE = "base.safetensors"
+"""The file of the weights that every recipe begins with, in the folder."""
+
 
 class WrapOnce:
     """The mistake that costs silently: weights that open later are never averaged."""
@@ -53,11 +64,19 @@ def told(run: Run, **more: Any) -> list[dict[str, Any]]:
             "val": progress.epoch.val_loss,
             "metrics": progress.epoch.metrics,
             "phase": progress.epoch.phase,
+            "depth": progress.epoch.depth,
             "digest": weights.digest(run.trained.model.state_dict()),
             "served": weights.digest(run.state.served(run.trained.model).state_dict()),
         }
         for progress in run.fit(**more)
     ]
+
+
+def by_recipe(name: str, folder: Path, worker: int = 0, workers: int = 1) -> Run:
+    """Return a run by a recipe, from the weights in the folder."""
+    weights = {"source": "path", "path": str(folder / BASE)}
+    recipe = {"name": name, "epochs": len(RECIPES[name])}
+    return Run.new(experiment(weights=weights, recipe=recipe), worker, workers)
 
 
 def _in_pieces(worker: int, workers: int) -> Run:
@@ -126,6 +145,7 @@ def _work(worker: int, folder: str) -> None:
         "dense": told(Run.new(dense_experiment(**DENSE_FINETUNE), worker, WORKERS), wrap=_wrap),
         "places alone": told(Run.new(dense_experiment(**PLACES_ALONE), worker, WORKERS), wrap=_wrap),
         "in pieces": told(_in_pieces(worker, WORKERS), wrap=_wrap),
+        "recipes": {name: told(by_recipe(name, Path(folder), worker, WORKERS), wrap=_wrap) for name in RECIPES},
         "wrapped once": _refusal(Run.new(experiment(), worker, WORKERS), wrap=WrapOnce()),
     }
     Path(folder, f"{worker}.json").write_text(json.dumps(found), encoding="utf-8")
