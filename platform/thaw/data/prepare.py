@@ -21,6 +21,9 @@ from thaw.data.sift import Aside, CheckedMask, Kept, Sifted, Tallies, said_of, s
 from thaw.data.sources.contract import RawBoxes, RawLabel, RawMask, Reference, Source, UnreadBoxes
 from thaw.errors import DataError
 
+_NAMED = 5
+"""Class names in one warning."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -221,7 +224,13 @@ def _warnings(classes: Mapping[str, Mapping[str, int]], labels: Mapping[str, Lab
         things = "boxes" if labels[task].kind == "boxes" else "images"
         unseen = [name for name, count in found.items() if count == 0]
         if unseen:
-            yield f"task {task}: no training image of {', '.join(unseen)}; the model cannot learn them"
+            yield f"task {task}: no training image of {_named(unseen)}; the model cannot learn them"
         few = [name for name, count in found.items() if 0 < count < 10]
         if few:
-            yield f"task {task}: fewer than 10 training {things} of {', '.join(few)}"
+            yield f"task {task}: fewer than 10 training {things} of {_named(few)}"
+
+
+def _named(classes: Sequence[str]) -> str:
+    """Return class names for one line; the report has the counts of all of them."""
+    more = len(classes) - _NAMED
+    return ", ".join(classes[:_NAMED]) + (f" and {more} more" if more > 0 else "")
