@@ -264,7 +264,7 @@ def _probe(options: argparse.Namespace) -> Result:
     if options.name:
         raise ConfigError(f"--probe compares backbones: give {options.name} by --backbones {options.name}")
     place, *overrides = options.probe
-    experiment = load.load(place, [*overrides, *([f"storage.root={options.storage}"] if options.storage else [])])
+    experiment = load.load(place, [*overrides, *_storage(options)])
     request = on_ray.Request(
         candidates=candidates.candidates(experiment, options.backbones, options.find, options.weights),
         max_parameters=options.max_params,
@@ -464,7 +464,13 @@ def _experiment(options: argparse.Namespace) -> "Experiment":
 
     if not options.experiment:
         raise ConfigError("no experiment: give the path of its YAML, such as jobs/configs/boards.yaml")
-    return load.load(options.experiment, options.overrides)
+    return load.load(options.experiment, [*options.overrides, *_storage(options)])
+
+
+def _storage(options: argparse.Namespace) -> list[str]:
+    """Return ``--storage``, where it is given, as the override that it stands for."""
+    given = getattr(options, "storage", None)
+    return [f"storage.root={json.dumps(given)}"] if given else []
 
 
 def _root(options: argparse.Namespace) -> str:

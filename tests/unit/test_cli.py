@@ -120,3 +120,10 @@ def test_version_is_the_packages(capsys):
         cli.run(["--version"])
     assert ended.value.code == 0
     assert thaw.__version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", [["train"], ["tune"], ["serve", "boards@champion"]])
+def test_the_storage_that_is_given_is_the_experiments_too(verb, tmp_path):
+    given = str(tmp_path / "a store: here")
+    options = cli._parser().parse_args([*verb, str(JOBS / "configs" / "boards.yaml"), "--storage", given])
+    assert cli._experiment(options).storage.root == given

@@ -19,7 +19,7 @@ from ray import tune
 from thaw import bundle, on_ray
 from thaw.backbones import family
 from thaw.config import load as config
-from thaw.config.experiment import Experiment
+from thaw.config.experiment import Experiment, Storage
 from thaw.console import say
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
@@ -129,6 +129,7 @@ def search(
         experiment, study = _as_begun(root, earlier, experiment, study)
     if experiment is None or study is None:
         raise ConfigError("give an experiment and --space, such as jobs/spaces/unfreeze.yaml, or --resume a sweep")
+    experiment = experiment.model_copy(update={"storage": Storage(root=root.uri)})
     with on_ray.cluster(experiment.train.workers * experiment.train.cpus_per_worker):
         hunt = _begun(root, earlier, experiment, study)
         say(f"sweep {hunt.current.id}: {run.describe(hunt.base, hunt.prepared)}")
