@@ -1,10 +1,11 @@
-"""Fill: computing a worker's share of what is to be kept, block by block.
+"""Fill: computing a worker's share of what is to be kept, block by block, unless another run is at it already.
 
 Blocks are cut from the images in the order of the split, so that what they hold depends on nothing but the content.
 """
 
 import itertools
 import time
+import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -15,7 +16,10 @@ import torch
 from thaw.data.feed import Feed
 from thaw.model import FinetuneModel
 from thaw.training.frozen_prefix.blocks import Block, block_rows
+from thaw.training.frozen_prefix.claims import Spot
 from thaw.training.step import Batch, Device
+
+_POLL_S = 0.2
 
 Stream = Callable[[Feed, int, int], Generator[Batch]]
 """The batches of a feed from one step to before another."""
@@ -36,6 +40,12 @@ class Store(Protocol):
 
     def get(self, key: str) -> dict[int, Block]:
         """Return the blocks that are there."""
+
+    def claim(self, name: str, wanted: Sequence[Spot]) -> list[Spot]:
+        """Return those spots that are missing, and that ``name`` and nobody else is to compute now."""
+
+    def release(self, name: str) -> None:
+        """End all claims of a name."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +76,41 @@ def fill(
     Args:
         keys: view -> key.
     """
-    blocks = in_blocks(feed)
-    for first, stop in _runs(_missing(blocks, keys, store, on)):
+    blocks, name, computed = in_blocks(feed), uuid.uuid4().hex, set[int]()
+    try:
+        while missing := [step for step in _missing(blocks, keys, store, on) if step not in computed]:
+            spots = {_spot(blocks, keys, step): step for step in missing}
+            mine = [spots[spot] for spot in store.claim(name, list(spots))]
+            for first, stop in _runs(mine):
+                yield from _computed(model, blocks, keys, store, stream, range(first, stop), on)
+            computed.update(mine)
+            if not mine:
+                time.sleep(_POLL_S)  # another run computes them
+    finally:
+        store.release(name)
+
+
+def _computed(
+    model: FinetuneModel,
+    blocks: Feed,
+    keys: Mapping[int, str],
+    store: Store,
+    stream: Stream,
+    steps: range,
+    on: Device,
+) -> Generator[Cost]:
+    asked = time.perf_counter()
+    for step, batch in zip(steps, stream(blocks, steps.start, steps.stop), strict=True):
+        came = time.perf_counter()
+        block = _block(model, batch, on)
+        done = time.perf_counter()
+        store.put(*_spot(blocks, keys, step), block)
+        yield Cost(block, came - asked, done - came)
         asked = time.perf_counter()
-        for step, batch in enumerate(stream(blocks, first, stop), start=first):
-            came = time.perf_counter()
-            block = _block(model, batch, on)
-            done = time.perf_counter()
-            store.put(keys[blocks.view(step)], step % blocks.epoch_steps, block)
-            yield Cost(block, came - asked, done - came)
-            asked = time.perf_counter()
+
+
+def _spot(blocks: Feed, keys: Mapping[int, str], step: int) -> Spot:
+    return keys[blocks.view(step)], step % blocks.epoch_steps
 
 
 def is_complete(feed: Feed, keys: Mapping[int, str], store: Store) -> bool:

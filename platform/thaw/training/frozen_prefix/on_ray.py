@@ -4,7 +4,7 @@ The actor holds the only reference that lasts and owns what it refers to, so blo
 them; on its own node every worker reads them where they are, without a copy. What is lost with a node is computed anew.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from thaw.config.experiment import Cache as Options
 from thaw.training.frozen_prefix.blocks import Block
+from thaw.training.frozen_prefix.claims import Claims, Spot
 from thaw.training.frozen_prefix.shelf import Shelf
 
 _SHARE = 0.5
@@ -25,9 +26,11 @@ class _Keeper:
 
     def __init__(self, max_bytes: int) -> None:
         self._shelf: Shelf[ray.ObjectRef[Block]] = Shelf(max_bytes)
+        self._claims = Claims()
 
     def put(self, key: str, place: int, block: Block) -> None:
         self._shelf.put(key, place, block.nbytes, lambda: ray.put(block))
+        self._claims.done((key, place))
 
     def get(self, key: str) -> "dict[int, ray.ObjectRef[Block]]":
         return self._shelf.get(key)
@@ -37,6 +40,12 @@ class _Keeper:
 
     def drop(self, key: str) -> None:
         self._shelf.drop(key)
+
+    def claim(self, name: str, wanted: list[Spot]) -> list[Spot]:
+        return self._claims.claim(name, [spot for spot in wanted if spot[1] not in self._shelf.get(spot[0])])
+
+    def release(self, name: str) -> None:
+        self._claims.release(name)
 
 
 class SharedStore:
@@ -55,6 +64,15 @@ class SharedStore:
         """Return which blocks are there."""
         found: set[int] = ray.get(self._keeper.places.remote(key))
         return found
+
+    def claim(self, name: str, wanted: Sequence[Spot]) -> list[Spot]:
+        """Return those spots that are missing, and that ``name`` and nobody else is to compute now."""
+        granted: list[Spot] = ray.get(self._keeper.claim.remote(name, list(wanted)))
+        return granted
+
+    def release(self, name: str) -> None:
+        """End all claims of a name; nobody waits for the answer."""
+        self._keeper.release.remote(name)
 
     def get(self, key: str) -> dict[int, Block]:
         """Return the blocks that are there; where one was lost, none, and its key is forgotten."""

@@ -1,7 +1,7 @@
 """A whole fine-tuning out of encoded images, with a store in memory in place of Ray's."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from thaw.data.preprocess import Preprocess
 from thaw.training import checkpoint, loop
 from thaw.training.frozen_prefix.blocks import Block
 from thaw.training.frozen_prefix.cache import FrozenPrefix, Images
+from thaw.training.frozen_prefix.claims import Claims, Spot
 from thaw.training.frozen_prefix.shelf import Shelf
 from thaw.training.plan import FinetunePlan
 from thaw.training.state import State
@@ -81,10 +82,18 @@ class InMemory:
 
     def __init__(self, max_bytes: int = 10**9) -> None:
         self.shelf: Shelf[Block] = Shelf(max_bytes)
+        self.claims = Claims()
         self.max_bytes = max_bytes
 
     def put(self, key: str, place: int, block: Block) -> None:
         self.shelf.put(key, place, block.nbytes, lambda: block)
+        self.claims.done((key, place))
+
+    def claim(self, name: str, wanted: Sequence[Spot]) -> list[Spot]:
+        return self.claims.claim(name, [spot for spot in wanted if spot[1] not in self.places(spot[0])])
+
+    def release(self, name: str) -> None:
+        self.claims.release(name)
 
     def places(self, key: str) -> set[int]:
         return set(self.shelf.get(key))

@@ -3,6 +3,7 @@
 import json
 import pickle
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from thaw.model import FinetuneModel
 from thaw.training import workers
 from thaw.training.frozen_prefix import blocks
 from thaw.training.frozen_prefix.blocks import Block
+from thaw.training.frozen_prefix.claims import Spot
 
 WORKERS = 2
 ROWS = 4
@@ -39,6 +41,12 @@ class InFiles:
     def get(self, key: str) -> dict[int, Block]:
         files = self.folder.glob(f"{key}-*.block")
         return {int(file.stem.rpartition("-")[2]): pickle.loads(file.read_bytes()) for file in files}
+
+    def claim(self, name: str, wanted: Sequence[Spot]) -> list[Spot]:
+        return list(wanted)  # the workers of one run have shares of their own
+
+    def release(self, name: str) -> None:
+        pass
 
 
 def _wrap(model: FinetuneModel) -> nn.Module:
