@@ -53,6 +53,17 @@ def test_the_budget_holds_and_is_half_of_a_nodes_store_where_none_is_set(one_ray
         assert store is None
 
 
+def test_without_its_keeper_a_store_has_nothing_and_takes_nothing(one_ray):
+    with shared_store(Cache(max_bytes=10**7)) as store:
+        store.put("a", 0, block(1.0))
+        ray.kill(store._keeper)
+        assert store.get("a") == {}
+        assert store.places("a") == set()
+        store.put("a", 0, block(1.0))
+        assert store.claim("one", [("a", 0)]) == [("a", 0)]
+        store.release("one")
+
+
 def curve(experiment, run):
     text = open_root(experiment.storage.root).read_bytes(f"runs/{run.id}/metrics.csv").decode()
     kinds = ("train_loss", "val_loss")

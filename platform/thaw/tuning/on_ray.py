@@ -201,7 +201,7 @@ def _run(hunt: _Hunt) -> None:
     epoch_images = run.feed_of(base, hunt.prepared, "train").epoch_steps * base.train.batch
     all_images = epoch_images * sum(phase.epochs for phase in base.finetune.phases)
     scheduler = ByNumber(study.scheduler, epoch_images, all_images, known)
-    journal = Journal(root, current, known, study.search.trials, scheduler.stopped.__contains__)
+    journal = Journal(root, current, known, study.search.trials)
     draws = Draws(sampler(study, study.search, study.values_of(hunt.written, hunt.groups)), journal)
     os.environ.update(_QUIET)
     with shared_store(base.train.cache) as kept:
@@ -288,6 +288,7 @@ def _finished(hunt: _Hunt, refit: bool) -> Found:
     store.set_alias(root, experiment.name, CANDIDATE, number)
     done = current.model_copy(update={"stage": "finished", "run_id": record.id})
     sweep.save(root, done)
+    root.remove(f"{current.path}/ray")  # Ray Tune's own state, which nothing reads back
     report.publish(root, current.path, _summary(hunt, trials, scores, f"{experiment.name}/{number}"), trials)
     return Found(done, trials, best, record, scores, ready, f"{current.path}/report.html")
 

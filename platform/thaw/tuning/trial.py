@@ -11,7 +11,7 @@ Values = dict[str, Any]
 """Dotted place in the experiment -> the value that was drawn for it."""
 
 Stage = Literal["running", "finished", "stopped", "failed"]
-"""stopped: ended early by the scheduler, because others had done better with as many images seen."""
+"""stopped: ended early, by the scheduler because others had done better with as many images seen, or by the budget."""
 
 
 class Report(BaseModel):

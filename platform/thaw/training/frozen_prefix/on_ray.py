@@ -6,16 +6,18 @@ them; on its own node every worker reads them where they are, without a copy. Wh
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import ObjectLostError
+from ray.exceptions import ObjectLostError, OwnerDiedError, RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from thaw.config.experiment import Cache as Options
 from thaw.training.frozen_prefix.blocks import Block
 from thaw.training.frozen_prefix.claims import Claims, Spot
 from thaw.training.frozen_prefix.shelf import Shelf
+
+Answer = TypeVar("Answer")
 
 _SHARE = 0.5
 """Share of a node's object store that may be taken; decoded batches need the rest."""
@@ -49,7 +51,10 @@ class _Keeper:
 
 
 class SharedStore:
-    """The blocks of a run, as one of its processes sees them; it can be sent to others."""
+    """The blocks of a run, as one of its processes sees them; it can be sent to others.
+
+    A keeper that is gone, with its node, has nothing and takes nothing: whoever asks computes for itself.
+    """
 
     def __init__(self, keeper: Any, max_bytes: int) -> None:
         """Use a running keeper."""
@@ -58,17 +63,15 @@ class SharedStore:
 
     def put(self, key: str, place: int, block: Block) -> None:
         """Keep a block, if there is room for it."""
-        ray.get(self._keeper.put.remote(key, place, block))
+        self._asked(None, "put", key, place, block)
 
     def places(self, key: str) -> set[int]:
         """Return which blocks are there."""
-        found: set[int] = ray.get(self._keeper.places.remote(key))
-        return found
+        return self._asked(set[int](), "places", key)
 
     def claim(self, name: str, wanted: Sequence[Spot]) -> list[Spot]:
         """Return those spots that are missing, and that ``name`` and nobody else is to compute now."""
-        granted: list[Spot] = ray.get(self._keeper.claim.remote(name, list(wanted)))
-        return granted
+        return self._asked(list(wanted), "claim", name, list(wanted))
 
     def release(self, name: str) -> None:
         """End all claims of a name; nobody waits for the answer."""
@@ -76,12 +79,19 @@ class SharedStore:
 
     def get(self, key: str) -> dict[int, Block]:
         """Return the blocks that are there; where one was lost, none, and its key is forgotten."""
-        references = ray.get(self._keeper.get.remote(key))
+        references = self._asked(dict[int, "ray.ObjectRef[Block]"](), "get", key)
         try:
             return dict(zip(references, ray.get(list(references.values())), strict=True))
-        except ObjectLostError:
-            ray.get(self._keeper.drop.remote(key))
+        except (ObjectLostError, OwnerDiedError):
+            self._asked(None, "drop", key)
             return {}
+
+    def _asked(self, otherwise: Answer, what: str, *given: Any) -> Answer:
+        try:
+            found: Answer = ray.get(getattr(self._keeper, what).remote(*given))
+        except RayActorError:
+            return otherwise
+        return found
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 # ruff: noqa: ARG002 - Ray Tune gives more than is wanted, by name
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ray.tune import Callback
@@ -26,21 +26,19 @@ class Journal(Callback):
         wanted: how many there are to be in all, where that is known.
     """
 
-    def __init__(
-        self, root: Root, current: Sweep, told: Sequence[Trial], wanted: int | None, stopped: Callable[[int], bool]
-    ) -> None:
+    def __init__(self, root: Root, current: Sweep, told: Sequence[Trial], wanted: int | None) -> None:
         """Begin where the sweep stands.
 
         Args:
             wanted: trials in all, where that is known.
-            stopped: says whether the scheduler stopped a trial.
         """
         self.trials = {trial.number: trial for trial in told}
-        self._root, self._sweep, self._stopped = root, current, stopped
+        self._root, self._sweep = root, current
         self.wanted = wanted
         self._clock = time.monotonic() - sweep.seconds(told)
         self._begun: dict[int, float] = {}
         self._refused: dict[int, str] = {}
+        self._ended: set[int] = set()
 
     @property
     def seconds(self) -> float:
@@ -58,6 +56,8 @@ class Journal(Callback):
         """Write down an epoch; one that was told of before a crash is not told of twice."""
         number = _number(trial)
         known = self.trials[number]
+        if result.get("ended"):
+            self._ended.add(number)
         if refused := result.get("refused"):
             self._refused[number] = str(refused)
         if not result.get("epoch") or any(report.epoch >= result["epoch"] for report in known.reports):
@@ -71,8 +71,10 @@ class Journal(Callback):
         number = _number(trial)
         if refused := self._refused.get(number):
             self._over(number, "failed", refused)
+        elif number in self._ended:
+            self._over(number, "finished")
         else:
-            self._over(number, "stopped" if self._stopped(number) else "finished")
+            self._over(number, "stopped")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Write down that a trial crashed too often."""

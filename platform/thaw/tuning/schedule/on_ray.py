@@ -25,11 +25,7 @@ class _Known:
 
 
 class ByNumber(FIFOScheduler):
-    """A scheduler of Ray Tune that knows trials by number.
-
-    Attributes:
-        stopped: numbers of the trials that it stopped.
-    """
+    """A scheduler of Ray Tune that knows trials by number."""
 
     def __init__(self, options: Scheduler, epoch_images: int, all_images: int, told: Sequence[Trial]) -> None:
         """Begin where a sweep stands.
@@ -41,7 +37,6 @@ class ByNumber(FIFOScheduler):
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self._brackets = _brackets(options, epoch_images, all_images)
-        self.stopped: set[int] = set()
         self._added: set[int] = set()
         for trial in told:
             for report in trial.reports:
@@ -52,7 +47,6 @@ class ByNumber(FIFOScheduler):
         number = int(trial.config[TRIAL])
         if not result.get("epoch") or self._judged(number, result) == TrialScheduler.CONTINUE or number == 0:
             return str(TrialScheduler.CONTINUE)
-        self.stopped.add(number)
         return str(TrialScheduler.STOP)
 
     def _judged(self, number: int, result: dict[str, Any]) -> str:

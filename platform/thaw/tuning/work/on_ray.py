@@ -69,6 +69,7 @@ def work(config: dict[str, Any], task: Task) -> None:
             training.fit(task.root, place, experiment, task.prepared, task.shards, [callback], _silent)
         else:
             _in_place(task, experiment, place, int(config["known"]))
+        tune.report({"ended": True})
     except ThawError as error:  # what a user could mend would fail again
         tune.report({"refused": str(error)})
 
