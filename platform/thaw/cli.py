@@ -92,7 +92,7 @@ def _train(options: argparse.Namespace) -> Result:
 def _tune(options: argparse.Namespace) -> Result:
     from thaw.errors import ConfigError
     from thaw.storage import open_root
-    from thaw.tuning import on_ray, study
+    from thaw.tuning import on_ray, study, winner
     from thaw.tuning.report import table
 
     experiment = _experiment(options) if options.experiment else None
@@ -101,13 +101,13 @@ def _tune(options: argparse.Namespace) -> Result:
         if chosen is None:
             raise ConfigError("--trials goes with --space: a sweep is continued with as many as it began with")
         chosen = chosen.model_copy(update={"search": chosen.search.model_copy(update={"trials": options.trials})})
+    found = on_ray.search(experiment, chosen, _root(options), resume=options.resume, refit=options.refit)
     root = open_root(_root(options))
-    found = on_ray.search(experiment, chosen, root.uri, resume=options.resume, refit=options.refit)
     number = str(found.record.bundle).removeprefix("models/")
     lines = [
         *table.lines(found.trials, list(found.sweep.study["dimensions"])),
         f"best        trial {found.best.number}; as an experiment: {root.shown(found.experiment)}",
-        f"test        {number}@{on_ray.CANDIDATE} on {found.scores.images} {found.scores.split} images:",
+        f"test        {number}, now @{winner.CANDIDATE}, on {found.scores.images} {found.scores.split} images:",
         *summary.lines(found.scores.metrics),
         f"report      {root.shown(found.report)}",
         f"TensorBoard tensorboard --logdir {root.shown(found.sweep.path + '/tensorboard')}",

@@ -88,6 +88,11 @@ def _quota() -> int:
         return 1 << 16
 
 
+def nodes() -> list[dict[str, float]]:
+    """Return the resources of every node that is alive."""
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
 def num_cpus() -> float:
     """Return the CPUs of the cluster."""
     return float(_resources().get("CPU", 0))

@@ -19,7 +19,7 @@ from thaw.errors import ConfigError, StorageError
 from thaw.registry import record, store
 from thaw.storage import open_root
 from thaw.tuning import on_ray as tuning
-from thaw.tuning import sweep
+from thaw.tuning import sweep, winner
 from thaw.tuning.study import Study
 from tiny import EXPERIMENT, changed
 
@@ -50,7 +50,7 @@ def test_the_best_trial_is_registered_as_candidate_and_measured_on_the_test_imag
     assert [trial.number for trial in found.trials] == [0, 1, 2, 3]
     assert {trial.stage for trial in found.trials} <= {"finished", "stopped"}
     assert found.best.best.score == max(trial.best.score for trial in found.trials)
-    version = store.resolve(root, f"swept@{tuning.CANDIDATE}")
+    version = store.resolve(root, f"swept@{winner.CANDIDATE}")
     assert store.lineage(root, version).run_id == found.record.id
     written = record.load(root, found.record.id)
     assert written.environment["sweep"] == found.sweep.id
@@ -104,20 +104,35 @@ def test_only_the_last_and_the_best_checkpoint_of_a_trial_are_kept(experiment, f
         assert kept == sorted({f"epoch_{epoch:04d}" for epoch in (trial.best.epoch, trial.reports[-1].epoch)})
 
 
-def test_a_finished_sweep_that_is_resumed_trains_nothing_again(experiment, found):
+def test_a_finished_sweep_that_is_resumed_does_nothing_again(experiment, found):
     root = open_root(experiment.storage.root)
+    versions, runs = store.versions(root, "swept"), root.list("runs")
     again = tuning.search(None, None, root.uri, resume=found.sweep.id)
-    assert again.trials == found.trials
+    assert (again.trials, again.best, again.record, again.scores) == (
+        found.trials,
+        found.best,
+        record.load(root, found.record.id),
+        found.scores,
+    )
+    assert store.versions(root, "swept") == versions
+    assert root.list("runs") == runs
 
 
-def test_a_sweep_is_not_resumed_as_another_one(experiment, found):
+def test_nothing_that_was_pickled_is_left_in_the_store(experiment, found):
     root = open_root(experiment.storage.root)
-    with pytest.raises(ConfigError, match="can be continued only as it was begun, and seed differ"):
-        tuning.search(changed(experiment, name="swept", seed=5), study(), root.uri, resume=found.sweep.id)
-    with pytest.raises(ConfigError, match="and search of its space differ"):
-        tuning.search(None, study(search={"by": "grid"}), root.uri, resume=found.sweep.id)
-    with pytest.raises(StorageError, match="--resume none: no such sweep in .*sweeps; the newest are: swept-"):
-        tuning.search(None, None, root.uri, resume="none")
+    left = root._files_below(found.sweep.path)
+    assert left
+    assert not [name for name in left if name.endswith((".pkl", ".pickle"))]
+    assert not [name for name in left if name.endswith("optimizer.pt")]
+
+
+def test_a_sweep_goes_on_with_more_trials(experiment, prepared):
+    few = study(search={"by": "random", "trials": 1})
+    begun = tuning.search(changed(experiment, name="grown"), few, experiment.storage.root)
+    more = study(search={"by": "random", "trials": 2})
+    grown = tuning.search(None, more, experiment.storage.root, resume=begun.sweep.id)
+    assert [trial.number for trial in grown.trials] == [0, 1]
+    assert grown.trials[0] == begun.trials[0]
 
 
 def test_a_trial_that_fails_is_recorded_and_the_others_go_on(experiment, prepared):
@@ -149,6 +164,22 @@ def test_trials_of_two_workers_run_ray_train_inside(experiment, prepared):
     assert [len(trial.reports) for trial in came.trials if trial.number == 0] == [2]
     assert {trial.stage for trial in came.trials} <= {"finished", "stopped"}
     assert came.scores.images == 14
+
+
+def test_a_refusal_of_two_workers_fails_their_trial(experiment, prepared):
+    wild = [{"epochs": 1, "depth": "all", "rates": {"head": 10, "backbone": 10}, "schedule": "constant", "warmup": 0}]
+    plans = study(
+        set={"finetune.optimizer": {"name": "sgd", "clip_norm": None, "momentum": 0.99}},
+        dimensions={"finetune.phases": {"choice": [wild]}},
+        search={"by": "grid", "trials": None},
+    )
+    both = changed(experiment, name="wilder", train__workers=2, finetune__phases=[{"epochs": 1}])
+    came = tuning.search(both, plans, experiment.storage.root)
+    assert came.trials[0].stage == "finished"
+    if came.trials[1].stage == "failed":
+        assert "the loss is not a finite number" in came.trials[1].error
+    else:
+        assert came.trials[1].reports
 
 
 def kill_trials_until(over, killed, wanted):

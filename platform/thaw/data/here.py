@@ -13,27 +13,27 @@ from numpy.typing import NDArray
 
 from thaw.data.feed import Feed
 
-_AHEAD = 2
-"""Batches that are decoded before they are asked for, one after another in one thread."""
 
-
-def stream(feed: Feed, shards: Sequence[pa.Table], start: int, stop: int) -> Generator[dict[str, NDArray[Any]]]:
+def stream(
+    feed: Feed, shards: Sequence[pa.Table], start: int, stop: int, threads: int = 1
+) -> Generator[dict[str, NDArray[Any]]]:
     """Yield the batches of steps ``start`` to ``stop``; those without images, which a worker may have, are left out.
 
     Args:
         shards: the encoded rows of the split, in the feed's order.
+        threads: that decode, each a batch; twice as many batches are decoded before they are asked for.
     """
-    pool = ThreadPoolExecutor(1, "thaw-decode")
+    pool, ahead = ThreadPoolExecutor(threads, "thaw-decode"), 2 * threads
 
     def begin(step: int) -> Future[dict[str, NDArray[Any]]]:
         return pool.submit(feed.load, step, shards.__getitem__)
 
     try:
-        begun = deque(begin(step) for step in range(start, min(start + _AHEAD, stop)))
+        begun = deque(begin(step) for step in range(start, min(start + ahead, stop)))
         for step in range(start, stop):
             batch = begun.popleft().result()
-            if step + _AHEAD < stop:
-                begun.append(begin(step + _AHEAD))
+            if step + ahead < stop:
+                begun.append(begin(step + ahead))
             if len(batch["pixels"]):
                 yield batch
     finally:

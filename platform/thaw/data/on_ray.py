@@ -65,8 +65,11 @@ def prepare(experiment: Experiment) -> Dataset:
 
 
 def encoded_shards(root: Root, prepared: Dataset, split: str) -> list["ray.ObjectRef[pa.Table]"]:
-    """Return the encoded rows of a split in the object store, one reference a shard, read on any node."""
-    read = ray.remote(_read_shard)
+    """Return the encoded rows of a split in the object store, one reference a shard, read on any node.
+
+    Without a CPU of its own: what training processes wait for must not wait for the CPUs that they hold.
+    """
+    read = ray.remote(_read_shard).options(num_cpus=0)
     return [read.remote(root, f"{prepared.path}/{shard.file}") for shard in prepared.splits[split]]
 
 

@@ -66,6 +66,12 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
     return scores
 
 
+def stored(root: Root, run_id: str, split: str) -> Scores | None:
+    """Return the scores that an evaluation of a run's bundle left; None where there was none."""
+    place = f"runs/{run_id}/evaluation/{split}.json"
+    return Scores.model_validate(root.read_json(place)) if root.exists(place) else None
+
+
 @functools.lru_cache(maxsize=2)
 def _loaded(root: Root, found: ModelVersion, device: str) -> Bundle:
     """Load a bundle once a process, however many batches it answers."""

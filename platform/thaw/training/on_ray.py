@@ -37,6 +37,7 @@ from thaw.registry.record import RunRecord
 from thaw.storage import Root, open_root
 from thaw.training import monitor, run, session, transfer, workers
 from thaw.training.frozen_prefix.on_ray import shared_store
+from thaw.training.run import Trained
 from thaw.training.session import Seat, Setup
 from thaw.training.state import Epoch
 from thaw.training.step import Batch
@@ -88,8 +89,9 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
         run.announce(root, begun, experiment)
         say(f"run {begun.id}: {run.describe(experiment, prepared)}")
         try:
-            result = fit(root, f"runs/{begun.id}", experiment, prepared, encoded(root, prepared))
-            done = _finish(root, begun, result, time.monotonic() - started)
+            trained, best, epoch = fit(root, f"runs/{begun.id}", experiment, prepared, encoded(root, prepared))
+            with best.as_directory() as folder:
+                done = run.finish(root, begun, trained, Path(folder), epoch, time.monotonic() - started)
         except BaseException:
             run.stop(root, begun)
             say(f"run {begun.id} stopped; `thaw train --resume {begun.id}` continues it from its last checkpoint")
@@ -147,8 +149,11 @@ def fit(
     shards: Shards,
     callbacks: Sequence[UserCallback] = (),
     tell: Callable[[str], None] = say,
-) -> ray.train.Result:
+) -> tuple[Trained, Checkpoint, int]:
     """Run the workers to the end of the plan, from the last checkpoint if there is one.
+
+    Returns:
+        What they came to, the best checkpoint, and its epoch.
 
     Args:
         path: folder below the root where curves, events and checkpoints are kept.
@@ -190,9 +195,14 @@ def fit(
             ),
         )
         try:
-            return trainer.fit()
+            result = trainer.fit()
         except TrainingFailedError as failure:
             raise _refusal_in(failure) or failure from None
+    told: dict[str, Any] = result.return_value  # type: ignore[attr-defined] # of the V2 result, which fit() gives
+    if "refused" in told:
+        raise ConfigError(told["refused"])
+    best, figures = max(result.best_checkpoints or [], key=lambda kept: float(kept[1]["score"]))
+    return told["trained"], best, int(figures["epoch"])
 
 
 def _refusal_in(failure: TrainingFailedError) -> ThawError | None:
@@ -283,13 +293,3 @@ def _report(batch: int, name: str, folder: Path | None, history: Sequence[Epoch]
     saved = Checkpoint.from_directory(folder) if folder else None
     told = session.figures(history, batch) if history else {"score": _NEVER_BEST, "epoch": 0}
     ray.train.report(told, checkpoint=saved, checkpoint_dir_name=name)
-
-
-def _finish(root: Root, begun: RunRecord, result: ray.train.Result, wall_s: float) -> RunRecord:
-    """Register the best checkpoint that Ray Train kept, and complete the run's record."""
-    told: dict[str, Any] = result.return_value  # type: ignore[attr-defined] # of the V2 result, which fit() gives
-    if "refused" in told:
-        raise ConfigError(told["refused"])
-    best, figures = max(result.best_checkpoints or [], key=lambda kept: float(kept[1]["score"]))
-    with best.as_directory() as folder:
-        return run.finish(root, begun, told["trained"], Path(folder), int(figures["epoch"]), wall_s)

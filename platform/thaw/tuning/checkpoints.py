@@ -61,6 +61,12 @@ def last(root: Root, place: str) -> Iterator[Path | None]:
         yield Path(folder)
 
 
+def strip(root: Root, place: str) -> None:
+    """Remove what only a trial that goes on needs: the optimizer's state is twice as large as the weights."""
+    for name in root.list(f"{place}/{CHECKPOINTS}"):
+        root.remove(f"{place}/{CHECKPOINTS}/{name}/{checkpoint.OPTIMIZER}")
+
+
 def history(folder: Path) -> list[Epoch]:
     """Return the epochs that a checkpoint has behind it."""
     content = json.loads((folder / checkpoint.STATE).read_text(encoding="utf-8"))

@@ -27,8 +27,8 @@ class Budget(Section):
     concurrent: PositiveInt | None = None
     """Trials at the same time; left out: as many as the cluster has room for."""
     hours: PositiveFloat | None = None
-    """No trial begins, and those that run are stopped, after so many hours over all attempts."""
-    gpus_per_trial: Annotated[float, Field(gt=0, le=8)] = 1.0
+    """After so many hours, over all attempts, no trial begins and those that run end with their epoch."""
+    gpus_per_trial: Annotated[float, Field(gt=0, le=1)] = 1.0
     """GPUs of a trial of one worker, if the experiment trains on GPUs; 0.5 lets two trials share one."""
     max_failures: Annotated[int, Field(ge=0)] = 1
     """Crashes after which a trial goes on from its last checkpoint; one more, and it is recorded as failed."""

@@ -47,7 +47,9 @@ class Sweep(BaseModel):
     """Drivers that worked on it, one after another."""
     stage: Literal["running", "finished"] = "running"
     run_id: str | None = None
-    """The run that the best trial was written down as, once the sweep is finished."""
+    """The run that the best trial is written down as."""
+    trial: int | None = None
+    """Number of that trial."""
 
     @property
     def path(self) -> str:
@@ -95,26 +97,40 @@ def experiment_of(root: Root, sweep: Sweep) -> Experiment:
     return config.parse({**sweep.experiment, "storage": {"root": root.uri}}, sweep.path)
 
 
-def check_same(sweep: Sweep, experiment: Experiment, study: Study) -> None:
-    """Refuse to continue a sweep as another one.
+def continued(sweep: Sweep, experiment: Experiment | None, study: Study | None) -> Study:
+    """Return what a sweep is to be continued with: its own study, or one with another budget or number of trials.
 
     Raises:
-        ConfigError: experiment or study differ from what it began with.
+        ConfigError: experiment or study differ in more from what it began with.
     """
-    asked = run.without_secrets(experiment).model_dump(mode="json", exclude={"storage", "serve", "evaluate"})
-    begun = {key: sweep.experiment[key] for key in asked}
-    asked["train"]["device"] = asked["train"]["device"] or begun["train"]["device"]
-    if begun != asked:
-        different = ", ".join(sorted(key for key in asked if asked[key] != begun[key]))
-        raise ConfigError(
-            f"sweep {sweep.id} can be continued only as it was begun, and {different} differ; leave the experiment out"
-        )
-    if (now := study.model_dump(mode="json")) != sweep.study:
-        different = ", ".join(sorted(key for key in now if now[key] != sweep.study.get(key)))
-        raise ConfigError(
-            f"sweep {sweep.id} can be continued only as it was begun, and {different} of its space differ; leave "
-            "--space out"
-        )
+    only = f"sweep {sweep.id} can be continued only as it was begun, and"
+    if experiment is not None:
+        asked = run.without_secrets(experiment).model_dump(mode="json", exclude={"storage", "serve", "evaluate"})
+        asked["train"]["device"] = asked["train"]["device"] or sweep.experiment["train"]["device"]
+        if different := sorted(key for key in asked if asked[key] != sweep.experiment[key]):
+            raise ConfigError(f"{only} {', '.join(different)} differ; leave the experiment out")
+    if study is None:
+        return Study.model_validate(sweep.study)
+    now, begun = (_fixed(one) for one in (study.model_dump(mode="json"), sweep.study))
+    if different := sorted(key for key in now if now[key] != begun.get(key)):
+        raise ConfigError(f"{only} {', '.join(different)} of its space differ; leave --space out")
+    return study
+
+
+def _fixed(study: dict[str, Any]) -> dict[str, Any]:
+    """Return what may not change of a study: how much it may cost is left out."""
+    search = {key: value for key, value in study["search"].items() if key != "trials"}
+    return {**{key: value for key, value in study.items() if key != "budget"}, "search": search}
+
+
+def check_attempt(root: Root, sweep: Sweep) -> None:
+    """Refuse to go on for a driver that is gone, while another one works on its sweep.
+
+    Raises:
+        ConfigError: there is another one.
+    """
+    if load(root, sweep.id).attempts != sweep.attempts:
+        raise ConfigError(f"sweep {sweep.id} is continued by another driver")
 
 
 def check_drawn(written: Experiment, drawn: Experiment) -> None:

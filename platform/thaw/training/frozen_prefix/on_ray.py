@@ -12,6 +12,7 @@ import ray
 from ray.exceptions import ObjectLostError, OwnerDiedError, RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from thaw import on_ray
 from thaw.config.experiment import Cache as Options
 from thaw.training.frozen_prefix.blocks import Block
 from thaw.training.frozen_prefix.claims import Claims, Spot
@@ -111,5 +112,5 @@ def shared_store(options: Options) -> Iterator[SharedStore | None]:
 
 def _budget() -> int:
     """Return the bytes that may be kept where the user sets no limit: any node may come to hold all of them."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    return int(_SHARE * min(node["object_store_memory"] for node in nodes if "object_store_memory" in node))
+    memory = [node["object_store_memory"] for node in on_ray.nodes() if "object_store_memory" in node]
+    return int(_SHARE * min(memory))

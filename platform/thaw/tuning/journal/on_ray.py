@@ -3,7 +3,7 @@
 # ruff: noqa: ARG002 - Ray Tune gives more than is wanted, by name
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray.tune import Callback
@@ -11,11 +11,11 @@ from ray.tune.search import Searcher
 
 from thaw.console import say
 from thaw.storage import Root
-from thaw.tuning import progress, sweep
-from thaw.tuning.schedule.on_ray import TRIAL
+from thaw.tuning import checkpoints, progress, sweep
+from thaw.tuning.schedule.on_ray import EPOCHS, TRIAL
 from thaw.tuning.search import Sampler
 from thaw.tuning.sweep import Sweep
-from thaw.tuning.trial import Report, Stage, Trial
+from thaw.tuning.trial import Report, Stage, Trial, Values
 
 
 class Journal(Callback):
@@ -70,21 +70,23 @@ class Journal(Callback):
         """Write down how a trial ended."""
         number = _number(trial)
         if refused := self._refused.get(number):
-            self._over(number, "failed", refused)
+            self.end(number, "failed", refused)
         elif number in self._ended:
-            self._over(number, "finished")
+            self.end(number, "finished")
         else:
-            self._over(number, "stopped")
+            self.end(number, "stopped")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Write down that a trial crashed too often."""
         cause = getattr(trial.get_error(), "cause", None) or trial.get_error()
         lines = [line for line in str(cause).splitlines() if line.strip()]
-        self._over(_number(trial), "failed", lines[-1].strip()[:500] if lines else type(cause).__name__)
+        self.end(_number(trial), "failed", lines[-1].strip()[:500] if lines else type(cause).__name__)
 
-    def _over(self, number: int, stage: Stage, error: str | None = None) -> None:
+    def end(self, number: int, stage: Stage, error: str | None = None) -> None:
+        """Write down that a trial is over, and tell."""
         update = {"stage": stage, "error": error, "seconds": self._spent(number)}
         self.write(self.trials[number].model_copy(update=update))
+        checkpoints.strip(self._root, sweep.place_of(self._sweep, number))
         say(progress.ends(self.trials[number], self.trials, self.wanted, self.seconds))
 
     def _spent(self, number: int) -> float:
@@ -101,24 +103,42 @@ class Journal(Callback):
 class Draws(Searcher):
     """Gives Ray Tune the trials that an earlier attempt left unfinished, and then new ones."""
 
-    def __init__(self, sampler: Sampler, journal: Journal) -> None:
-        """Begin where the journal stands."""
+    def __init__(
+        self,
+        sampler: Sampler,
+        journal: Journal,
+        epochs: Callable[[Values], int],
+        is_out_of_time: Callable[[], bool],
+    ) -> None:
+        """Begin where the journal stands.
+
+        Args:
+            epochs: gives the epochs of a trial's plan.
+            is_out_of_time: says whether no trial may begin any more.
+        """
         super().__init__()
-        self._sampler, self._journal = sampler, journal
+        self._sampler, self._journal, self._epochs, self._is_out_of_time = sampler, journal, epochs, is_out_of_time
         self._unfinished = sorted(trial.number for trial in journal.trials.values() if trial.stage == "running")
         self._next = max(journal.trials, default=-1) + 1
 
     def suggest(self, trial_id: str) -> Any:
         """Return a trial's config, or that there are no more."""
+        if self._is_out_of_time():
+            return Searcher.FINISHED
         if self._unfinished:
-            return _config(self._journal.trials[self._unfinished.pop(0)])
+            return self._config(self._unfinished.pop(0))
         known = list(self._journal.trials.values())
         drawn = None if self._next == self._journal.wanted else self._sampler.suggest(self._next, known)
         if drawn is None:
-            return str(Searcher.FINISHED)
+            return Searcher.FINISHED
         self._journal.write(Trial(number=self._next, values=drawn, stage="running"))
         self._next += 1
-        return _config(self._journal.trials[self._next - 1])
+        return self._config(self._next - 1)
+
+    def _config(self, number: int) -> dict[str, Any]:
+        trial = self._journal.trials[number]
+        known = trial.reports[-1].epoch if trial.reports else 0
+        return {TRIAL: number, EPOCHS: self._epochs(trial.values), "values": trial.values, "known": known}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Know of it already: the journal tells the sampler."""
@@ -128,10 +148,6 @@ class Draws(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Never called: no state of Ray Tune's is read back."""
-
-
-def _config(trial: Trial) -> dict[str, Any]:
-    return {TRIAL: trial.number, "values": trial.values, "known": trial.reports[-1].epoch if trial.reports else 0}
 
 
 def _number(trial: Any) -> int:

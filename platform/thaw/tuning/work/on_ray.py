@@ -17,11 +17,12 @@ import torch
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from thaw import on_ray
 from thaw.config.experiment import Experiment
 from thaw.data import here
 from thaw.data.dataset import Dataset
 from thaw.data.feed import Feed
-from thaw.errors import ThawError
+from thaw.errors import ConfigError, DataError, ModelError
 from thaw.storage import Root
 from thaw.training import on_ray as training
 from thaw.training import run, session
@@ -42,7 +43,8 @@ class Task:
         place: gives the folder of a trial by its number.
         shards: encoded rows by split.
         store: where what frozen layers make of images is kept for all trials.
-        threads: of a trial on CPUs.
+        trials_per_node: that share the cores of a node.
+        check_attempt: refuses to go on once another driver works on the sweep.
     """
 
     root: Root
@@ -51,7 +53,8 @@ class Task:
     place: Callable[[int], str]
     shards: training.Shards
     store: Store | None
-    threads: int
+    trials_per_node: int
+    check_attempt: Callable[[], None]
 
 
 def work(config: dict[str, Any], task: Task) -> None:
@@ -62,33 +65,35 @@ def work(config: dict[str, Any], task: Task) -> None:
     """
     place = task.place(int(config[TRIAL]))
     try:
-        experiment = task.experiment(config["values"])
-        experiment = run.check(task.root, experiment, task.prepared)
+        experiment = run.check(task.root, task.experiment(config["values"]), task.prepared)
+        _tell_again(task, experiment, place, int(config["known"]))
         if experiment.train.workers > 1:  # what they report is handed on as it is
             callback = TuneReportCallback()  # type: ignore[no-untyped-call]
             training.fit(task.root, place, experiment, task.prepared, task.shards, [callback], _silent)
         else:
-            _in_place(task, experiment, place, int(config["known"]))
+            _train_in_place(task, experiment, place)
         tune.report({"ended": True})
-    except ThawError as error:  # what a user could mend would fail again
+    except (ConfigError, ModelError, DataError) as error:  # it would fail again; others may not
         tune.report({"refused": str(error)})
 
 
-def _in_place(task: Task, experiment: Experiment, place: str, known: int) -> None:
+def _train_in_place(task: Task, experiment: Experiment, place: str) -> None:
     sys.setswitchinterval(training.SWITCH_S)
-    _tell_again(task, experiment, place, known)
+    on_gpu = experiment.train.device == "gpu"
+    decoding = max(1, int(experiment.train.cpus_per_worker)) if on_gpu else 1
 
     def stream(split: str, feed: Feed, start: int, stop: int) -> Generator[Batch]:
-        return here.stream(feed, _Fetched(task.shards[split]), start, stop)
+        return here.stream(feed, _Fetched(task.shards[split]), start, stop, decoding)
 
     def report(_name: str, folder: Path | None, history: Sequence[Epoch] | None) -> None:
         if folder and history:
+            task.check_attempt()
             checkpoints.keep(task.root, place, folder, history)
             tune.report(session.figures(history, experiment.train.batch))
 
     seat = Seat(
-        device=torch.device("cuda" if experiment.train.device == "gpu" else "cpu"),
-        threads=task.threads,
+        device=torch.device("cuda" if on_gpu else "cpu"),
+        threads=max(1, on_ray.cores() // task.trials_per_node),
         stream=stream,
         store=task.store,
         last=functools.partial(checkpoints.last, task.root, place),
@@ -99,7 +104,7 @@ def _in_place(task: Task, experiment: Experiment, place: str, known: int) -> Non
 
 
 def _tell_again(task: Task, experiment: Experiment, place: str, known: int) -> None:
-    """Report epochs that were saved, but not told of before their process ended."""
+    """Report epochs that were saved, but not told of before their process or the driver ended."""
     with checkpoints.last(task.root, place) as folder:
         history = checkpoints.history(folder) if folder else []
     for place_of, epoch in enumerate(history, start=1):
