@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from thaw.config import load
-from thaw.errors import ConfigError, StorageError
+from thaw.errors import ConfigError
 from thaw.registry import record, store
 from thaw.storage import open_root
 from thaw.tuning import on_ray as tuning
@@ -167,7 +167,7 @@ def test_trials_of_two_workers_run_ray_train_inside(experiment, prepared):
 
 
 def test_a_refusal_of_two_workers_fails_their_trial(experiment, prepared):
-    wild = [{"epochs": 1, "depth": "all", "rates": {"head": 10, "backbone": 10}, "schedule": "constant", "warmup": 0}]
+    wild = [{"epochs": 3, "depth": "all", "rates": {"head": 10, "backbone": 10}, "schedule": "constant", "warmup": 0}]
     plans = study(
         set={"finetune.optimizer": {"name": "sgd", "clip_norm": None, "momentum": 0.99}},
         dimensions={"finetune.phases": {"choice": [wild]}},
@@ -175,11 +175,8 @@ def test_a_refusal_of_two_workers_fails_their_trial(experiment, prepared):
     )
     both = changed(experiment, name="wilder", train__workers=2, finetune__phases=[{"epochs": 1}])
     came = tuning.search(both, plans, experiment.storage.root)
-    assert came.trials[0].stage == "finished"
-    if came.trials[1].stage == "failed":
-        assert "the loss is not a finite number" in came.trials[1].error
-    else:
-        assert came.trials[1].reports
+    assert [trial.stage for trial in came.trials] == ["finished", "failed"]
+    assert "the loss is not a finite number" in came.trials[1].error
 
 
 def kill_trials_until(over, killed, wanted):

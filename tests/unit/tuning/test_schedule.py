@@ -98,12 +98,11 @@ def test_a_stop_that_was_not_written_down_any_more_is_known_again() -> None:
 
 
 def test_a_report_that_comes_twice_is_judged_once() -> None:
-    judge = scheduler(reduction=1.2)
-    for number in range(6):
-        for _ in range(2):  # a second telling would be taken for a lower rung
-            assert tell(judge, number, 2, 0.5) == "CONTINUE"
-    assert tell(judge, 6, 2, 0.6) == "CONTINUE"
-    assert tell(judge, 6, 2, 0.1) == "CONTINUE"
+    judge = scheduler("median")
+    for number in range(1, 4):
+        for epoch, score in ((1, 0.9), (2, 0.1), (2, 0.1)):
+            tell(judge, number, epoch, score)
+    assert tell(judge, 4, 2, 0.45) == "STOP"  # below their average of 0.5, which is not one of three values
 
 
 @pytest.mark.parametrize("by", KINDS)
