@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from thaw import on_ray
-from thaw.config.experiment import Experiment
+from thaw.config.experiment import Experiment, Limits
 from thaw.console import say, track
 from thaw.data import check, dataset
 from thaw.data import prepare as stages
@@ -71,6 +71,16 @@ def encoded_shards(root: Root, prepared: Dataset, split: str) -> list["ray.Objec
     """
     read = ray.remote(_read_shard).options(num_cpus=0)
     return [read.remote(root, f"{prepared.path}/{shard.file}") for shard in prepared.splits[split]]
+
+
+def decoded_shards(root: Root, prepared: Dataset, split: str, limits: Limits) -> list["ray.ObjectRef[pa.Table]"]:
+    """Return the rows of a split with their images decoded, once for all who read them; see `encoded_shards`."""
+    read = ray.remote(_read_bitmaps).options(num_cpus=0)
+    return [read.remote(root, f"{prepared.path}/{shard.file}", limits) for shard in prepared.splits[split]]
+
+
+def _read_bitmaps(root: Root, path: str, limits: Limits) -> pa.Table:
+    return dataset.as_bitmaps(dataset.read_shard(root, path), limits)
 
 
 def _read_shard(root: Root, path: str) -> pa.Table:

@@ -10,12 +10,14 @@ import os
 import tempfile
 from collections.abc import Callable
 
+import numpy as np
 from ray import tune
 
 from thaw import on_ray
 from thaw.backbones import family
 from thaw.config.experiment import Experiment, Storage
 from thaw.console import say
+from thaw.data import dataset
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
 from thaw.errors import ClusterError, ConfigError
@@ -33,6 +35,9 @@ from thaw.tuning.study import Study
 from thaw.tuning.sweep import Sweep
 from thaw.tuning.winner import Found
 from thaw.tuning.work.on_ray import Task, work
+
+_DECODED = 0.25
+"""Share of the least object store of the nodes that decoded images may take; half of it is for what is kept of them."""
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -146,7 +151,7 @@ def _run(hunt: Hunt) -> None:
             prepared=hunt.prepared,
             experiment=hunt.of,
             place=functools.partial(sweep.place_of, current),
-            shards=training.encoded(root, hunt.prepared),
+            shards=_shards(hunt),
             store=None if inside else kept,
             trials_per_node=math.ceil(concurrent / len(on_ray.nodes())),
             check_attempt=functools.partial(sweep.check_attempt, root, current),
@@ -167,6 +172,17 @@ def _run(hunt: Hunt) -> None:
                 verbose=0,
             ),
         ).fit()
+
+
+def _shards(hunt: Hunt) -> training.Shards:
+    """Return the rows that trials read: decoded once for all of them, where that fits into memory."""
+    root, prepared, limits = hunt.root, hunt.prepared, hunt.base.data.limits
+    sizes = np.concatenate([dataset.bitmap_sizes(root, prepared, split) for split in ("train", "val")])
+    room = _DECODED * min(node["object_store_memory"] for node in on_ray.nodes() if "object_store_memory" in node)
+    if hunt.base.train.workers > 1 or sizes.sum() > room or sizes.max() > limits.max_bytes:
+        return training.encoded(root, prepared)
+    say(f"images are decoded once for all trials: {sizes.sum() / 2**20:.0f} MiB")
+    return {split: data.decoded_shards(root, prepared, split, limits) for split in ("train", "val")}
 
 
 def _resources(base: Experiment, study: Study) -> dict[str, float]:

@@ -1,12 +1,17 @@
 """Datasets: what is written comes back, and the fingerprint is of all that training sees."""
 
+import io
 import random
+from contextlib import suppress
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
-from thaw.data import dataset
+import hostile
+from thaw.config.experiment import Limits
+from thaw.data import dataset, quality
 from thaw.data.dataset import Dataset, Report, Shard
 from thaw.data.labels import Boxes, LabelSchema
 from thaw.errors import DataError, ThawError
@@ -19,6 +24,7 @@ LABELS = {
     "fur": LabelSchema(kind="mask", names=("none", "long", "short")),
 }
 SIZES = [(3, 2), (640, 480), (1, 1), (5, 9)]
+LIMITS = Limits()
 
 
 def boxes(*rows):
@@ -226,3 +232,39 @@ def test_labels_are_read_without_images_shard_by_shard(tmp_path):
         carried = dataset.labelled(root, prepared, "train", task)
         assert carried.tolist() == [one is not None for one in annotations]
         assert carried.dtype == bool
+
+
+def test_bitmaps_hold_the_same_pixels_whatever_the_images_were():
+    good = {}
+    for name, (content, _) in hostile.files().items():
+        with suppress(quality.BadImage):
+            good[name] = (content, quality.decode(content, LIMITS))
+    assert len(good) > 20
+    sizes = [pixels.shape[1::-1] for _, pixels in good.values()]
+    labels = {"kind": LABELS["kind"]}
+    shard = dataset.table(list(good), [one for one, _ in good.values()], sizes, {"kind": [1] * len(good)}, labels)
+    drawn = dataset.as_bitmaps(shard, LIMITS)
+    for row, (name, (_, pixels)) in enumerate(good.items()):
+        image_id, content, annotations = dataset.encoded(drawn, row)
+        assert (image_id, annotations) == (name, {"kind": 1})
+        assert content.startswith(b"BM")
+        np.testing.assert_array_equal(quality.decode(content, LIMITS), pixels)
+
+
+def test_the_size_of_bitmaps_is_known_without_reading_images(tmp_path):
+    root = open_root(str(tmp_path))
+    images = [picture(*size) for size in SIZES]
+    shard = dataset.table(IDS, images, SIZES, {"kind": [1] * 4}, {"kind": LABELS["kind"]})
+    made = described(splits={"train": (Shard(file="train-00000.parquet", rows=4),), "val": ()})
+    dataset.write_shard(root, f"{made.path}/train-00000.parquet", shard)
+    drawn = dataset.as_bitmaps(shard, LIMITS)
+    exact = [len(dataset.encoded(drawn, row)[1]) for row in range(4)]
+    found = dataset.bitmap_sizes(root, made, "train")
+    assert all(0 <= about - one <= 3 * high + 64 for about, one, (_, high) in zip(found, exact, SIZES, strict=True))
+    assert len(dataset.bitmap_sizes(root, made, "val")) == 0
+
+
+def picture(width, height):
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height)).save(buffer, "PNG")
+    return buffer.getvalue()
