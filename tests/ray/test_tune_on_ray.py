@@ -156,6 +156,7 @@ def test_settings_that_the_prepared_data_follows_from_cannot_be_searched(experim
         tuning.search(changed(experiment, name="other"), other, experiment.storage.root)
 
 
+@pytest.mark.slow
 def test_trials_of_two_workers_run_ray_train_inside(experiment, prepared):
     both = changed(
         experiment, name="both", train__workers=2, finetune__phases=[{"epochs": 1}, {"epochs": 1, "depth": 2}]
@@ -166,6 +167,7 @@ def test_trials_of_two_workers_run_ray_train_inside(experiment, prepared):
     assert came.scores.images == 14
 
 
+@pytest.mark.slow
 def test_a_refusal_of_two_workers_fails_their_trial(experiment, prepared):
     wild = [{"epochs": 3, "depth": "all", "rates": {"head": 10, "backbone": 10}, "schedule": "constant", "warmup": 0}]
     plans = study(
