@@ -48,11 +48,7 @@ def best(root: Root, place: str, reports: Sequence[Report]) -> int:
 @contextmanager
 def last(root: Root, place: str) -> Iterator[Path | None]:
     """Give a copy of the last complete checkpoint; None where there is none."""
-    complete = [
-        name
-        for name in root.list(f"{place}/{CHECKPOINTS}")
-        if root.exists(f"{place}/{CHECKPOINTS}/{name}/{checkpoint.STATE}")  # the last file to be uploaded
-    ]
+    complete = _complete(root, place)
     if not complete:
         yield None
         return
@@ -63,7 +59,7 @@ def last(root: Root, place: str) -> Iterator[Path | None]:
 
 def strip(root: Root, place: str) -> None:
     """Remove what only a trial that goes on needs: the optimizer's state is twice as large as the weights."""
-    for name in root.list(f"{place}/{CHECKPOINTS}"):
+    for name in _complete(root, place):
         root.remove(f"{place}/{CHECKPOINTS}/{name}/{checkpoint.OPTIMIZER}")
 
 
@@ -71,3 +67,9 @@ def history(folder: Path) -> list[Epoch]:
     """Return the epochs that a checkpoint has behind it."""
     content = json.loads((folder / checkpoint.STATE).read_text(encoding="utf-8"))
     return [Epoch.model_validate(epoch) for epoch in content["history"]]
+
+
+def _complete(root: Root, place: str) -> list[str]:
+    """Return the names of the checkpoints that are whole, in order; Ray Train keeps files of its own beside them."""
+    names = root.list(f"{place}/{CHECKPOINTS}")
+    return [name for name in names if root.exists(f"{place}/{CHECKPOINTS}/{name}/{checkpoint.STATE}")]
