@@ -94,6 +94,13 @@ def _sizes(name: str) -> tuple[int, int]:
     return SIZES.get(name, (32, 64))
 
 
+@functools.cache
+def _maps(name: str, size: int) -> tuple[torch.Tensor, ...]:
+    """Return the maps of two images, which have shapes and no values."""
+    backbone = _without_values(name, size).eval()
+    return tuple(backbone(torch.zeros(2, 3, size, size, device="meta"), with_maps=True).maps)
+
+
 @pytest.mark.parametrize("name", SMALL | LARGE)
 def test_every_parameter_is_in_exactly_one_group_and_no_two_groups_share_a_name(name: str) -> None:
     backbone = _without_values(name, _sizes(name)[0])
@@ -143,13 +150,12 @@ def test_features_are_one_vector_an_image_as_wide_as_said_at_any_size(name: str,
 @pytest.mark.parametrize("name", SMALL | LARGE)
 def test_maps_are_as_wide_and_as_fine_as_said_at_any_size(name: str, place: int) -> None:
     size = _sizes(name)[place]
-    backbone = _without_values(name, size).eval()
+    backbone = _without_values(name, size)
     strides = [one.stride for one in backbone.maps]
     assert strides
     assert strides == sorted(set(strides))
     assert strides[0] >= FINEST
-    maps = backbone(torch.zeros(2, 3, size, size, device="meta"), with_maps=True).maps
-    for told, found in zip(backbone.maps, maps, strict=True):
+    for told, found in zip(backbone.maps, _maps(name, size), strict=True):
         side = found.shape[2]
         assert found.shape == (2, told.channels, side, side)
         lost = size - side * told.stride
@@ -160,10 +166,9 @@ def test_maps_are_as_wide_and_as_fine_as_said_at_any_size(name: str, place: int)
 @pytest.mark.parametrize("name", SMALL | LARGE)
 def test_a_pyramid_can_be_built_on_the_maps(name: str, finest: int) -> None:
     size = _sizes(name)[1]
-    backbone = _without_values(name, size).eval()
     with torch.device("meta"):
-        pyramid = Pyramid(backbone.maps, 16, finest)
-    maps = pyramid(backbone(torch.zeros(2, 3, size, size, device="meta"), with_maps=True).maps)
+        pyramid = Pyramid(_without_values(name, size).maps, 16, finest)
+    maps = pyramid(_maps(name, size))
     assert [one.shape[:2] for one in maps] == [(2, 16)] * len(pyramid.strides)
     assert finest <= 1.2 * pyramid.strides[0] < 2.4 * finest
     sides = [one.shape[2] for one in maps]

@@ -1,8 +1,5 @@
 """torchvision's networks become backbones by a name of their own, with weights from wherever they may come."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -76,25 +73,3 @@ def test_no_weights_means_a_new_network_and_no_package_has_any() -> None:
     assert origin == weights.Origin("none", weights.digest(made.state_dict()))
     with pytest.raises(ModelError, match=f"no package carries weights of {SMALLEST}"):
         weights.load(SMALLEST, Weights(source="package"), 32)
-
-
-_ASK_THE_HUB = f"""
-from thaw.backbones import weights
-from thaw.config.experiment import Weights
-from thaw.errors import ModelError
-try:
-    weights.load("{SMALLEST}", Weights(source="hub"), 32)
-except ModelError as error:
-    print(error)
-"""
-
-
-def test_without_a_network_the_hub_error_names_the_other_sources(tmp_path: Path) -> None:
-    nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
-    paths = os.pathsep.join(path for path in sys.path if path)
-    setting = {"PYTHONPATH": paths, "TORCH_HOME": str(tmp_path), "NO_PROXY": "", "no_proxy": "", **nowhere}
-    command = [sys.executable, "-c", _ASK_THE_HUB]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | setting, check=True)
-    assert f"model.weights.source: hub: the weights of {SMALLEST} could not be downloaded" in done.stdout
-    assert all(f"source: {other}" in done.stdout for other in ("path", "package", "none"))
-    assert f"loading the weights of {SMALLEST} from torchvision's hub" in done.stderr

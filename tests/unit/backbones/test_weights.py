@@ -216,20 +216,28 @@ _ASK_THE_HUB = """
 from thaw.backbones import weights
 from thaw.config.experiment import Weights
 from thaw.errors import ModelError
-try:
-    weights.load("test_resnet", Weights(source="hub"), 32)
-except ModelError as error:
-    print(error)
+for name in ("test_resnet", "torchvision/shufflenet_v2_x0_5"):
+    try:
+        weights.load(name, Weights(source="hub"), 32)
+    except ModelError as error:
+        print(repr(str(error)))
 """
 
 
 def test_without_a_network_the_hub_error_names_the_other_sources(tmp_path: Path) -> None:
+    """Asked of both libraries' hubs in one process, because it costs seconds of imports."""
+    nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9") | {"NO_PROXY": "", "no_proxy": ""}
     paths = os.pathsep.join(path for path in sys.path if path)
-    setting = {"PYTHONPATH": paths, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "TORCH_HOME": str(tmp_path)}
+    homes = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "TORCH_HOME": str(tmp_path)}
     command = [sys.executable, "-c", _ASK_THE_HUB]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | setting, check=True)
-    assert "model.weights.source: hub: the weights of test_resnet could not be downloaded" in done.stdout
-    assert all(f"source: {other}" in done.stdout for other in ("path", "package", "none"))
+    environment = os.environ | {"PYTHONPATH": paths} | homes | nowhere
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    names = ("test_resnet", "torchvision/shufflenet_v2_x0_5")
+    refusals = [line for line in done.stdout.splitlines() if "could not be downloaded" in line]
+    for name, told in zip(names, refusals, strict=True):
+        assert f"model.weights.source: hub: the weights of {name} could not be downloaded" in told
+        assert all(f"source: {other}" in told for other in ("path", "package", "none"))
+    assert "loading the weights of torchvision/shufflenet_v2_x0_5 from torchvision's hub" in done.stderr
 
 
 CHANGES: dict[str, Callable[[State], State]] = {

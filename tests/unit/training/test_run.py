@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
+from torch import Tensor
 from torchvision.models import detection as theirs
 
 from thaw import bundle
@@ -22,19 +24,26 @@ LABELS = {
 }
 
 
-@pytest.fixture(scope="module", params=[".safetensors", ".pth"])
-def coco(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with random weights of one of torchvision's detectors."""
+@pytest.fixture(scope="module")
+def given() -> dict[str, Tensor]:
+    """Random weights of one of torchvision's detectors."""
     torch.manual_seed(1)
-    state = theirs.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict()
-    path = tmp_path_factory.mktemp("weights") / f"coco{request.param}"
-    if request.param == ".pth":
-        torch.save(state, path)
-    else:
-        import safetensors.torch
+    return theirs.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict()
 
-        safetensors.torch.save_file(state, path)
-    return path
+
+@pytest.fixture(scope="module")
+def coco(given: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with them in a file of each kind."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.save(given, folder / "coco.pth")
+    safetensors.torch.save_file(given, folder / "coco.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fresh() -> dict[str, Tensor]:
+    """Weights of a model that starts from none."""
+    return _created(_experiment({"source": "none"})).model.state_dict()
 
 
 def _experiment(weights: dict[str, str], pyramid: int = 256, tasks: tuple[str, ...] = ("kind", "things")) -> Experiment:
@@ -73,15 +82,16 @@ def _prepared(tasks: tuple[str, ...] = ("kind", "things")) -> Dataset:
     return Dataset(name="tiny", fingerprint="f" * 12, labels=labels, splits=shards, report=report)
 
 
-def _of_coco(path: Path) -> dict[str, str]:
-    return {"source": "path", "path": str(path)}
+def _of_coco(folder: Path, file: str = "coco.pth") -> dict[str, str]:
+    return {"source": "path", "path": str(folder / file)}
 
 
-def test_backbone_pyramid_and_head_start_from_a_detectors_weights(coco: Path) -> None:
-    made = _created(_experiment(_of_coco(coco)))
-    state, fresh = made.model.state_dict(), _created(_experiment({"source": "none"})).model.state_dict()
-    torch.manual_seed(1)
-    given = theirs.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict()
+@pytest.mark.parametrize("file", ["coco.safetensors", "coco.pth"])
+def test_backbone_pyramid_and_head_start_from_a_detectors_weights(
+    file: str, coco: Path, given: dict[str, Tensor], fresh: dict[str, Tensor]
+) -> None:
+    made = _created(_experiment(_of_coco(coco, file)))
+    state = made.model.state_dict()
     for own, other in {
         "backbone.body.layer4.2.conv3.weight": "backbone.body.layer4.2.conv3.weight",
         "backbone.body.layer1.0.bn1.running_var": "backbone.body.layer1.0.bn1.running_var",

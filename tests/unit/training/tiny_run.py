@@ -93,7 +93,7 @@ def images() -> dict[str, NDArray[Any]]:
 
 def dense_experiment(without: tuple[str, ...] = (), backbone: str = "test_resnet", **finetune: Any) -> Experiment:
     """Return a fine-tuning of all kinds of heads at once, or of those that are left."""
-    things = {"anchors": {"sizes": [16, 24, 32, 48], "ratios": [0.5, 1.0, 2.0]}}
+    things = {"anchors": {"sizes": [16, 24, 32, 48], "ratios": [0.5, 1.0, 2.0]}, "proposals": 32, "width": 64}
     values: dict[str, Any] = {
         "name": "dense",
         "data": {"source": {"type": "boards"}, "image": {"size": DENSE}, "augment": {"least_box": 0.3}},
