@@ -8,22 +8,9 @@ from pathlib import Path
 import pytest
 
 import thaw
-from thaw import cli
+from thaw import arguments, catalog, cli
 
-VERBS = (
-    "prepare",
-    "train",
-    "tune",
-    "lr-find",
-    "evaluate",
-    "promote",
-    "serve",
-    "predict",
-    "runs",
-    "models",
-    "schema",
-    "demo",
-)
+VERBS = tuple(name.replace("_", "-") for name in catalog.names("verbs"))
 JOBS = Path(__file__).parents[2] / "jobs"
 
 
@@ -129,5 +116,5 @@ def test_version_is_the_packages(capsys):
 @pytest.mark.parametrize("verb", [["train"], ["tune"], ["serve", "boards@champion"]])
 def test_the_storage_that_is_given_is_the_experiments_too(verb, tmp_path):
     given = str(tmp_path / "a store: here")
-    options = cli._parser().parse_args([*verb, str(JOBS / "configs" / "boards.yaml"), "--storage", given])
-    assert cli._experiment(options).storage.root == given
+    options = cli.parser().parse_args([*verb, str(JOBS / "configs" / "boards.yaml"), "--storage", given])
+    assert arguments.experiment(options).storage.root == given

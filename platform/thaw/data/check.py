@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from thaw.config.experiment import Experiment, Limits
-from thaw.data import quality
+from thaw.data import facts, quality
 from thaw.data.sources.contract import BadLabel, RawBoxes, RawMask, Reference, Source, UnreadBoxes
 from thaw.metrics.masks import IGNORED
 
@@ -67,16 +67,18 @@ def examine(source: Source, asked: Iterable[Question], limits: Limits) -> Iterat
     """Yield what was found of each image, as plain data.
 
     ``id``, ``sha256`` of its bytes; ``reason`` and ``detail`` where it cannot be used, else None; ``width`` and
-    ``height`` in pixels, upright; ``labels``, column -> boxes or mask that can be used; ``set_aside``, a list of
-    ``column``, ``reason`` and ``detail`` of boxes and masks that cannot.
+    ``height`` in pixels, upright; ``measured``, what `facts.measure` says of a good one; ``labels``, column -> boxes or
+    mask that can be used; ``set_aside``, a list of ``column``, ``reason`` and ``detail`` of those that cannot.
     """
     for one in asked:
-        fact: Row = dict.fromkeys(("sha256", "reason", "detail", "width", "height"))
+        fact: Row = dict.fromkeys(("sha256", "reason", "detail", "width", "height", "measured"))
         fact |= {"id": one.id, "labels": {}, "set_aside": []}
         try:
             content = source.read(one.id, limits.max_bytes + 1)
             fact["sha256"] = hashlib.sha256(content).hexdigest()
-            fact["height"], fact["width"], _ = quality.decode(content, limits).shape
+            pixels = quality.decode(content, limits)
+            fact["height"], fact["width"], _ = pixels.shape
+            fact["measured"] = facts.measure(content, pixels)
         except OSError as error:
             fact |= {"reason": "unreadable", "detail": _said(error)}
         except quality.BadImage as error:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from thaw import on_ray
 from thaw.config.experiment import Experiment, Limits
 from thaw.console import say, track
-from thaw.data import check, dataset
+from thaw.data import check, dataset, facts
 from thaw.data import prepare as stages
 from thaw.data.dataset import Dataset
 from thaw.data.feed import Feed
@@ -57,6 +57,8 @@ def prepare(experiment: Experiment) -> Dataset:
     with on_ray.cluster():
         plan = stages.plan(experiment, references, _examine(experiment, references))
         _set_aside(root, experiment, plan)
+        if not root.exists(f"{plan.dataset.path}/{facts.FILE}"):
+            facts.write(root, plan.dataset.path, plan.facts)
         if root.exists(f"{plan.dataset.path}/dataset.json"):
             say(f"dataset {plan.dataset.path} is up to date")
         else:
@@ -171,8 +173,8 @@ def _examine(experiment: Experiment, references: Sequence[Reference]) -> list[ch
 
     def examine(chunk: dict[str, str]) -> list[dict[str, str]]:
         questions = [check.Question.model_validate(one) for one in json.loads(chunk["asked"])]
-        facts = check.examine(stages.open_source(data.source), questions, data.limits)
-        return [{"fact": json.dumps(fact)} for fact in facts]
+        found = check.examine(stages.open_source(data.source), questions, data.limits)
+        return [{"fact": json.dumps(fact)} for fact in found]
 
     quiet()
     rows = ray.data.from_items(chunks, override_num_blocks=len(chunks)).flat_map(examine).iter_rows()

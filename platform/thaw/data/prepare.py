@@ -32,6 +32,7 @@ class Plan:
     Attributes:
         dataset: its description.
         rows: shard file -> the images in it.
+        facts: what was measured of every image, in the order of the shards.
         rejected: the images that were set aside.
         set_aside: boxes and masks that were set aside, of images that may well be good.
         tallies: how many of them were set aside, and how many kept, by task.
@@ -39,6 +40,7 @@ class Plan:
 
     dataset: Dataset
     rows: dict[str, list[Row]]
+    facts: list[Row]
     rejected: list[Aside]
     set_aside: list[Aside]
     tallies: Tallies
@@ -81,7 +83,9 @@ def plan(experiment: Experiment, references: Sequence[Reference], facts: Sequenc
         },
         report=_report(sifted, sides, labels),
     )
-    return Plan(described, shards, sifted.rejected, sifted.set_aside, sifted.tallies)
+    measured = [_fact(one, sides[one.reference.id]) for one in good]
+    measured.sort(key=lambda one: split.SPLITS.index(one["split"]))  # stable: by id within each
+    return Plan(described, shards, measured, sifted.rejected, sifted.set_aside, sifted.tallies)
 
 
 _HOLDS: Mapping[AnnotationKind, tuple[str, tuple[type, ...]]] = {
@@ -157,6 +161,12 @@ def _row(one: Kept, side: str, labels: Mapping[str, LabelSchema]) -> Row:
         "annotations": {task: _indexed(one.labels[task], schema) for task, schema in labels.items()},
         "masks": {task: label.id for task, label in one.labels.items() if isinstance(label, CheckedMask)},
     }
+
+
+def _fact(one: Kept, side: str) -> Row:
+    """Return one row of `facts`."""
+    known = {key: one.fact[key] for key in ("sha256", "width", "height")}
+    return {"id": one.reference.id, "split": side, **known, **one.fact["measured"]}
 
 
 def _indexed(label: RawLabel | CheckedMask, schema: LabelSchema) -> Any:

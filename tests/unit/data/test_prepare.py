@@ -12,7 +12,7 @@ from PIL import Image
 import hostile
 from thaw.config.experiment import Limits
 from thaw.config.load import parse
-from thaw.data import check, prepare, quality
+from thaw.data import check, prepare, quality, split
 from thaw.data.check import Question
 from thaw.data.dataset import encoded
 from thaw.data.shards import shard_table
@@ -363,9 +363,11 @@ def test_checking_yields_facts_in_order_and_hashes_what_it_read(pets):
         "detail": None,
         "width": 9,
         "height": 7,
+        "measured": good["measured"],
         "labels": {},
         "set_aside": [],
     }
+    assert good["measured"]["bytes"] == (pets / "0.png").stat().st_size
     assert len(good["sha256"]) == 64
     assert (empty["reason"], missing["reason"]) == ("empty", "unreadable")
     assert missing["sha256"] is None
@@ -375,10 +377,16 @@ def test_checking_yields_facts_in_order_and_hashes_what_it_read(pets):
 def test_a_row_of_another_source_can_be_planned_without_any_file(pets):
     made = experiment(pets)
     references = [Reference(str(index), {"kind": "ab"[index % 2]}) for index in range(20)]
-    known = {"reason": None, "detail": None, "width": 9, "height": 7}
+    known = {"reason": None, "detail": None, "width": 9, "height": 7, "measured": {}}
     facts = [{"id": one.id, "sha256": one.id, **known} for one in references]
     plan = prepare.plan(made, references, facts)
     assert sum(map(len, plan.rows.values())) == 20
+
+
+def test_facts_are_in_the_order_of_the_shards(pets):
+    plan, _ = planned(experiment(pets))
+    rows = [row for side in split.SPLITS for shard in plan.dataset.splits[side] for row in plan.rows[shard.file]]
+    assert [(one["id"], one["split"]) for one in plan.facts] == [(row["id"], row["split"]) for row in rows]
 
 
 def test_a_warning_names_a_few_classes_and_counts_the_others(pets):

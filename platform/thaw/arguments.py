@@ -1,0 +1,56 @@
+"""Arguments that several verbs take, and what becomes of them."""
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from thaw.config.experiment import Experiment
+
+
+def add_experiment(parser: argparse.ArgumentParser, optional: bool = False) -> None:
+    parser.add_argument("experiment", nargs="?" if optional else None, help="experiment YAML")
+    parser.add_argument("overrides", nargs="*", metavar="place=value", help="such as finetune.phases[1].depth=3")
+
+
+def add_storage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--storage", help="storage root; THAW_STORAGE or ./store when left out")
+
+
+def positive(text: str) -> float:
+    """Return a number above zero, or refuse the argument."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError(text)
+    return value
+
+
+def count(text: str) -> int:
+    """Return a whole number above zero, or refuse the argument."""
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def experiment(options: argparse.Namespace) -> "Experiment":
+    from thaw.config import load
+    from thaw.errors import ConfigError
+
+    if not options.experiment:
+        raise ConfigError("no experiment: give the path of its YAML, such as jobs/configs/boards.yaml")
+    return load.load(options.experiment, [*options.overrides, *storage_override(options)])
+
+
+def storage_override(options: argparse.Namespace) -> list[str]:
+    """Return ``--storage``, where it is given, as the override that it stands for."""
+    given = getattr(options, "storage", None)
+    return [f"storage.root={json.dumps(given)}"] if given else []
+
+
+def root(options: argparse.Namespace) -> str:
+    from thaw.config.experiment import default_root
+
+    if options.storage:
+        return str(options.storage)
+    return experiment(options).storage.root if getattr(options, "experiment", None) else default_root()

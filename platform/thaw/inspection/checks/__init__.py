@@ -1,0 +1,1 @@
+"""Checks: one file each. The folder is the registry."""

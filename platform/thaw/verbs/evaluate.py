@@ -1,0 +1,40 @@
+"""Measure a model on the test split."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from thaw import arguments
+from thaw.metrics import summary
+from thaw.verbs.contract import Result
+
+if TYPE_CHECKING:
+    from thaw.config.experiment import Experiment
+
+STEP = 7
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    arguments.add_experiment(parser)
+    parser.add_argument("--model", help="NAME, NAME@alias or NAME/version; the newest version when left out")
+
+
+def run(options: argparse.Namespace) -> Result:
+    from thaw.evaluation import on_ray
+
+    experiment = arguments.experiment(options)
+    scores = on_ray.evaluate(experiment, options.model or f"{experiment.name}/{_newest(experiment)}")
+    lines = [f"{scores.model} on {scores.images} {scores.split} images of dataset {scores.dataset}:"]
+    return Result(scores.model_dump(mode="json"), [*lines, *summary.lines(scores.metrics)])
+
+
+def _newest(experiment: "Experiment") -> int:
+    from thaw.errors import StorageError
+    from thaw.registry import store
+    from thaw.storage import open_root
+
+    versions = store.versions(open_root(experiment.storage.root), experiment.name)
+    if not versions:
+        raise StorageError(
+            f"{open_root(experiment.storage.root)}: no version of {experiment.name} yet; run `thaw train` first"
+        )
+    return versions[-1]

@@ -1,0 +1,51 @@
+"""Fine-tune, and register the best checkpoint."""
+
+import argparse
+
+from thaw import arguments
+from thaw.metrics import summary
+from thaw.verbs.contract import Result
+
+STEP = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    arguments.add_experiment(parser, optional=True)
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="continue an interrupted run from its last checkpoint; an experiment that would change it is refused",
+    )
+    parser.add_argument(
+        "--compare-single",
+        action="store_true",
+        help="then train each task alone with the same plan, and tell which tasks lose by sharing the backbone",
+    )
+    arguments.add_storage(parser)
+
+
+def run(options: argparse.Namespace) -> Result:
+    from thaw.storage import open_root
+    from thaw.training import run
+
+    if options.resume:
+        root = open_root(arguments.root(options))
+        asked = arguments.experiment(options) if options.experiment else None
+        experiment = run.resumed(root, options.resume, asked)
+    else:
+        experiment = arguments.experiment(options)
+        root = open_root(experiment.storage.root)
+    from thaw.training import on_ray, transfer
+
+    record = on_ray.train(experiment, resume=options.resume)
+    compared = on_ray.compare_single(experiment, record) if options.compare_single else []
+    lines = [
+        f"run {record.id}: {record.epochs_run} epochs in {record.wall_s:.0f} s; best on validation:",
+        *summary.lines(record.metrics["val"]),
+        f"bundle      {root.shown(str(record.bundle))}",
+        f"TensorBoard tensorboard --logdir {root.shown(f'runs/{record.id}')}",
+    ]
+    if compared:
+        lines += ["each task alone, with the same plan on the same images:", *transfer.lines(compared, record.wall_s)]
+    values = {**record.model_dump(mode="json"), "alone": [one.model_dump() for one in compared]}
+    return Result(values, lines)
