@@ -106,7 +106,7 @@ class BoxMeter:
             kept = np.flatnonzero(found.scores >= self._threshold)
             kept = kept[np.argsort(-found.scores[kept], kind="stable")][: self._most]
             answered, true = answered + len(kept), true + len(truth.boxes)
-            hits += _matched(found.boxes[kept], found.labels[kept], truth)
+            hits += matched(found.boxes[kept], found.labels[kept], truth)
         return {
             "precision": hits / answered if answered else 0.0,
             "found": hits / true if true else 0.0,
@@ -152,7 +152,7 @@ def _evaluated(
     return evaluator
 
 
-def _matched(boxes: NDArray[np.float64], labels: NDArray[np.int64], truth: ImageBoxes) -> int:
+def matched(boxes: NDArray[np.float64], labels: NDArray[np.int64], truth: ImageBoxes) -> int:
     """Return how many boxes, best first, find a true box of their class that no better one has found."""
     free = np.ones(len(truth.boxes), dtype=bool)
     for box, label in zip(boxes, labels, strict=True):

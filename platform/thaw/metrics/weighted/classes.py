@@ -1,0 +1,152 @@
+"""Weighted metrics of one class an image, and of several."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thaw.metrics.weighted.contract import Values, Weights, mean_over, ratio
+from thaw.metrics.weighted.ranking import auroc, average_precision
+
+_Ranking = Callable[[Weights, NDArray[np.float64], NDArray[np.bool_]], Values]
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """(R, C) how often each class was answered rightly, was answered, and was there."""
+
+    right: NDArray[np.float64]
+    answered: NDArray[np.float64]
+    true: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, weights: Weights, answered: NDArray[np.bool_], true: NDArray[np.bool_]) -> "_Counts":
+        """Count (N, C) answers and truths."""
+        return cls(*(weights @ one.astype(np.float64) for one in (answered & true, answered, true)))
+
+    @property
+    def occurs(self) -> NDArray[np.bool_]:
+        """(R, C) whether a class is among labels or answers; averages pass over those that are not."""
+        return np.asarray((self.answered + self.true) > 0)
+
+    def each(self) -> dict[str, NDArray[np.float64]]:
+        """Return metric -> (R, C)."""
+        return {
+            "precision": ratio(self.right, self.answered, 0.0),
+            "recall": ratio(self.right, self.true, 0.0),
+            "f1": ratio(2 * self.right, self.answered + self.true, 0.0),
+        }
+
+    def macro(self) -> dict[str, Values]:
+        """Return the means over classes, each counting alike."""
+        return {f"{name}_macro": mean_over(values, self.occurs) for name, values in self.each().items()}
+
+    def by_class(self, names: tuple[str, ...]) -> dict[str, dict[str, Values]]:
+        """Return class name -> metric -> values, for the classes that occur."""
+        each = self.each()
+        seen = self.occurs.any(axis=0)
+        return {
+            name: {metric: np.where(self.occurs[:, place], values[:, place], np.nan) for metric, values in each.items()}
+            for place, name in enumerate(names)
+            if seen[place]
+        }
+
+
+@dataclass(frozen=True)
+class ClassSample:
+    """Exactly one class an image.
+
+    Attributes:
+        names: of the classes.
+        scores: (N, C) probabilities.
+        targets: (N,) class indices, none missing.
+    """
+
+    names: tuple[str, ...]
+    scores: NDArray[np.float64]
+    targets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def metrics(self, weights: Weights) -> dict[str, Values]:
+        """Return accuracy, macro averages, and how well scores rank; see `thaw.metrics.classes`."""
+        best = self.scores.argmax(axis=1)
+        right = best == self.targets
+        whole = weights.sum(axis=1)
+        return {
+            "accuracy": ratio(weights @ right.astype(np.float64), whole),
+            **self._counts(weights).macro(),
+            **_mean_over_classes("auroc_macro", auroc, weights, self.scores, self._hot()),
+            "auroc_right": auroc(weights, self.scores.max(axis=1), right),
+        }
+
+    def by_class(self, weights: Weights) -> dict[str, dict[str, Values]]:
+        """Return precision, recall and F1 of every class that occurs."""
+        return self._counts(weights).by_class(self.names)
+
+    def strata(self) -> NDArray[np.int64]:
+        """Return the classes."""
+        return self.targets
+
+    def _hot(self) -> NDArray[np.bool_]:
+        return np.asarray(np.arange(len(self.names)) == self.targets[:, None])
+
+    def _counts(self, weights: Weights) -> _Counts:
+        answered = np.arange(len(self.names)) == self.scores.argmax(axis=1)[:, None]
+        return _Counts.of(weights, answered, self._hot())
+
+
+@dataclass(frozen=True)
+class SetSample:
+    """Any number of classes an image.
+
+    Attributes:
+        names: of the classes.
+        scores: (N, C) probabilities.
+        targets: (N, C) bool.
+        answered: (N, C) bool: which classes were answered.
+    """
+
+    names: tuple[str, ...]
+    scores: NDArray[np.float64]
+    targets: NDArray[np.bool_]
+    answered: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def metrics(self, weights: Weights) -> dict[str, Values]:
+        """Return exact matches, macro averages, and how well scores rank; see `thaw.metrics.classes`."""
+        exact = (self.answered == self.targets).all(axis=1)
+        return {
+            "exact_match": ratio(weights @ exact.astype(np.float64), weights.sum(axis=1)),
+            **{name: np.nan_to_num(values) for name, values in self._counts(weights).macro().items()},
+            **_mean_over_classes("auroc_macro", auroc, weights, self.scores, self.targets),
+            **_mean_over_classes("average_precision_macro", average_precision, weights, self.scores, self.targets),
+        }
+
+    def by_class(self, weights: Weights) -> dict[str, dict[str, Values]]:
+        """Return precision, recall and F1 of every class that occurs."""
+        return self._counts(weights).by_class(self.names)
+
+    def strata(self) -> NDArray[np.int64]:
+        """Return which images carry the same set of classes; sets that only one image carries are one stratum."""
+        _, place, counts = np.unique(self.targets, axis=0, return_inverse=True, return_counts=True)
+        alone = counts[place.reshape(-1)] == 1
+        return np.where(alone, -1, place.reshape(-1)).astype(np.int64)
+
+    def _counts(self, weights: Weights) -> _Counts:
+        return _Counts.of(weights, self.answered, self.targets)
+
+
+def _mean_over_classes(
+    name: str, metric: _Ranking, weights: Weights, scores: NDArray[np.float64], hot: NDArray[np.bool_]
+) -> dict[str, Values]:
+    """Return the mean of a ranking metric over the classes that have both members and non-members."""
+    ranked = [place for place in range(hot.shape[1]) if 0 < hot[:, place].sum() < len(hot)]
+    if not ranked:
+        return {}
+    values = np.stack([metric(weights, scores[:, place], hot[:, place]) for place in ranked], axis=1)
+    return {name: mean_over(values, ~np.isnan(values))}
