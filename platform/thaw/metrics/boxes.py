@@ -45,13 +45,13 @@ class BoxMeter:
             most: boxes an image that count, the best by score.
         """
         self.names, self._threshold, self._most = tuple(names), threshold, most
-        self._images: list[tuple[ImageBoxes, ImageBoxes]] = []
+        self.images: list[tuple[ImageBoxes, ImageBoxes]] = []
 
     def add(self, answered: ImageBoxes, truth: ImageBoxes) -> None:
         """Add one labelled image's boxes; it may have none."""
         if len(answered.boxes) != len(answered.scores) or len(truth.boxes) != len(truth.labels):
             raise DataError("boxes, labels and scores of an image must be equally many")
-        self._images.append((answered, truth))
+        self.images.append((answered, truth))
 
     def compute(self) -> dict[str, float]:
         """Return metric name -> value; empty when no image was added.
@@ -76,9 +76,9 @@ class BoxMeter:
 
     def _joined(self) -> list[tuple[ImageBoxes, ImageBoxes]]:
         if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return self._images
+            return self.images
         parts: list[list[tuple[ImageBoxes, ImageBoxes]]] = [[] for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather_object(parts, self._images)
+        torch.distributed.all_gather_object(parts, self.images)
         return [image for part in parts for image in part]
 
     def _averages(self, images: Sequence[tuple[ImageBoxes, ImageBoxes]]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from thaw.config.experiment import AnnotationKind, TaskOptions
 from thaw.data.labels import Annotation, LabelSchema
 from thaw.data.placement import Placement
 from thaw.metrics.classes import ClassMeter
+from thaw.metrics.weighted.classes import ClassSample
 from thaw.tasks import contract
 from thaw.tasks.contract import Answer, HeadInputs, PooledHead
 
@@ -81,6 +83,10 @@ class Task(contract.Task):
 
     def meter(self) -> "ClassAnswers":
         return ClassAnswers(self.labels)
+
+    def sample(self, answers: Sequence[ClassificationAnswer], annotations: Sequence[Annotation]) -> ClassSample:
+        scores = np.array([list(answer.scores.values()) for answer in answers])
+        return ClassSample(self.labels.names, scores, self.labels.targets(annotations, 0))
 
 
 def _focal(outputs: Tensor, targets: Tensor, smoothing: float, gamma: float) -> Tensor:

@@ -15,6 +15,7 @@ from thaw.backbones.contract import Features
 from thaw.data.labels import Annotation, LabelSchema
 from thaw.data.placement import Placement
 from thaw.data.rle import Rle
+from thaw.metrics.weighted.contract import Sample
 
 Masks = Literal["rle", "png", "none"]
 """How masks are served: as run lengths by class, as one picture of class indices, or not at all."""
@@ -155,3 +156,12 @@ class Task(ABC):
     @abstractmethod
     def meter(self) -> Meter:
         """Return empty metrics for this task's answers."""
+
+    @abstractmethod
+    def sample(self, answers: Sequence[Any], annotations: Sequence[Annotation]) -> Sample:
+        """Return answers to images, each with a label, as intervals and comparisons need them.
+
+        Args:
+            answers: one or more.
+            annotations: what their images carry, none missing.
+        """

@@ -21,6 +21,7 @@ from thaw.data.labels import NO_LABEL, Annotation, Boxes, LabelSchema
 from thaw.data.placement import Placement
 from thaw.errors import ConfigError
 from thaw.metrics.boxes import BoxMeter, ImageBoxes
+from thaw.metrics.weighted.boxes import BoxSample
 from thaw.tasks import _faster_rcnn, _fcos, contract
 from thaw.tasks._anchors import Anchors, usual
 from thaw.tasks._anchors import derive_anchors as derive_anchors
@@ -161,6 +162,11 @@ class Task(contract.Task):
 
     def meter(self) -> "BoxAnswers":
         return BoxAnswers(self.labels, self.options.score, self.options.max_boxes)
+
+    def sample(self, answers: Sequence[DetectionAnswer], annotations: Sequence[Annotation]) -> BoxSample:
+        meter = self.meter()
+        meter.update(answers, annotations)
+        return BoxSample(self.labels.names, meter.images, self.options.score, self.options.max_boxes)
 
 
 class BoxAnswers(BoxMeter):

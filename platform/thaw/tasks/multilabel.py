@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from thaw.config.experiment import AnnotationKind, TaskOptions
 from thaw.data.labels import Annotation, LabelSchema
 from thaw.data.placement import Placement
 from thaw.metrics.classes import LabelSetMeter
+from thaw.metrics.weighted.classes import SetSample
 from thaw.tasks import contract
 from thaw.tasks.contract import Answer, HeadInputs, PooledHead
 
@@ -86,6 +88,11 @@ class Task(contract.Task):
 
     def meter(self) -> "SetAnswers":
         return SetAnswers(self.labels, self.options.threshold)
+
+    def sample(self, answers: Sequence[MultilabelAnswer], annotations: Sequence[Annotation]) -> SetSample:
+        scores = np.array([list(answer.scores.values()) for answer in answers])
+        answered = np.array([[name in answer.labels for name in self.labels.names] for answer in answers])
+        return SetSample(self.labels.names, scores, self.labels.targets(annotations, 0) > 0, answered)
 
 
 def _focal(outputs: Tensor, shares: Tensor, gamma: float) -> Tensor:

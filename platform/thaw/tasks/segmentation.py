@@ -21,6 +21,7 @@ from thaw.data.placement import Placement
 from thaw.data.rle import Rle
 from thaw.errors import ConfigError
 from thaw.metrics.masks import IGNORED, MaskMeter
+from thaw.metrics.weighted.masks import MaskSample
 from thaw.tasks import contract
 from thaw.tasks.contract import Answer, HeadInputs, Marks, Masks
 
@@ -170,6 +171,14 @@ class Task(contract.Task):
 
     def meter(self) -> "MaskAnswers":
         return MaskAnswers(self.labels.names)
+
+    def sample(self, answers: Sequence[SegmentationAnswer], annotations: Sequence[Annotation]) -> MaskSample:
+        tables = []
+        for answer, truth in zip(answers, annotations, strict=True):
+            one = self.meter()
+            one.update([answer], [truth])
+            tables.append(one.table.numpy())
+        return MaskSample(self.labels.names, np.stack(tables))
 
 
 class MaskAnswers(MaskMeter):

@@ -64,6 +64,11 @@ class BoxSample:
         """Return ``ap50`` of every class that has a true box."""
         return {self.names[place]: {"ap50": self._curves(weights)[0][:, 0, at]} for at, place in enumerate(self._known)}
 
+    def goodness(self) -> NDArray[np.float64]:
+        """Return F1 of each image's boxes from the threshold on, and ones where there are rightly none."""
+        hits, answered, true = self._counted.T
+        return ratio(2 * hits, answered + true, 1.0)
+
     def strata(self) -> NDArray[np.int64]:
         """Return which images have true boxes of the same classes; sets that only one image has are one stratum."""
         shown = np.stack([found.true > 0 for found in self._found], axis=1)

@@ -45,9 +45,10 @@ class _Counts:
     def by_class(self, names: tuple[str, ...]) -> dict[str, dict[str, Values]]:
         """Return class name -> metric -> values, for the classes that occur."""
         each = self.each()
-        seen = self.occurs.any(axis=0)
+        occurs = self.occurs
+        seen: NDArray[np.bool_] = np.any(occurs, axis=0)
         return {
-            name: {metric: np.where(self.occurs[:, place], values[:, place], np.nan) for metric, values in each.items()}
+            name: {metric: np.where(occurs[:, place], values[:, place], np.nan) for metric, values in each.items()}
             for place, name in enumerate(names)
             if seen[place]
         }
@@ -72,19 +73,21 @@ class ClassSample:
 
     def metrics(self, weights: Weights) -> dict[str, Values]:
         """Return accuracy, macro averages, and how well scores rank; see `thaw.metrics.classes`."""
-        best = self.scores.argmax(axis=1)
-        right = best == self.targets
-        whole = weights.sum(axis=1)
+        right = self.goodness()
         return {
-            "accuracy": ratio(weights @ right.astype(np.float64), whole),
+            "accuracy": ratio(weights @ right, weights.sum(axis=1)),
             **self._counts(weights).macro(),
             **_mean_over_classes("auroc_macro", auroc, weights, self.scores, self._hot()),
-            "auroc_right": auroc(weights, self.scores.max(axis=1), right),
+            "auroc_right": auroc(weights, self.scores.max(axis=1), right > 0),
         }
 
     def by_class(self, weights: Weights) -> dict[str, dict[str, Values]]:
         """Return precision, recall and F1 of every class that occurs."""
         return self._counts(weights).by_class(self.names)
+
+    def goodness(self) -> NDArray[np.float64]:
+        """Return ones for right answers and zeros for wrong ones."""
+        return np.asarray(self.scores.argmax(axis=1) == self.targets, dtype=np.float64)
 
     def strata(self) -> NDArray[np.int64]:
         """Return the classes."""
@@ -119,9 +122,8 @@ class SetSample:
 
     def metrics(self, weights: Weights) -> dict[str, Values]:
         """Return exact matches, macro averages, and how well scores rank; see `thaw.metrics.classes`."""
-        exact = (self.answered == self.targets).all(axis=1)
         return {
-            "exact_match": ratio(weights @ exact.astype(np.float64), weights.sum(axis=1)),
+            "exact_match": ratio(weights @ self.goodness(), weights.sum(axis=1)),
             **{name: np.nan_to_num(values) for name, values in self._counts(weights).macro().items()},
             **_mean_over_classes("auroc_macro", auroc, weights, self.scores, self.targets),
             **_mean_over_classes("average_precision_macro", average_precision, weights, self.scores, self.targets),
@@ -130,6 +132,10 @@ class SetSample:
     def by_class(self, weights: Weights) -> dict[str, dict[str, Values]]:
         """Return precision, recall and F1 of every class that occurs."""
         return self._counts(weights).by_class(self.names)
+
+    def goodness(self) -> NDArray[np.float64]:
+        """Return ones where exactly the right classes were answered, zeros elsewhere."""
+        return np.asarray((self.answered == self.targets).all(axis=1), dtype=np.float64)
 
     def strata(self) -> NDArray[np.int64]:
         """Return which images carry the same set of classes; sets that only one image carries are one stratum."""

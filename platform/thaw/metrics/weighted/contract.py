@@ -23,6 +23,9 @@ class Sample(Protocol):
     def by_class(self, weights: Weights) -> dict[str, dict[str, Values]]:
         """Return class name -> metric -> values, for the classes that occur."""
 
+    def goodness(self) -> NDArray[np.float64]:
+        """Return (N,) how good each answer is by itself, from 0 to 1."""
+
     def strata(self) -> NDArray[np.int64]:
         """Return (N,) which images are alike in what they carry, so that a draw keeps how many there are of each."""
 

@@ -38,6 +38,10 @@ class MaskSample:
         iou = ratio(hit, union)
         return {name: {"iou": iou[:, place]} for place, name in enumerate(self.names) if union[:, place].any()}
 
+    def goodness(self) -> NDArray[np.float64]:
+        """Return the mean intersection over union of each image, over the classes that occur in it."""
+        return self.metrics(np.eye(len(self)))["miou"]
+
     def strata(self) -> NDArray[np.int64]:
         """Return which images show the same classes; combinations that only one image shows are one stratum."""
         shown = self.tables.sum(axis=2) > 0
