@@ -58,6 +58,19 @@ class TaskComparison(BaseModel):
     broken: tuple[Change, ...]
 
 
+class Comparison(BaseModel):
+    """What a model changes against another one, on one split of one dataset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    before: str
+    """``name/version``."""
+    after: str
+    dataset: str
+    split: str
+    tasks: dict[str, TaskComparison]
+
+
 def compare(before: Mapping[str, Labelled], after: Mapping[str, Labelled], seed: int) -> dict[str, TaskComparison]:
     """Compare two models task by task, over the tasks that both have.
 
