@@ -29,7 +29,7 @@ from thaw.data.labels import LabelSchema
 from thaw.data.preprocess import Preprocess
 from thaw.errors import ConfigError, ModelError
 from thaw.model import FinetuneModel
-from thaw.tasks.contract import HeadInputs, Task
+from thaw.tasks.contract import Answering, HeadInputs, Task
 
 DESCRIPTION = "bundle.json"
 WEIGHTS = "model.safetensors"
@@ -50,6 +50,8 @@ class Description(BaseModel):
     preprocess: Preprocess
     tasks: dict[str, Annotated[TaskOptions, PartOf("tasks")]]
     labels: dict[str, LabelSchema]
+    answering: dict[str, Answering] = {}
+    """Task -> what was settled on the validation images of how its outputs become answers."""
 
     @model_validator(mode="after")
     def _know_the_classes_of_every_task(self) -> Self:
@@ -113,7 +115,7 @@ def load(folder: Path, device: str = "cpu") -> Bundle:
     except (OSError, ValueError, SafetensorError) as error:
         raise _no_bundle(folder, error) from None
     backbone = _rebuilt(described, folder)
-    tasks = build_tasks(described.tasks, described.labels)
+    tasks = build_tasks(described.tasks, described.labels, described.answering)
     model = _assembled(described.model, backbone, tasks, "held")
     try:
         model.load_own_state(state)
@@ -168,10 +170,16 @@ def merged(bundle: Bundle) -> Bundle:
     return Bundle(described.model_copy(update={"model": chosen, "origin": told}), whole.eval(), bundle.tasks)
 
 
-def build_tasks(options: Mapping[str, TaskOptions], labels: Mapping[str, LabelSchema]) -> dict[str, Task]:
+def build_tasks(
+    options: Mapping[str, TaskOptions],
+    labels: Mapping[str, LabelSchema],
+    answering: Mapping[str, Answering] | None = None,
+) -> dict[str, Task]:
     """Return task name -> Task for the heads that an experiment or a bundle names."""
+    settled = answering or {}
     return {
-        name: catalog.part("tasks", chosen.type).Task(name, chosen, labels[name]) for name, chosen in options.items()
+        name: catalog.part("tasks", chosen.type).Task(name, chosen, labels[name], settled.get(name))
+        for name, chosen in options.items()
     }
 
 

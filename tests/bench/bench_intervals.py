@@ -31,12 +31,13 @@ def classes(random: np.random.Generator, images: int) -> Sample:
     targets = np.repeat(np.arange(len(NAMES)), np.round(np.array(SHARES) * images).astype(int))
     outputs = random.normal(size=(len(targets), len(NAMES))) + 1.8 * np.eye(len(NAMES))[targets]
     scores = np.exp(outputs)
-    return ClassSample(NAMES, scores / scores.sum(axis=1, keepdims=True), targets)
+    scores /= scores.sum(axis=1, keepdims=True)
+    return ClassSample(NAMES, scores, targets, scores.argmax(axis=1), targets < 0)
 
 
 def boxes(random: np.random.Generator, images: int) -> Sample:
     """Return answers to images with up to five true boxes, of which most are found."""
-    return BoxSample(NAMES, [_image(random) for _ in range(images)], 0.5, 100)
+    return BoxSample(NAMES, [_image(random) for _ in range(images)], np.full(3, 0.5), 100)
 
 
 def _image(random: np.random.Generator) -> tuple[ImageBoxes, ImageBoxes]:
@@ -76,7 +77,7 @@ def main() -> None:
         inside = dict.fromkeys(names, 0)
         for number in range(options.sets):
             sample = make(np.random.default_rng(number), options.images)
-            found = bootstrap.intervals(sample, bootstrap.draws(sample.strata(), number, options.draws))
+            found = bootstrap.intervals(sample.metrics, bootstrap.draws(sample.strata(), number, options.draws))
             for name in names:
                 inside[name] += found[name].low <= truth[name] <= found[name].high
             if number % 50 == 49:

@@ -5,7 +5,7 @@ figures of a task are computed from the same draws, and those of two models comp
 difference is then that of pairs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from statistics import NormalDist
 
 import numpy as np
@@ -47,18 +47,21 @@ def draws(strata: NDArray[np.int64], seed: int, count: int = DRAWS) -> Weights:
     return found
 
 
-def intervals(sample: Sample, weights: Weights) -> dict[str, Interval]:
+def intervals(metrics: Callable[[Weights], Mapping[str, Values]], weights: Weights) -> dict[str, Interval]:
     """Return metric -> interval, for those that have a value.
 
     Args:
+        metrics: what a sample, or a part of one, comes to under weightings.
         weights: what `draws` returned for the sample's strata.
     """
-    return told(*(sample.metrics(each) for each in (_once(sample), leaving_out(sample), weights)))
+    images = weights.shape[1]
+    return told(*(metrics(each) for each in (once(images), leaving_out(images), weights)))
 
 
 def by_class(sample: Sample, weights: Weights) -> dict[str, dict[str, Interval]]:
     """Return class name -> metric -> interval, for the classes that occur."""
-    whole, without, drawn = (sample.by_class(each) for each in (_once(sample), leaving_out(sample), weights))
+    images = len(sample)
+    whole, without, drawn = (sample.by_class(each) for each in (once(images), leaving_out(images), weights))
     found = {name: told(values, without.get(name, {}), drawn.get(name, {})) for name, values in whole.items()}
     return {name: values for name, values in found.items() if values}
 
@@ -104,12 +107,13 @@ def _known(values: Values | None) -> Values:
     return np.empty(0) if values is None else np.asarray(values[~np.isnan(values)])
 
 
-def _once(sample: Sample) -> Weights:
-    return np.ones((1, len(sample)))
+def once(images: int) -> Weights:
+    """Return (1, N) weights that count every image once."""
+    return np.ones((1, images))
 
 
-def leaving_out(sample: Sample) -> Weights:
+def leaving_out(images: int) -> Weights:
     """Return (G, N) weights that leave out one group of images after another."""
-    groups = min(len(sample), _GROUPS)
-    stay = np.arange(len(sample)) % groups != np.arange(groups)[:, None]
+    groups = min(images, _GROUPS)
+    stay = np.arange(images) % groups != np.arange(groups)[:, None]
     return np.asarray(stay, dtype=np.float64)

@@ -89,11 +89,11 @@ def compare(before: Mapping[str, Labelled], after: Mapping[str, Labelled], seed:
 def _compared(task: str, before: Labelled, after: Labelled, seed: int) -> TaskComparison:
     if before.ids != after.ids:
         raise DataError(f"task {task}: the models were measured on different images; evaluate both on the same dataset")
-    ones, weights = np.ones((1, len(before.ids))), bootstrap.draws(before.strata(), seed)
+    ones, weights = bootstrap.once(len(before.ids)), bootstrap.draws(before.strata(), seed)
     first, second = before.sample.metrics(ones), after.sample.metrics(ones)
     intervals = bootstrap.told(
         _less(second, first),
-        _less(*(one.sample.metrics(bootstrap.leaving_out(before.sample)) for one in (after, before))),
+        _less(*(one.sample.metrics(bootstrap.leaving_out(len(before.ids))) for one in (after, before))),
         _less(after.sample.metrics(weights), before.sample.metrics(weights)),
     )
     good = before.sample.goodness(), after.sample.goodness()

@@ -1,5 +1,6 @@
 """Figures: what a model came to on one split, each with its interval; as a whole, by class, and by slice."""
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -89,7 +90,7 @@ def figures(
         weights = bootstrap.draws(one.strata(), seed)
         found[name] = Figures(
             images=len(one.ids),
-            metrics=bootstrap.intervals(one.sample, weights),
+            metrics=bootstrap.intervals(one.sample.metrics, weights),
             classes=bootstrap.by_class(one.sample, weights),
             slices={
                 column: dict(_slices(one, [values[at] for at in one.places], weights))
@@ -103,35 +104,14 @@ def _slices(one: Labelled, values: Sequence[str | None], weights: Weights) -> It
     """Yield the value and the figures of each slice, the largest first: the same draws, seen through a part of them."""
     names, counts = np.unique([value for value in values if value is not None], return_counts=True)
     for place in np.argsort(-counts, kind="stable")[:_MOST_SLICES]:
-        part = _Part(one.sample, np.array([value == names[place] for value in values], dtype=np.float64))
-        yield str(names[place]), Slice(images=int(counts[place]), metrics=bootstrap.intervals(part, weights))
+        has = np.array([value == names[place] for value in values], dtype=np.float64)
+        metrics = bootstrap.intervals(functools.partial(_of_part, one.sample, has), weights)
+        yield str(names[place]), Slice(images=int(counts[place]), metrics=metrics)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A sample of which some images alone count."""
-
-    whole: Sample
-    counts: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.whole)
-
-    def metrics(self, weights: Weights) -> dict[str, Values]:
-        """Return the whole's metrics, of the images that count."""
-        return self.whole.metrics(weights * self.counts)
-
-    def by_class(self, weights: Weights) -> dict[str, dict[str, Values]]:
-        """Return the whole's metrics by class, of the images that count."""
-        return self.whole.by_class(weights * self.counts)
-
-    def goodness(self) -> NDArray[np.float64]:
-        """Return the whole's."""
-        return self.whole.goodness()
-
-    def strata(self) -> NDArray[np.int64]:
-        """Return the whole's."""
-        return self.whole.strata()
+def _of_part(sample: Sample, counts: NDArray[np.float64], weights: Weights) -> dict[str, Values]:
+    """Return the metrics of some of the images alone."""
+    return sample.metrics(weights * counts)
 
 
 def lines(found: Mapping[str, Figures]) -> list[str]:

@@ -37,14 +37,14 @@ class ImageBoxes:
 class BoxMeter:
     """True and answered boxes seen so far, image by image."""
 
-    def __init__(self, names: Sequence[str], threshold: float, most: int) -> None:
+    def __init__(self, names: Sequence[str], thresholds: Sequence[float], most: int) -> None:
         """Measure boxes of these classes.
 
         Args:
-            threshold: score from which a box counts in precision and false positives.
+            thresholds: score from which a box of each class counts in precision and false positives.
             most: boxes an image that count, the best by score.
         """
-        self.names, self._threshold, self._most = tuple(names), threshold, most
+        self.names, self.thresholds, self._most = tuple(names), np.array(thresholds, dtype=np.float64), most
         self.images: list[tuple[ImageBoxes, ImageBoxes]] = []
 
     def add(self, answered: ImageBoxes, truth: ImageBoxes) -> None:
@@ -103,7 +103,7 @@ class BoxMeter:
     def _at_threshold(self, images: Sequence[tuple[ImageBoxes, ImageBoxes]]) -> dict[str, float]:
         hits = answered = true = 0
         for found, truth in images:
-            kept = np.flatnonzero(found.scores >= self._threshold)
+            kept = np.flatnonzero(found.scores >= self.thresholds[found.labels])
             kept = kept[np.argsort(-found.scores[kept], kind="stable")][: self._most]
             answered, true = answered + len(kept), true + len(truth.boxes)
             hits += matched(found.boxes[kept], found.labels[kept], truth)

@@ -3,12 +3,13 @@
 A task is stateless and built from plain options wherever it is needed; weights live in the head.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from thaw.backbones.contract import Features
@@ -20,16 +21,13 @@ from thaw.metrics.weighted.contract import Sample
 Masks = Literal["rle", "png", "none"]
 """How masks are served: as run lengths by class, as one picture of class indices, or not at all."""
 
-SURE = 0.3
-"""Boxes less sure than this are answered, but neither counted in a summary nor drawn: there are many of them."""
-
 
 @dataclass(frozen=True)
 class Marks:
     """What can be drawn of an answer, in pixels of the image.
 
     Attributes:
-        boxes: x0, y0, x1, y1, class name and score each, best first.
+        boxes: x0, y0, x1, y1, class name and score each, best first; of those that are sure enough.
         masks: class name -> its pixels.
         classes: every class that pixels could be of.
     """
@@ -37,6 +35,31 @@ class Marks:
     boxes: tuple[tuple[tuple[float, float, float, float], str, float], ...] = ()
     masks: Mapping[str, Rle] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
+
+
+class Answering(BaseModel):
+    """What is settled on the validation images after training of how a head's outputs become answers; no weight."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    temperature: float = Field(1.0, gt=0)
+    """What outputs are divided by before they become scores; above 1 makes them more cautious."""
+    thresholds: dict[str, float] = {}
+    """Class -> score from which on it is answered; those that are left out keep the task's own rule."""
+    positive: str | None = None
+    """The one class of several that is answered by its threshold alone."""
+    unsure: float = 0.0
+    """Scores nearer than this to their threshold are unsure."""
+
+    def of_classes(self, names: Sequence[str], usual: float) -> list[float]:
+        """Return the threshold of every class."""
+        return [self.thresholds.get(name, usual) for name in names]
+
+    def tempered(self, score: float) -> float:
+        """Return a score in [0, 1] as it is with the temperature, where each stands by itself."""
+        if self.temperature == 1 or not 0 < score < 1:
+            return score
+        return 1 / (1 + math.exp(-math.log(score / (1 - score)) / self.temperature))
 
 
 class Answer(BaseModel):
@@ -113,6 +136,7 @@ class Task(ABC):
     Attributes:
         name: the user's name for it.
         labels: the classes in the order of the head's outputs.
+        answering: what was settled after training of how outputs become answers.
         best_metric: the metric, higher being better, that says how good the head is.
         metrics: every metric of the task as a whole that its meter may give, higher being better but for those in
             ``lower``; figures of one class come on top.
@@ -125,10 +149,11 @@ class Task(ABC):
     finest: int | None = None
     answer_type: ClassVar[type[Answer]]
 
-    def __init__(self, name: str, options: Any, labels: LabelSchema) -> None:
+    def __init__(self, name: str, options: Any, labels: LabelSchema, answering: Answering | None = None) -> None:
         self.name = name
         self.options = options
         self.labels = labels
+        self.answering = answering or Answering()
 
     @abstractmethod
     def build_head(self, inputs: HeadInputs) -> nn.Module:

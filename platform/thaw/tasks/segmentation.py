@@ -23,7 +23,7 @@ from thaw.errors import ConfigError
 from thaw.metrics.masks import IGNORED, MaskMeter
 from thaw.metrics.weighted.masks import MaskSample
 from thaw.tasks import contract
-from thaw.tasks.contract import Answer, HeadInputs, Marks, Masks
+from thaw.tasks.contract import Answer, Answering, HeadInputs, Marks, Masks
 
 _TELLING = 0.01
 """Shares of an image below it are not told in figures."""
@@ -118,13 +118,13 @@ class Task(contract.Task):
     answer_type = SegmentationAnswer
     finest = 4
 
-    def __init__(self, name: str, options: Options, labels: LabelSchema) -> None:
+    def __init__(self, name: str, options: Options, labels: LabelSchema, answering: Answering | None = None) -> None:
         """Build the task.
 
         Raises:
             ConfigError: there are more classes than a pixel of a mask can tell apart.
         """
-        super().__init__(name, options, labels)
+        super().__init__(name, options, labels, answering)
         if len(labels.names) > IGNORED:
             raise ConfigError(
                 f"tasks.{name}: {len(labels.names)} classes; a mask tells at most {IGNORED} apart; name fewer in "

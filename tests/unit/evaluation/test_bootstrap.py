@@ -7,6 +7,12 @@ from thaw.evaluation import bootstrap
 from thaw.metrics.weighted.classes import ClassSample
 
 
+def _sample(scores: np.ndarray) -> ClassSample:
+    """Return images that are all of the first class."""
+    answered, nothing = scores.argmax(axis=1), np.zeros(len(scores), dtype=np.int64)
+    return ClassSample(("a", "b"), scores, nothing, answered, nothing > 0)
+
+
 def test_a_draw_keeps_how_many_there_are_of_each_stratum():
     strata = np.array([0] * 7 + [1] * 3 + [-1])
     drawn = bootstrap.draws(strata, seed=1, count=50)
@@ -25,8 +31,8 @@ def test_draws_are_the_same_for_the_same_seed():
 def test_an_interval_is_about_as_wide_as_theory_has_it():
     right = np.arange(400) < 300
     scores = np.stack([right, ~right], axis=1) * 0.8 + 0.1
-    sample = ClassSample(("a", "b"), scores, np.zeros(400, dtype=np.int64))
-    found = bootstrap.intervals(sample, bootstrap.draws(sample.strata(), seed=0))["accuracy"]
+    sample = _sample(scores)
+    found = bootstrap.intervals(sample.metrics, bootstrap.draws(sample.strata(), seed=0))["accuracy"]
     assert found.value == 0.75
     half = 1.96 * (0.75 * 0.25 / 400) ** 0.5
     assert (found.low, found.high) == pytest.approx((0.75 - half, 0.75 + half), abs=0.004)
@@ -34,8 +40,8 @@ def test_an_interval_is_about_as_wide_as_theory_has_it():
 
 def test_a_figure_without_a_value_has_no_interval():
     scores = np.array([[0.9, 0.1], [0.8, 0.2]])
-    sample = ClassSample(("a", "b"), scores, np.zeros(2, dtype=np.int64))
-    found = bootstrap.intervals(sample, bootstrap.draws(sample.strata(), seed=0))
+    sample = _sample(scores)
+    found = bootstrap.intervals(sample.metrics, bootstrap.draws(sample.strata(), seed=0))
     assert "accuracy" in found
     assert "auroc_macro" not in found  # there is one class alone
     assert "auroc_right" not in found  # and every answer is right

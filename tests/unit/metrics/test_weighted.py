@@ -29,14 +29,14 @@ def _classes(random: np.random.Generator) -> Made:
         found.add(torch.tensor(scores[places]), torch.tensor(targets[places]))
         return found.compute()
 
-    return ClassSample(NAMES, scores, targets), meter
+    return ClassSample(NAMES, scores, targets, scores.argmax(axis=1), np.zeros(40, dtype=bool)), meter
 
 
 def _sets(random: np.random.Generator) -> Made:
     scores, targets = random.random((40, 4)).round(1), random.random((40, 4)) < [0.5, 0.3, 0.1, 0.0]
 
     def meter(places: list[int]) -> dict[str, float]:
-        found = classes.LabelSetMeter(NAMES, 0.5)
+        found = classes.LabelSetMeter(NAMES, [0.5] * 4)
         found.add(torch.tensor(scores[places]), torch.tensor(targets[places].astype(int)))
         return found.compute()
 
@@ -81,12 +81,12 @@ def _boxes(random: np.random.Generator) -> Made:
         images.append((found, ImageBoxes(truth, labels, np.ones(true))))
 
     def meter(places: list[int]) -> dict[str, float]:
-        found = BoxMeter(NAMES, 0.5, 20)
+        found = BoxMeter(NAMES, [0.5] * 4, 20)
         for place in places:
             found.add(*images[place])
         return found.compute()
 
-    return BoxSample(NAMES, images, 0.5, 20), meter
+    return BoxSample(NAMES, images, np.full(4, 0.5), 20), meter
 
 
 MADE = {"classes": _classes, "sets": _sets, "masks": _masks, "boxes": _boxes}
@@ -142,7 +142,7 @@ def test_figures_of_a_class_are_those_of_the_meters():
 
 def test_precision_and_recall_of_a_class():
     scores = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0.3, 0.7, 0]])
-    sample = ClassSample(("a", "b", "c"), scores, np.array([0, 1, 1]))
+    sample = ClassSample(("a", "b", "c"), scores, np.array([0, 1, 1]), scores.argmax(axis=1), np.zeros(3, dtype=bool))
     found = sample.by_class(np.array([[1.0, 1.0, 1.0], [1.0, 3.0, 1.0]]))
     assert set(found) == {"a", "b"}
     np.testing.assert_allclose(found["a"]["precision"], [1 / 2, 1 / 4])
@@ -151,7 +151,7 @@ def test_precision_and_recall_of_a_class():
 
 def test_boxes_that_nobody_has_are_worth_nothing():
     nothing = ImageBoxes(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), np.zeros(0))
-    sample = BoxSample(NAMES, [(nothing, nothing)] * 3, 0.5, 100)
+    sample = BoxSample(NAMES, [(nothing, nothing)] * 3, np.full(4, 0.5), 100)
     found = sample.metrics(np.ones((2, 3)))
     assert found["map50"].tolist() == [0, 0]
     assert sample.by_class(np.ones((2, 3))) == {}

@@ -5,14 +5,14 @@ curves of precision over recall are then drawn for each weighting.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thaw.metrics.boxes import ImageBoxes, iou, matched
-from thaw.metrics.weighted.contract import Values, Weights, mean_over, ratio
+from thaw.metrics.weighted.contract import Candidates, Values, Weights, mean_over, ratio, sharpened, surprise
 
 _OVERLAPS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0, 1, 101)
@@ -28,11 +28,13 @@ class _Found:
 
     Attributes:
         image: (D,) which image each is in.
+        scores: (D,) of each.
         hit: (10, D) whether it finds a true box, at each overlap.
         true: (N,) true boxes of each image.
     """
 
     image: NDArray[np.int64]
+    scores: NDArray[np.float64]
     hit: NDArray[np.bool_]
     true: NDArray[np.int64]
 
@@ -44,13 +46,13 @@ class BoxSample:
     Attributes:
         names: of the classes.
         images: answers and truth of each image.
-        threshold: score from which a box counts in precision, found and false_per_image.
+        thresholds: (C,) score from which a box of each class counts in precision, found and false_per_image.
         most: boxes of a class in an image that count, the best by score.
     """
 
     names: tuple[str, ...]
     images: Sequence[tuple[ImageBoxes, ImageBoxes]]
-    threshold: float
+    thresholds: NDArray[np.float64]
     most: int
 
     def __len__(self) -> int:
@@ -68,6 +70,31 @@ class BoxSample:
         """Return F1 of each image's boxes from the threshold on, and ones where there are rightly none."""
         hits, answered, true = self._counted.T
         return ratio(2 * hits, answered + true, 1.0)
+
+    def judged(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return the score of every answered box, and whether it finds a true one at an overlap of 0.5."""
+        scores = np.concatenate([found.scores for found in self._found])
+        return scores, np.concatenate([found.hit[0] for found in self._found])
+
+    def surprise(self, sharpness: float) -> float:
+        """Return the mean cross-entropy over answered boxes."""
+        return surprise(*self.judged(), sharpness)
+
+    def tempered(self, temperature: float) -> "BoxSample":
+        """Return the same boxes with other scores."""
+        images = [
+            (replace(answered, scores=sharpened(answered.scores, 1 / temperature)), truth)
+            for answered, truth in self.images
+        ]
+        return replace(self, images=images)
+
+    def candidates(self, _positive: str | None) -> list[Candidates]:
+        """Return all answered boxes, for one threshold of all classes."""
+        scores, right = self.judged()
+        images = np.concatenate([found.image for found in self._found])
+        true = np.sum([found.true for found in self._found], axis=0).astype(np.float64)
+        ones = np.ones(len(self))
+        return [Candidates(self.names, scores[right], scores[~right], images[right], images[~right], true, ones)]
 
     def strata(self) -> NDArray[np.int64]:
         """Return which images have true boxes of the same classes; sets that only one image has are one stratum."""
@@ -111,7 +138,7 @@ class BoxSample:
         """(N, 3) hits, answers and true boxes of each image, from the threshold on."""
         rows = []
         for answered, truth in self.images:
-            kept = np.flatnonzero(answered.scores >= self.threshold)
+            kept = np.flatnonzero(answered.scores >= self.thresholds[answered.labels])
             kept = kept[np.argsort(-answered.scores[kept], kind="stable")][: self.most]
             hits = matched(answered.boxes[kept], answered.labels[kept], truth)
             rows.append((hits, len(kept), len(truth.boxes)))
@@ -135,10 +162,11 @@ class BoxSample:
             hits.append(_hits(answered.boxes[kept], others))
             scores.append(answered.scores[kept])
             true.append(len(others))
-        order = np.argsort(-np.concatenate([*scores, np.empty(0)]), kind="stable")
+        score = np.concatenate([*scores, np.empty(0)])
+        order = np.argsort(-score, kind="stable")
         hit = np.concatenate([*hits, np.empty((len(_OVERLAPS), 0), dtype=bool)], axis=1)
         image = np.concatenate([*images, np.empty(0, dtype=np.int64)])
-        return _Found(image[order], hit[:, order], np.array(true, dtype=np.int64))
+        return _Found(image[order], score[order], hit[:, order], np.array(true, dtype=np.int64))
 
 
 def _hits(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:

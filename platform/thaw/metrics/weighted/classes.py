@@ -1,12 +1,21 @@
 """Weighted metrics of one class an image, and of several."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw.metrics.weighted.contract import Values, Weights, mean_over, ratio
+from thaw.metrics.weighted.contract import (
+    TINY,
+    Candidates,
+    Values,
+    Weights,
+    mean_over,
+    ratio,
+    sharpened,
+    surprise,
+)
 from thaw.metrics.weighted.ranking import auroc, average_precision
 
 _Ranking = Callable[[Weights, NDArray[np.float64], NDArray[np.bool_]], Values]
@@ -62,11 +71,15 @@ class ClassSample:
         names: of the classes.
         scores: (N, C) probabilities.
         targets: (N,) class indices, none missing.
+        answered: (N,) class indices; the likeliest ones, unless an operating point says otherwise.
+        unsure: (N,) bool.
     """
 
     names: tuple[str, ...]
     scores: NDArray[np.float64]
     targets: NDArray[np.int64]
+    answered: NDArray[np.int64]
+    unsure: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -78,7 +91,7 @@ class ClassSample:
             "accuracy": ratio(weights @ right, weights.sum(axis=1)),
             **self._counts(weights).macro(),
             **_mean_over_classes("auroc_macro", auroc, weights, self.scores, self._hot()),
-            "auroc_right": auroc(weights, self.scores.max(axis=1), right > 0),
+            "auroc_right": auroc(weights, self.scores[np.arange(len(self)), self.answered], right > 0),
         }
 
     def by_class(self, weights: Weights) -> dict[str, dict[str, Values]]:
@@ -87,7 +100,36 @@ class ClassSample:
 
     def goodness(self) -> NDArray[np.float64]:
         """Return ones for right answers and zeros for wrong ones."""
-        return np.asarray(self.scores.argmax(axis=1) == self.targets, dtype=np.float64)
+        return np.asarray(self.answered == self.targets, dtype=np.float64)
+
+    def judged(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return the probability of every answer, and whether it is right."""
+        return self.scores[np.arange(len(self)), self.answered], self.answered == self.targets
+
+    def surprise(self, sharpness: float) -> float:
+        """Return the mean negative log-probability of the true class."""
+        told = self._sharpened(sharpness)[np.arange(len(self)), self.targets]
+        return float(-np.log(np.clip(told, TINY, None)).mean())
+
+    def tempered(self, temperature: float) -> "ClassSample":
+        """Return the same answers with other probabilities."""
+        return replace(self, scores=self._sharpened(1 / temperature))
+
+    def candidates(self, positive: str | None) -> list[Candidates]:
+        """Return all images for the one class, or for every class the images for which it is the likeliest."""
+        likeliest = self.scores.argmax(axis=1)
+        if positive is not None:
+            place = self.names.index(positive)
+            return [Candidates.of(positive, self.scores[:, place], self.targets == place, likeliest >= 0)]
+        return [
+            Candidates.of(name, self.scores[:, place], self.targets == place, likeliest == place)
+            for place, name in enumerate(self.names)
+        ]
+
+    def _sharpened(self, sharpness: float) -> NDArray[np.float64]:
+        powers = np.log(np.clip(self.scores, TINY, None)) * sharpness
+        powers = np.exp(powers - powers.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
     def strata(self) -> NDArray[np.int64]:
         """Return the classes."""
@@ -97,7 +139,7 @@ class ClassSample:
         return np.asarray(np.arange(len(self.names)) == self.targets[:, None])
 
     def _counts(self, weights: Weights) -> _Counts:
-        answered = np.arange(len(self.names)) == self.scores.argmax(axis=1)[:, None]
+        answered = np.arange(len(self.names)) == self.answered[:, None]
         return _Counts.of(weights, answered, self._hot())
 
 
@@ -136,6 +178,27 @@ class SetSample:
     def goodness(self) -> NDArray[np.float64]:
         """Return ones where exactly the right classes were answered, zeros elsewhere."""
         return np.asarray((self.answered == self.targets).all(axis=1), dtype=np.float64)
+
+    def judged(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return the probability of every class of every image, and whether the image has it."""
+        return self.scores.ravel(), self.targets.ravel()
+
+    def surprise(self, sharpness: float) -> float:
+        """Return the mean cross-entropy over images and classes."""
+        return surprise(*self.judged(), sharpness)
+
+    def tempered(self, temperature: float) -> "SetSample":
+        """Return the same answers with other probabilities."""
+        return replace(self, scores=sharpened(self.scores, 1 / temperature))
+
+    def candidates(self, positive: str | None) -> list[Candidates]:
+        """Return all images for every class, or for the one class."""
+        every = np.ones(len(self), dtype=bool)
+        return [
+            Candidates.of(name, self.scores[:, place], self.targets[:, place], every)
+            for place, name in enumerate(self.names)
+            if positive in (None, name)
+        ]
 
     def strata(self) -> NDArray[np.int64]:
         """Return which images carry the same set of classes; sets that only one image carries are one stratum."""

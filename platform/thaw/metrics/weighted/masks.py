@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw.metrics.weighted.contract import Values, Weights, mean_over, ratio
+from thaw.metrics.weighted.contract import Candidates, Values, Weights, mean_over, ratio
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,22 @@ class MaskSample:
     def goodness(self) -> NDArray[np.float64]:
         """Return the mean intersection over union of each image, over the classes that occur in it."""
         return self.metrics(np.eye(len(self)))["miou"]
+
+    def judged(self) -> None:
+        """Return None: masks are answered without scores."""
+        return
+
+    def surprise(self, _sharpness: float) -> float:
+        """Return NaN."""
+        return float("nan")
+
+    def tempered(self, _temperature: float) -> "MaskSample":
+        """Return the same answers."""
+        return self
+
+    def candidates(self, _positive: str | None) -> list[Candidates]:
+        """Return nothing."""
+        return []
 
     def strata(self) -> NDArray[np.int64]:
         """Return which images show the same classes; combinations that only one image shows are one stratum."""
