@@ -70,8 +70,7 @@ class Bundle:
 
     def save(self, folder: Path) -> None:
         """Write the bundle into an existing folder."""
-        text = json.dumps(self.description.model_dump(mode="json"), indent=2, ensure_ascii=False)
-        (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+        _describe(folder, self.description)
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.own_state().items()}
         safetensors.torch.save_file(state, folder / WEIGHTS)
 
@@ -134,6 +133,17 @@ def describe(folder: Path) -> Description:
         return Description.model_validate(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError) as error:
         raise _no_bundle(folder, error) from None
+
+
+def settle(folder: Path, answering: Mapping[str, Answering]) -> None:
+    """Write into a bundle how its outputs become answers."""
+    described = describe(folder).model_copy(update={"answering": dict(answering)})
+    _describe(folder, described)
+
+
+def _describe(folder: Path, described: Description) -> None:
+    text = json.dumps(described.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
 
 def check_base(described: Description, sha256: str, folder: Path) -> None:

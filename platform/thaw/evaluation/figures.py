@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from thaw.data.labels import Annotation
-from thaw.evaluation import bootstrap
+from thaw.evaluation import bootstrap, calibration, operating_point
 from thaw.evaluation.bootstrap import Interval
+from thaw.evaluation.calibration import Reliability
+from thaw.evaluation.operating_point import Kept
 from thaw.metrics.weighted.contract import Sample, Values, Weights
 from thaw.predictor import Answers
 from thaw.tasks.contract import Task
@@ -40,6 +42,10 @@ class Figures(BaseModel):
     """Class -> metric -> interval."""
     slices: dict[str, dict[str, Slice]] = {}
     """Column -> value -> the same metrics over the images that have it."""
+    reliability: Reliability | None = None
+    """How well scores are to be believed; None where answers have none."""
+    kept: tuple[Kept, ...] = ()
+    """How the aim of the operating point is kept."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +83,23 @@ def labelled(
 
 
 def figures(
-    tasks: Mapping[str, Labelled], seed: int, columns: Mapping[str, Sequence[str | None]] | None = None
+    tasks: Mapping[str, Task],
+    seen: Mapping[str, Labelled],
+    seed: int,
+    columns: Mapping[str, Sequence[str | None]] | None = None,
 ) -> dict[str, Figures]:
     """Return task -> figures.
 
     Args:
+        seen: what `labelled` returned.
         seed: of the draws.
         columns: column -> the value of every image, for slices.
     """
     found = {}
-    for name, one in tasks.items():
+    for name, one in seen.items():
         weights = bootstrap.draws(one.strata(), seed)
+        task, point = tasks[name], tasks[name].options.operating_point
+        settled = point is not None and task.answering.thresholds
         found[name] = Figures(
             images=len(one.ids),
             metrics=bootstrap.intervals(one.sample.metrics, weights),
@@ -96,6 +108,8 @@ def figures(
                 column: dict(_slices(one, [values[at] for at in one.places], weights))
                 for column, values in (columns or {}).items()
             },
+            reliability=calibration.reliability(one.sample),
+            kept=tuple(operating_point.kept(one.sample, point, task.answering, task.usual, weights)) if settled else (),
         )
     return found
 
@@ -120,6 +134,8 @@ def lines(found: Mapping[str, Figures]) -> list[str]:
     for task, one in found.items():
         told.append(f"  {task}: {one.images} images, with 95 % intervals")
         told += [f"    {name:<24} {_told(interval)}" for name, interval in one.metrics.items()]
+        told += [f"    calibration error {one.reliability.error:.3f}"] if one.reliability else []
+        told += [f"    {line}" for line in operating_point.lines(one.kept)]
         for column, slices in one.slices.items():
             for value, part in slices.items():
                 first = next(iter(part.metrics.items()), None)

@@ -2,11 +2,14 @@
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import ray
 import ray.data
 
 from thaw import bundle, on_ray, predictor
@@ -25,6 +28,8 @@ from thaw.evaluation.comparison import Comparison
 from thaw.evaluation.comparison import compare as comparing
 from thaw.evaluation.evaluate import Scores, Tally
 from thaw.evaluation.figures import Labelled, figures, labelled
+from thaw.evaluation.settled import Settled
+from thaw.evaluation.settled import settle as settling
 from thaw.predictor import Answers
 from thaw.registry import record as records
 from thaw.registry import store
@@ -58,7 +63,7 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
     with on_ray.cluster():
         on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus)
         say(f"evaluating {model} on {prepared.rows(split)} {split} images of {prepared.path}")
-        rows = _answers(root, found, prepared, split, experiment)
+        rows = _answers(root, functools.partial(_loaded, root, found), prepared, split, experiment)
     answered = _read(rows, loaded.tasks)
     tally = Tally(loaded.tasks)
     tally.add(answered.answers, answered.annotations)
@@ -69,12 +74,32 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
         images=tally.images,
         metrics=tally.metrics(),
         confusions=tally.confusions(),
-        figures=figures(labelled(loaded.tasks, *answered), experiment.seed),
+        figures=figures(loaded.tasks, labelled(loaded.tasks, *answered), experiment.seed),
         looks=looks,
         answers=f"{place}/{split}.parquet",
     )
     _store(root, scores, rows, place, lineage.run_id)
     return scores
+
+
+def settle(root: Root, folder: Path, experiment: Experiment, prepared: Dataset) -> dict[str, Settled]:
+    """Settle on the validation images how a bundle's outputs become answers, and write that into the bundle.
+
+    Nothing here sees another image: the dataset that is read from has no others.
+
+    Args:
+        folder: the bundle, not yet registered.
+    """
+    learning = prepared.without("test")
+    loaded = bundle.load(folder)
+    files = {name: (folder / name).read_bytes() for name in (bundle.DESCRIPTION, bundle.WEIGHTS)}
+    with on_ray.cluster():
+        load_there = functools.partial(_unpacked, ray.put(files))
+        rows = _answers(root, load_there, learning, "val", experiment)
+    seen = labelled(loaded.tasks, *_read(rows, loaded.tasks))
+    found = settling(loaded.tasks, seen, experiment.seed)
+    bundle.settle(folder, {name: one.answering for name, one in found.items()})
+    return found
 
 
 class Answered(NamedTuple):
@@ -151,14 +176,27 @@ def _loaded(root: Root, found: ModelVersion, device: str) -> Bundle:
     return bundle.load(store.fetch(root, found, local_cache()), device)
 
 
+@functools.lru_cache(maxsize=1)
+def _unpacked(files: "ray.ObjectRef[dict[str, bytes]]", device: str) -> Bundle:
+    """Load a bundle out of the object store once a process."""
+    with tempfile.TemporaryDirectory(prefix="thaw-bundle-") as folder:
+        for name, content in ray.get(files).items():
+            (Path(folder) / name).write_bytes(content)
+        return bundle.load(Path(folder), device)
+
+
 def _answers(
-    root: Root, found: ModelVersion, prepared: Dataset, split: str, experiment: Experiment
+    root: Root, load: Callable[[str], Bundle], prepared: Dataset, split: str, experiment: Experiment
 ) -> list[dict[str, Any]]:
-    """Return ``id``, ``answer`` and ``annotations`` (both JSON) of every image, ordered by id."""
+    """Return ``id``, ``answer`` and ``annotations`` (both JSON) of every image, ordered by id.
+
+    Args:
+        load: returns the bundle on a device, quickly where a process has done so before.
+    """
     limits, device = experiment.data.limits, "cuda" if experiment.evaluate.gpus else "cpu"
 
     def answer(rows: pa.Table) -> pa.Table:
-        return _answer(_loaded(root, found, device), rows, limits)
+        return _answer(load(device), rows, limits)
 
     data.quiet()
     shards = ray.data.from_arrow_refs(data.encoded_shards(root, prepared, split))  # type: ignore[arg-type] # invariant

@@ -6,7 +6,7 @@ that can be out of reach, and is then said.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,10 @@ from thaw.metrics.weighted.contract import Candidates, Sample, Values, Weights, 
 from thaw.tasks.contract import Answering
 
 _Scores = NDArray[np.float64]
+_EVEN = 0.5
+"""The usual threshold of one class against all others."""
+_NAMED = 4
+"""Classes that are named in a line."""
 
 
 class Kept(BaseModel):
@@ -41,39 +45,34 @@ class Kept(BaseModel):
     """Wrong answers with the task's own rule."""
 
 
-def settle(sample: Sample, point: OperatingPoint | None, temperature: float) -> tuple[Answering, dict[str, bool]]:
-    """Return how a head's outputs are to become answers, and class -> whether its aim can be promised.
+def settle(sample: Sample, point: OperatingPoint | None, temperature: float) -> Answering:
+    """Return how a head's outputs are to become answers.
 
     Args:
         sample: answers to validation images, as they are without any of this.
     """
     if point is None:
-        return Answering(temperature=temperature), {}
+        return Answering(temperature=temperature)
     thresholds: dict[str, float] = {}
-    promised: dict[str, bool] = {}
+    unpromised: list[str] = []
     for group in sample.tempered(temperature).candidates(point.positive):
-        threshold, sure = _CHOOSE[point.aim](group, point)
+        threshold, promised = _CHOOSE[point.aim](group, point)
         thresholds |= dict.fromkeys(group.names, threshold)
-        promised |= dict.fromkeys(group.names, sure)
-    return (
-        Answering(temperature=temperature, thresholds=thresholds, positive=point.positive, unsure=point.unsure),
-        promised,
+        unpromised += [] if promised else group.names
+    return Answering(
+        temperature=temperature,
+        thresholds=thresholds,
+        positive=point.positive,
+        unsure=point.unsure,
+        unpromised=tuple(unpromised),
     )
 
 
-def kept(
-    sample: Sample,
-    point: OperatingPoint,
-    answering: Answering,
-    promised: Mapping[str, bool],
-    usual: float,
-    weights: Weights,
-) -> list[Kept]:
+def kept(sample: Sample, point: OperatingPoint, answering: Answering, usual: float, weights: Weights) -> list[Kept]:
     """Return how an aim is kept.
 
     Args:
-        sample: answers given with ``answering``.
-        promised: what `settle` returned.
+        sample: answers with the scores that ``answering`` gives them.
         usual: the score from which the task would answer without an operating point.
         weights: draws of the bootstrap.
     """
@@ -87,13 +86,26 @@ def kept(
                 threshold=threshold,
                 aim=point.aim,
                 value=None if point.aim == "best" else float(getattr(point, point.aim)),
-                promised=promised.get(group.names[0], True),
+                promised=group.names[0] not in answering.unpromised,
                 realised=intervals.get(point.aim),
                 false_positives=int((group.wrong >= threshold).sum()),
-                false_positives_usual=int((group.wrong >= usual).sum()),
+                false_positives_usual=int((group.wrong >= (_EVEN if point.positive else usual)).sum()),
             )
         )
     return found
+
+
+def lines(found: Sequence[Kept]) -> list[str]:
+    """Return how an aim is kept, for a person."""
+    told = []
+    for one in found:
+        who = ", ".join(one.classes) if len(one.classes) < _NAMED else f"all {len(one.classes)} classes"
+        aim = f"{one.aim} {one.value:g}" if one.value is not None else "best f1"
+        came = f"{one.realised.value:.3f} ({one.realised.low:.3f} to {one.realised.high:.3f})" if one.realised else "-"
+        doubt = "" if one.promised else "; too few validation images to promise it"
+        false = f"{one.false_positives} false positives, {one.false_positives_usual} without"
+        told.append(f"{who} from {one.threshold:.3f}: {aim}, realised {came}; {false}{doubt}")
+    return told
 
 
 def _realising(group: Candidates, aim: str, threshold: float) -> Callable[[Weights], dict[str, Values]]:

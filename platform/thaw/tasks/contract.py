@@ -50,6 +50,8 @@ class Answering(BaseModel):
     """The one class of several that is answered by its threshold alone."""
     unsure: float = 0.0
     """Scores nearer than this to their threshold are unsure."""
+    unpromised: tuple[str, ...] = ()
+    """Classes with a threshold of which there were too few validation images to expect new ones to keep to the aim."""
 
     def of_classes(self, names: Sequence[str], usual: float) -> list[float]:
         """Return the threshold of every class."""
@@ -141,12 +143,14 @@ class Task(ABC):
         metrics: every metric of the task as a whole that its meter may give, higher being better but for those in
             ``lower``; figures of one class come on top.
         finest: smallest stride of the maps that the head looks at, in pixels; None if it looks at none.
+        usual: score from which a class is answered where no operating point was chosen.
     """
 
     best_metric: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
     lower: ClassVar[tuple[str, ...]] = ()
     finest: int | None = None
+    usual: float = 0.0
     answer_type: ClassVar[type[Answer]]
 
     def __init__(self, name: str, options: Any, labels: LabelSchema, answering: Answering | None = None) -> None:

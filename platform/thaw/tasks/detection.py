@@ -123,7 +123,7 @@ class Task(contract.Task):
 
     def __init__(self, name: str, options: Options, labels: LabelSchema, answering: Answering | None = None) -> None:
         super().__init__(name, options, labels, answering)
-        self.finest = options.finest
+        self.finest, self.usual = options.finest, options.score
         self._detector = _DETECTORS[options.detector]
 
     def build_head(self, inputs: HeadInputs) -> nn.Module:
@@ -176,7 +176,7 @@ class Task(contract.Task):
         return FoundBox(box=box, label=label, score=score, sure=score >= self.answering.thresholds.get(label, SURE))
 
     def meter(self) -> "BoxAnswers":
-        thresholds = self.answering.of_classes(self.labels.names, self.options.score)
+        thresholds = self.answering.of_classes(self.labels.names, self.usual)
         return BoxAnswers(self.labels, thresholds, self.options.max_boxes)
 
     def sample(self, answers: Sequence[DetectionAnswer], annotations: Sequence[Annotation]) -> BoxSample:

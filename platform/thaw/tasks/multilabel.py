@@ -15,7 +15,7 @@ from thaw.data.placement import Placement
 from thaw.metrics.classes import LabelSetMeter
 from thaw.metrics.weighted.classes import SetSample
 from thaw.tasks import contract
-from thaw.tasks.contract import Answer, HeadInputs, PooledHead
+from thaw.tasks.contract import Answer, Answering, HeadInputs, PooledHead
 
 
 class Options(TaskOptions):
@@ -55,6 +55,10 @@ class Task(contract.Task):
     metrics = ("f1_macro", "exact_match", "precision_macro", "recall_macro", "auroc_macro", "average_precision_macro")
     answer_type = MultilabelAnswer
 
+    def __init__(self, name: str, options: Options, labels: LabelSchema, answering: Answering | None = None) -> None:
+        super().__init__(name, options, labels, answering)
+        self.usual = options.threshold
+
     def build_head(self, inputs: HeadInputs) -> nn.Module:
         return PooledHead(inputs, len(self.labels.names))
 
@@ -93,7 +97,7 @@ class Task(contract.Task):
 
     def _thresholds(self) -> dict[str, float]:
         names = self.labels.names
-        return dict(zip(names, self.answering.of_classes(names, self.options.threshold), strict=True))
+        return dict(zip(names, self.answering.of_classes(names, self.usual), strict=True))
 
     def meter(self) -> "SetAnswers":
         return SetAnswers(self.labels, list(self._thresholds().values()))

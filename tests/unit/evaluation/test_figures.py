@@ -34,12 +34,12 @@ def given(tasks):
     return figures.labelled(tasks, IDS, answers, annotations)
 
 
-def test_images_without_a_label_count_for_nothing(given):
+def test_images_without_a_label_count_for_nothing(tasks, given):
     one = given["kind"]
     assert len(one.ids) == 36
     assert "9.png" not in one.ids
     assert one.places.tolist() == [at for at in range(40) if at % 10 != 9]
-    found = figures.figures(given, seed=0)["kind"]
+    found = figures.figures(tasks, given, seed=0)["kind"]
     assert found.images == 36
     assert found.metrics["accuracy"].value == pytest.approx(27 / 36)
     assert found.metrics["accuracy"].low < 27 / 36 < found.metrics["accuracy"].high
@@ -50,30 +50,30 @@ def test_a_task_without_a_label_is_left_out(tasks):
     assert figures.labelled(tasks, ["one"], [{"kind": answer}], [{"kind": None}]) == {}
 
 
-def test_classes_have_figures_of_their_own(given):
-    found = figures.figures(given, seed=0)["kind"].classes
+def test_classes_have_figures_of_their_own(tasks, given):
+    found = figures.figures(tasks, given, seed=0)["kind"].classes
     right = [at for at in range(40) if at % 10 != 9 and at < 30]
     assert found["a"]["recall"].value == pytest.approx(sum(at % 2 == 0 for at in right) / 20)
     assert found["b"]["recall"].value == pytest.approx(sum(at % 2 for at in right) / 16)
 
 
-def test_slices_are_the_images_that_have_a_value(given):
+def test_slices_are_the_images_that_have_a_value(tasks, given):
     shift = ["day" if at < 30 else "night" for at in range(39)] + [None]
-    found = figures.figures(given, 0, {"shift": shift})["kind"].slices["shift"]
+    found = figures.figures(tasks, given, 0, {"shift": shift})["kind"].slices["shift"]
     assert list(found) == ["day", "night"]
     assert (found["day"].images, found["night"].images) == (27, 9)
     assert found["day"].metrics["accuracy"].value == 1.0
     assert found["night"].metrics["accuracy"].value == 0.0
 
 
-def test_lines_show_figure_and_interval(given):
-    told = figures.lines(figures.figures(given, 0, {"shift": ["day"] * 40}))
+def test_lines_show_figure_and_interval(tasks, given):
+    told = figures.lines(figures.figures(tasks, given, 0, {"shift": ["day"] * 40}))
     assert told[0] == "  kind: 36 images, with 95 % intervals"
     assert any("accuracy" in line and "0.750" in line and " to " in line for line in told)
     assert any(line.strip().startswith("shift = day (36): accuracy 0.750") for line in told)
 
 
-def test_figures_survive_json(given):
-    found = figures.figures(given, 0, {"shift": ["day"] * 40})["kind"]
+def test_figures_survive_json(tasks, given):
+    found = figures.figures(tasks, given, 0, {"shift": ["day"] * 40})["kind"]
     assert figures.Figures.model_validate_json(found.model_dump_json()) == found
     assert np.isfinite([value.high for value in found.metrics.values()]).all()

@@ -40,7 +40,7 @@ def _rates(aim: OperatingPoint, images: int, sets: int = 60) -> list[float]:
     [group] = new.candidates("bad")
     found = []
     for seed in range(sets):
-        answering, _ = operating_point.settle(_two(seed, images), aim, 1.0)
+        answering = operating_point.settle(_two(seed, images), aim, 1.0)
         realised = operating_point._realising(group, aim.aim, answering.thresholds["bad"])
         found.append(float(realised(bootstrap.once(len(new)))[aim.aim][0]))
     return found
@@ -58,12 +58,11 @@ def test_the_expected_recall_keeps_to_the_aim():
 
 def test_too_few_images_promise_nothing():
     aim = OperatingPoint(max_false_positive_rate=0.01, positive="bad")
-    answering, promised = operating_point.settle(_two(0, 60), aim, 1.0)
-    assert promised == {"bad": False}
+    answering = operating_point.settle(_two(0, 60), aim, 1.0)
+    assert answering.unpromised == ("bad",)
     [group] = _two(0, 60).candidates("bad")
     assert (group.wrong < answering.thresholds["bad"]).all()
-    _, promised = operating_point.settle(_two(0, 400), aim, 1.0)
-    assert promised == {"bad": True}
+    assert operating_point.settle(_two(0, 400), aim, 1.0).unpromised == ()
 
 
 def _group(right: list[float], wrong: list[float], positives: int | None = None) -> Candidates:
@@ -100,7 +99,7 @@ def test_several_classes_have_thresholds_of_their_own():
     scores = random.random((300, 2))
     targets = random.random((300, 2)) < scores * [0.9, 0.5]
     sample = SetSample(("x", "y"), scores, targets, scores >= 0.5)
-    answering, _ = operating_point.settle(sample, OperatingPoint(max_false_positive_rate=0.1), 1.0)
+    answering = operating_point.settle(sample, OperatingPoint(max_false_positive_rate=0.1), 1.0)
     assert set(answering.thresholds) == {"x", "y"}
     for place, name in enumerate(("x", "y")):
         wrong = (scores[:, place] >= answering.thresholds[name]) & ~targets[:, place]
@@ -108,8 +107,7 @@ def test_several_classes_have_thresholds_of_their_own():
 
 
 def test_without_an_aim_the_temperature_alone_is_settled():
-    answering, promised = operating_point.settle(_two(0, 50), None, 2.0)
-    assert (answering, promised) == (Answering(temperature=2.0), {})
+    assert operating_point.settle(_two(0, 50), None, 2.0) == Answering(temperature=2.0)
 
 
 def _task(answering: Answering | None = None):
@@ -157,10 +155,10 @@ def test_what_is_scored_is_what_was_answered():
 
 def test_kept_compares_with_the_usual_rule():
     point = OperatingPoint(max_false_positive_rate=0.05, positive="bad")
-    answering, promised = operating_point.settle(_two(0, 400), point, 1.0)
+    answering = operating_point.settle(_two(0, 400), point, 1.0)
     new = _two(1, 400)
     weights = bootstrap.draws(new.strata(), 0)
-    [found] = operating_point.kept(new, point, answering, promised, 0.5, weights)
+    [found] = operating_point.kept(new, point, answering, 0.0, weights)
     assert found.promised
     assert found.realised.low <= found.realised.value <= found.realised.high
     assert found.realised.value == pytest.approx(found.false_positives / 200)
