@@ -22,8 +22,8 @@ from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
 from thaw.data.labels import Annotation
 from thaw.errors import DataError
+from thaw.evaluation import card, ledger
 from thaw.evaluation import evaluate as scoring
-from thaw.evaluation import ledger
 from thaw.evaluation.comparison import Comparison
 from thaw.evaluation.comparison import compare as comparing
 from thaw.evaluation.evaluate import Scores, Tally
@@ -79,6 +79,7 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
         answers=f"{place}/{split}.parquet",
     )
     _store(root, scores, rows, place, lineage.run_id)
+    card.write(root, found, loaded.description)
     return scores
 
 

@@ -26,17 +26,19 @@ from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import nn
 
-from thaw import catalog, on_ray
+from thaw import bundle, catalog, on_ray
 from thaw.config.experiment import Experiment
 from thaw.console import say
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
 from thaw.data.feed import Feed
 from thaw.errors import ClusterError, ConfigError, ModelError, ThawError
+from thaw.evaluation import card
 from thaw.evaluation import on_ray as evaluation
 from thaw.evaluation import settled as settling
 from thaw.model import FinetuneModel
 from thaw.registry import record as records
+from thaw.registry import store
 from thaw.registry.record import RunRecord
 from thaw.storage import Root, open_root
 from thaw.training import monitor, run, session, transfer, workers
@@ -118,7 +120,10 @@ def register(root: Root, begun: RunRecord, trained: Trained, best: Path, best_ep
             say(line)
         values = {name: one.model_dump(mode="json") for name, one in settled.items()}
         root.write_json(f"runs/{begun.id}/evaluation/settled.json", values)
-        return run.finish(root, begun, trained, folder, best_epoch, wall_s)
+        done = run.finish(root, begun, trained, folder, best_epoch, wall_s)
+        number = str(done.bundle).removeprefix("models/")
+        card.write(root, store.resolve(root, number), bundle.describe(folder))
+    return done
 
 
 def compare_single(experiment: Experiment, together: RunRecord) -> list[Transfer]:
