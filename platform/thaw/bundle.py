@@ -29,7 +29,7 @@ from thaw.data.labels import LabelSchema
 from thaw.data.preprocess import Preprocess
 from thaw.errors import ConfigError, ModelError
 from thaw.model import FinetuneModel
-from thaw.tasks.contract import HeadInputs, Task
+from thaw.tasks.contract import Answering, HeadInputs, Task
 
 DESCRIPTION = "bundle.json"
 WEIGHTS = "model.safetensors"
@@ -50,6 +50,8 @@ class Description(BaseModel):
     preprocess: Preprocess
     tasks: dict[str, Annotated[TaskOptions, PartOf("tasks")]]
     labels: dict[str, LabelSchema]
+    answering: dict[str, Answering] = {}
+    """Task -> what was settled on the validation images of how its outputs become answers."""
 
     @model_validator(mode="after")
     def _know_the_classes_of_every_task(self) -> Self:
@@ -68,8 +70,7 @@ class Bundle:
 
     def save(self, folder: Path) -> None:
         """Write the bundle into an existing folder."""
-        text = json.dumps(self.description.model_dump(mode="json"), indent=2, ensure_ascii=False)
-        (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+        _describe(folder, self.description)
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.own_state().items()}
         safetensors.torch.save_file(state, folder / WEIGHTS)
 
@@ -113,7 +114,7 @@ def load(folder: Path, device: str = "cpu") -> Bundle:
     except (OSError, ValueError, SafetensorError) as error:
         raise _no_bundle(folder, error) from None
     backbone = _rebuilt(described, folder)
-    tasks = build_tasks(described.tasks, described.labels)
+    tasks = build_tasks(described.tasks, described.labels, described.answering)
     model = _assembled(described.model, backbone, tasks, "held")
     try:
         model.load_own_state(state)
@@ -132,6 +133,17 @@ def describe(folder: Path) -> Description:
         return Description.model_validate(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError) as error:
         raise _no_bundle(folder, error) from None
+
+
+def settle(folder: Path, answering: Mapping[str, Answering]) -> None:
+    """Write into a bundle how its outputs become answers."""
+    described = describe(folder).model_copy(update={"answering": dict(answering)})
+    _describe(folder, described)
+
+
+def _describe(folder: Path, described: Description) -> None:
+    text = json.dumps(described.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
 
 def check_base(described: Description, sha256: str, folder: Path) -> None:
@@ -168,10 +180,16 @@ def merged(bundle: Bundle) -> Bundle:
     return Bundle(described.model_copy(update={"model": chosen, "origin": told}), whole.eval(), bundle.tasks)
 
 
-def build_tasks(options: Mapping[str, TaskOptions], labels: Mapping[str, LabelSchema]) -> dict[str, Task]:
+def build_tasks(
+    options: Mapping[str, TaskOptions],
+    labels: Mapping[str, LabelSchema],
+    answering: Mapping[str, Answering] | None = None,
+) -> dict[str, Task]:
     """Return task name -> Task for the heads that an experiment or a bundle names."""
+    settled = answering or {}
     return {
-        name: catalog.part("tasks", chosen.type).Task(name, chosen, labels[name]) for name, chosen in options.items()
+        name: catalog.part("tasks", chosen.type).Task(name, chosen, labels[name], settled.get(name))
+        for name, chosen in options.items()
     }
 
 

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from thaw.data import rle
 from thaw.data.labels import LabelSchema
 from thaw.predictor import Answers
-from thaw.tasks.contract import SURE, Answer, Marks
+from thaw.tasks.contract import Answer, Marks
 
 Colour = tuple[int, int, int]
 _Box = tuple[float, float, float, float]
@@ -54,13 +54,13 @@ def palette(labels: Mapping[str, LabelSchema]) -> dict[str, Colour]:
 
 
 def draw(image: NDArray[np.uint8], answers: Answers, colours: Mapping[str, Colour] | None = None) -> Image.Image:
-    """Return the picture of the answers to an (H, W, 3) uint8 image; boxes below `SURE` are left out.
+    """Return the picture of the answers to an (H, W, 3) uint8 image; boxes that are not sure enough are left out.
 
     Args:
         colours: `palette` of the model. Left out: colours for the classes of this image alone.
     """
     seen = [answer.marks() for answer in answers.values()]
-    boxes = [box for marks in seen for box in marks.boxes if box[2] >= SURE]
+    boxes = [box for marks in seen for box in marks.boxes]
     masks = [mask for marks in seen for mask in _foreground(marks)]
     names = dict.fromkeys([name for name, _ in masks] + [name for _, name, _ in boxes])
     chosen = dict(_colours(names) if colours is None else colours)

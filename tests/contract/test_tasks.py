@@ -275,6 +275,19 @@ def test_a_task_names_every_metric_that_is_of_it_as_a_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
+def test_a_sample_comes_to_what_the_meter_says(name: str) -> None:
+    task = _task(name)
+    answers, annotations = task.decode(_outputs(task, 6), PLACED * 6), _annotations(task, 6)
+    meter = task.meter()
+    meter.update(answers, annotations)
+    sample = task.sample(answers, annotations)
+    found = {key: value for key, [value] in sample.metrics(np.ones((1, 6))).items() if not np.isnan(value)}
+    assert found == pytest.approx(summary.overall(meter.compute()), abs=1e-6)
+    assert len(sample.strata()) == len(sample.goodness()) == len(sample) == 6
+    assert ((sample.goodness() >= 0) & (sample.goodness() <= 1)).all()
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_without_a_labelled_image_there_is_no_metric(name: str) -> None:
     task = _task(name)
     meter = task.meter()

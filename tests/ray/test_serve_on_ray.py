@@ -16,6 +16,7 @@ from thaw.data import dataset
 from thaw.data import on_ray as data
 from thaw.data.sources import boards
 from thaw.errors import DataError, StorageError
+from thaw.evaluation import ledger
 from thaw.evaluation import on_ray as evaluation
 from thaw.evaluation.predict import predict
 from thaw.predictor import as_json
@@ -215,3 +216,42 @@ def test_an_alias_serves_what_it_points_at(experiment, reference):
     name, version = reference.split("/")
     assert store.set_alias(root, name, "champion", int(version)) is None
     assert store.resolve(root, name).version == int(version)
+
+
+def test_every_look_at_the_test_images_is_counted(experiment, prepared, scores, reference, trained):
+    root = open_root(experiment.storage.root)
+    before = len(ledger.looks(root, prepared))
+    assert scores.looks == 1
+    again = evaluation.evaluate(experiment, reference)
+    assert (again.looks, again.metrics) == (before + 1, scores.metrics)
+    last = ledger.looks(root, prepared)[-1]
+    assert (last.model, last.run_id) == (reference, trained.id)
+    on_val = changed(experiment, evaluate__split="val")
+    assert evaluation.evaluate(on_val, reference).looks == 0
+    assert len(ledger.looks(root, prepared)) == before + 1
+
+
+def test_figures_have_intervals_around_what_was_scored(scores):
+    for task, metrics in scores.metrics.items():
+        for name, interval in scores.figures[task].metrics.items():
+            assert interval.value == pytest.approx(metrics[name], abs=1e-6), (task, name)
+            assert interval.low <= interval.value <= interval.high, (task, name)
+
+
+def test_a_model_is_as_good_as_itself(experiment, scores, reference):
+    found = evaluation.compare(experiment.storage.root, reference, reference, "test")
+    assert set(found.tasks) == set(scores.metrics)
+    for one in found.tasks.values():
+        assert (one.fixed, one.broken) == ((), ())
+        assert {figure.difference.high for figure in one.metrics.values()} == {0}
+
+
+def test_a_look_at_another_dataset_leaves_the_record_as_it_was(experiment, reference, trained):
+    root = open_root(experiment.storage.root)
+    before = record.load(root, trained.id).metrics
+    other = data.prepare(changed(experiment, name="other", seed=5))
+    elsewhere = evaluation.evaluate(experiment, reference, other)
+    assert elsewhere.answers.startswith(f"runs/{trained.id}/evaluation/other-")
+    assert record.load(root, trained.id).metrics == before
+    assert evaluation.stored(root, trained.id, "test").dataset != elsewhere.dataset
+    assert evaluation.stored(root, trained.id, "test", other) == elsewhere

@@ -19,7 +19,7 @@ def grey(height, width):
 
 
 def found(*boxes, label="hole", score=0.9):
-    return DetectionAnswer(boxes=tuple(FoundBox(box=box, label=label, score=score) for box in boxes))
+    return DetectionAnswer(boxes=tuple(FoundBox(box=box, label=label, score=score, sure=score >= 0.3) for box in boxes))
 
 
 def ground(mask, names):

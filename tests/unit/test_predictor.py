@@ -126,7 +126,7 @@ def test_json_answers_are_plain_values_that_make_the_same_answer_again(loaded: B
 
 def test_a_summary_names_what_was_found_the_most_telling_first() -> None:
     boxes = [("pen", 0.9), ("cup", 0.8), ("cup", 0.4), ("pen", 0.2)]
-    found = tuple(FoundBox(box=(0, 0, 1, 1), label=label, score=score) for label, score in boxes)
+    found = tuple(FoundBox(box=(0, 0, 1, 1), label=label, score=score, sure=score >= 0.3) for label, score in boxes)
     areas = {"grass": 0.0, "road": 0.004, "sky": 0.126, "sea": 0.87}
     summaries = [
         ClassificationAnswer(label="good", score=0.75, scores={"bad": 0.25, "good": 0.75}).summary(),

@@ -34,10 +34,49 @@ AnnotationKind = Literal["class", "classes", "boxes", "mask"]
 """What an image carries for a task: one class name, a set of them, named boxes, or a class for every pixel."""
 
 
+class OperatingPoint(Section):
+    """An aim that a head's answers are to keep to; from which score on it answers is chosen by it on validation."""
+
+    max_false_positive_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Most images of other classes that may be answered with a class, as a share of them."""
+    min_recall: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Least share of the images, or boxes, of a class that must be found."""
+    min_precision: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Least share of the answers that must be right."""
+    max_fp_per_image: PositiveFloat | None = None
+    """Most boxes an image, in the mean, that may be of nothing."""
+    best: Literal["f1"] | None = None
+    """f1: where precision and recall have the largest harmonic mean."""
+    positive: str | None = None
+    """With one class an image: the class that the aim is of. It is answered from its threshold on, however likely
+    others are. Left out, the aim is of every class, and an image whose likeliest class stays below the threshold of
+    that class is marked as unsure."""
+    unsure: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Scores nearer than this to their threshold are marked as unsure as well."""
+
+    @property
+    def aim(self) -> str:
+        """The name of the aim that is set."""
+        return next(name for name in AIMS if getattr(self, name) is not None)
+
+    @model_validator(mode="after")
+    def _have_one_aim(self) -> Self:
+        given = [name for name in AIMS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"needs exactly one of {', '.join(AIMS)}; got {', '.join(given) or 'none'}")
+        return self
+
+
+AIMS = ("max_false_positive_rate", "min_recall", "min_precision", "max_fp_per_image", "best")
+"""What an operating point may be chosen for."""
+
+
 class TaskOptions(Part):
     """What a user says about one head of the model; each task type adds its own fields."""
 
     annotation: ClassVar[AnnotationKind]
+    aims: ClassVar[tuple[str, ...]] = ()
+    """The aims that a task of this type can keep to."""
 
     column: str | None = None
     """Column of the source that holds the labels; the task's own name when left out."""
@@ -45,6 +84,16 @@ class TaskOptions(Part):
     """The allowed class names; images with any other are set aside. Left out: every name found is a class."""
     weight: PositiveFloat = 1.0
     """Share of this task in the summed loss."""
+    operating_point: OperatingPoint | None = None
+    """Left out: the likeliest class, or a threshold of its own."""
+
+    @model_validator(mode="after")
+    def _aim_at_what_can_be_kept(self) -> Self:
+        point = self.operating_point
+        if point is not None and point.aim not in self.aims:
+            allowed = f"one of {', '.join(self.aims)}" if self.aims else "no operating point"
+            raise ValueError(f"operating_point: tasks of type {self.type} take {allowed}; got {point.aim}")
+        return self
 
 
 class Split(Section):

@@ -85,6 +85,10 @@ class Dataset(BaseModel):
         """Return the number of images in a split."""
         return sum(shard.rows for shard in self.splits[split])
 
+    def without(self, split: str) -> Self:
+        """Return the same dataset without the images of a split, which cannot be read through it."""
+        return self.model_copy(update={"splits": {name: one for name, one in self.splits.items() if name != split}})
+
     def only(self, task: str) -> Self:
         """Return the same images with the labels of one task."""
         return self.model_copy(update={"labels": {task: self.labels[task]}, "report": self.report.only(task)})

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from thaw.data.labels import Annotation
+from thaw.evaluation.figures import Figures
 from thaw.predictor import Answers
 from thaw.tasks.contract import Task
 
@@ -32,6 +33,10 @@ class Scores(BaseModel):
     metrics: dict[str, dict[str, float]]
     """Task -> metric -> value; a task without labels is left out."""
     confusions: dict[str, Confusion]
+    figures: dict[str, Figures] = {}
+    """Task -> its metrics with intervals, as a whole, by class and by slice."""
+    looks: int = 0
+    """How many times the dataset's test images have been looked at, with this one; 0 on validation images."""
     answers: str
     """Parquet file, below the storage root, with every image's answer."""
 

@@ -2,14 +2,19 @@
 
 import functools
 import json
-from typing import Any
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import ray
 import ray.data
 
 from thaw import bundle, on_ray, predictor
 from thaw.bundle import Bundle
+from thaw.config import load
 from thaw.config.experiment import Experiment, Limits
 from thaw.console import say, track
 from thaw.data import dataset, quality
@@ -17,12 +22,20 @@ from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
 from thaw.data.labels import Annotation
 from thaw.errors import DataError
+from thaw.evaluation import card, ledger
 from thaw.evaluation import evaluate as scoring
+from thaw.evaluation.comparison import Comparison
+from thaw.evaluation.comparison import compare as comparing
 from thaw.evaluation.evaluate import Scores, Tally
+from thaw.evaluation.figures import Labelled, figures, labelled
+from thaw.evaluation.settled import Settled
+from thaw.evaluation.settled import settle as settling
+from thaw.predictor import Answers
 from thaw.registry import record as records
 from thaw.registry import store
 from thaw.registry.store import ModelVersion
 from thaw.storage import Root, local_cache, open_root
+from thaw.tasks.contract import Task
 
 
 def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = None) -> Scores:
@@ -41,34 +54,120 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
     found = store.resolve(root, reference)
     lineage = store.lineage(root, found)
     prepared = prepared or _trained_on(root, lineage.run_id)
-    split = experiment.evaluate.split
+    split, model = experiment.evaluate.split, f"{found.name}/{found.version}"
     loaded = _loaded(root, found, "cpu")
     _check_labels(loaded, prepared, found)
-    place = f"runs/{lineage.run_id}/evaluation"
+    place = _place(root, lineage.run_id, prepared)
+    metrics = {name: task.metrics for name, task in loaded.tasks.items()}
+    looks = ledger.write(root, prepared, lineage.run_id, model, metrics) if split == "test" else 0
     with on_ray.cluster():
         on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus)
-        say(f"evaluating {found.name}/{found.version} on {prepared.rows(split)} {split} images of {prepared.path}")
-        rows = _answers(root, found, prepared, split, experiment)
+        say(f"evaluating {model} on {prepared.rows(split)} {split} images of {prepared.path}")
+        rows = _answers(root, functools.partial(_loaded, root, found), prepared, split, experiment)
+    answered = _read(rows, loaded.tasks)
     tally = Tally(loaded.tasks)
-    for row in rows:
-        answers = scoring.as_answers(json.loads(row["answer"]), loaded.tasks)
-        tally.add([answers], [_annotations(row["annotations"], loaded)])
+    tally.add(answered.answers, answered.annotations)
     scores = Scores(
-        model=f"{found.name}/{found.version}",
+        model=model,
         dataset=prepared.fingerprint,
         split=split,
         images=tally.images,
         metrics=tally.metrics(),
         confusions=tally.confusions(),
+        figures=figures(loaded.tasks, labelled(loaded.tasks, *answered), experiment.seed),
+        looks=looks,
         answers=f"{place}/{split}.parquet",
     )
     _store(root, scores, rows, place, lineage.run_id)
+    card.write(root, found, loaded.description)
     return scores
 
 
-def stored(root: Root, run_id: str, split: str) -> Scores | None:
-    """Return the scores that an evaluation of a run's bundle left; None where there was none."""
-    place = f"runs/{run_id}/evaluation/{split}.json"
+def settle(root: Root, folder: Path, experiment: Experiment, prepared: Dataset) -> dict[str, Settled]:
+    """Settle on the validation images how a bundle's outputs become answers, and write that into the bundle.
+
+    Nothing here sees another image: the dataset that is read from has no others.
+
+    Args:
+        folder: the bundle, not yet registered.
+    """
+    learning = prepared.without("test")
+    loaded = bundle.load(folder)
+    files = {name: (folder / name).read_bytes() for name in (bundle.DESCRIPTION, bundle.WEIGHTS)}
+    with on_ray.cluster():
+        load_there = functools.partial(_unpacked, ray.put(files))
+        rows = _answers(root, load_there, learning, "val", experiment)
+    seen = labelled(loaded.tasks, *_read(rows, loaded.tasks))
+    found = settling(loaded.tasks, seen, experiment.seed)
+    bundle.settle(folder, {name: one.answering for name, one in found.items()})
+    return found
+
+
+class Answered(NamedTuple):
+    """The images of a split in order, with what was answered and what they carry."""
+
+    ids: list[str]
+    answers: list[Answers]
+    annotations: list[dict[str, Annotation]]
+
+
+def _read(rows: Sequence[Mapping[str, str]], tasks: Mapping[str, Task]) -> Answered:
+    """Return stored rows as answers and annotations."""
+    return Answered(
+        [row["id"] for row in rows],
+        [scoring.as_answers(json.loads(row["answer"]), tasks) for row in rows],
+        [_annotations(row["annotations"], tasks) for row in rows],
+    )
+
+
+def compare(storage_root: str, before: str, after: str, split: str) -> Comparison:
+    """Compare two models on the images of one split of the dataset that the second one was trained on.
+
+    Answers that an evaluation left are used; a model without them is evaluated first.
+
+    Args:
+        before, after: NAME, NAME@alias or NAME/version.
+
+    Raises:
+        DataError: the dataset is gone, or the models have no task of the same classes in common.
+        StorageError: there is no such model.
+    """
+    on_ray.check_shared(storage_root)
+    root = open_root(storage_root)
+    newer = store.resolve(root, after)
+    prepared = _trained_on(root, store.lineage(root, newer).run_id)
+    models = [store.resolve(root, before), newer]
+    seen = [_seen(root, one, prepared, split) for one in models]
+    seed = int(records.load(root, store.lineage(root, newer).run_id).experiment["seed"])
+    return Comparison(
+        before=f"{models[0].name}/{models[0].version}",
+        after=f"{newer.name}/{newer.version}",
+        dataset=prepared.path,
+        split=split,
+        tasks=comparing(seen[0], seen[1], seed),
+    )
+
+
+def _seen(root: Root, found: ModelVersion, prepared: Dataset, split: str) -> dict[str, Labelled]:
+    """Return how a model answers a split, evaluated now if it has not been before."""
+    run_id = store.lineage(root, found).run_id
+    scores = stored(root, run_id, split, prepared)
+    if scores is None:
+        values = records.load(root, run_id).experiment
+        values = {**values, "storage": {"root": root.uri}, "evaluate": {**values["evaluate"], "split": split}}
+        scores = evaluate(load.parse(values, f"runs/{run_id}"), f"{found.name}/{found.version}", prepared)
+    tasks = _loaded(root, found, "cpu").tasks
+    table = pq.read_table(root.path_of(scores.answers), filesystem=root.filesystem)
+    return labelled(tasks, *_read(table.to_pylist(), tasks))
+
+
+def stored(root: Root, run_id: str, split: str, prepared: Dataset | None = None) -> Scores | None:
+    """Return the scores that an evaluation of a run's bundle left; None where there was none.
+
+    Args:
+        prepared: what it was measured on; the run's own dataset when left out.
+    """
+    place = f"{_place(root, run_id, prepared)}/{split}.json"
     return Scores.model_validate(root.read_json(place)) if root.exists(place) else None
 
 
@@ -78,14 +177,27 @@ def _loaded(root: Root, found: ModelVersion, device: str) -> Bundle:
     return bundle.load(store.fetch(root, found, local_cache()), device)
 
 
+@functools.lru_cache(maxsize=1)
+def _unpacked(files: "ray.ObjectRef[dict[str, bytes]]", device: str) -> Bundle:
+    """Load a bundle out of the object store once a process."""
+    with tempfile.TemporaryDirectory(prefix="thaw-bundle-") as folder:
+        for name, content in ray.get(files).items():
+            (Path(folder) / name).write_bytes(content)
+        return bundle.load(Path(folder), device)
+
+
 def _answers(
-    root: Root, found: ModelVersion, prepared: Dataset, split: str, experiment: Experiment
+    root: Root, load: Callable[[str], Bundle], prepared: Dataset, split: str, experiment: Experiment
 ) -> list[dict[str, Any]]:
-    """Return ``id``, ``answer`` and ``annotations`` (both JSON) of every image, ordered by id."""
+    """Return ``id``, ``answer`` and ``annotations`` (both JSON) of every image, ordered by id.
+
+    Args:
+        load: returns the bundle on a device, quickly where a process has done so before.
+    """
     limits, device = experiment.data.limits, "cuda" if experiment.evaluate.gpus else "cpu"
 
     def answer(rows: pa.Table) -> pa.Table:
-        return _answer(_loaded(root, found, device), rows, limits)
+        return _answer(load(device), rows, limits)
 
     data.quiet()
     shards = ray.data.from_arrow_refs(data.encoded_shards(root, prepared, split))  # type: ignore[arg-type] # invariant
@@ -113,8 +225,8 @@ def _answer(loaded: Bundle, rows: pa.Table, limits: Limits) -> pa.Table:
     )
 
 
-def _annotations(text: str, loaded: Bundle) -> dict[str, Annotation]:
-    return {task: loaded.description.labels[task].from_json(one) for task, one in json.loads(text).items()}
+def _annotations(text: str, tasks: Mapping[str, Task]) -> dict[str, Annotation]:
+    return {task: tasks[task].labels.from_json(one) for task, one in json.loads(text).items()}
 
 
 def _trained_on(root: Root, run_id: str) -> Dataset:
@@ -136,12 +248,21 @@ def _check_labels(loaded: Bundle, prepared: Dataset, found: ModelVersion) -> Non
             )
 
 
+def _place(root: Root, run_id: str, prepared: Dataset | None) -> str:
+    """Return where an evaluation of a run is kept; on another dataset than the run's own, in a folder of that name."""
+    if prepared is None or records.load(root, run_id).dataset == prepared.path:
+        return f"runs/{run_id}/evaluation"
+    return f"runs/{run_id}/evaluation/{prepared.name}-{prepared.fingerprint}"
+
+
 def _store(root: Root, scores: Scores, rows: list[dict[str, Any]], place: str, run_id: str) -> None:
-    """Keep answers and scores beside the run, and the figures in its record."""
+    """Keep answers and scores beside the run, and the figures of its own dataset in its record."""
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows), buffer)
     root.write_bytes(scores.answers, buffer.getvalue().to_pybytes())
     root.write_json(f"{place}/{scores.split}.json", scores.model_dump(mode="json"))
     run = records.load(root, run_id)
+    if scores.answers != f"{_place(root, run_id, None)}/{scores.split}.parquet":
+        return
     metrics = {**run.metrics, scores.split: scores.metrics}
     records.save(root, run.model_copy(update={"stage": "evaluated", "metrics": metrics}))

@@ -37,21 +37,21 @@ class ImageBoxes:
 class BoxMeter:
     """True and answered boxes seen so far, image by image."""
 
-    def __init__(self, names: Sequence[str], threshold: float, most: int) -> None:
+    def __init__(self, names: Sequence[str], thresholds: Sequence[float], most: int) -> None:
         """Measure boxes of these classes.
 
         Args:
-            threshold: score from which a box counts in precision and false positives.
+            thresholds: score from which a box of each class counts in precision and false positives.
             most: boxes an image that count, the best by score.
         """
-        self.names, self._threshold, self._most = tuple(names), threshold, most
-        self._images: list[tuple[ImageBoxes, ImageBoxes]] = []
+        self.names, self.thresholds, self._most = tuple(names), np.array(thresholds, dtype=np.float64), most
+        self.images: list[tuple[ImageBoxes, ImageBoxes]] = []
 
     def add(self, answered: ImageBoxes, truth: ImageBoxes) -> None:
         """Add one labelled image's boxes; it may have none."""
         if len(answered.boxes) != len(answered.scores) or len(truth.boxes) != len(truth.labels):
             raise DataError("boxes, labels and scores of an image must be equally many")
-        self._images.append((answered, truth))
+        self.images.append((answered, truth))
 
     def compute(self) -> dict[str, float]:
         """Return metric name -> value; empty when no image was added.
@@ -76,9 +76,9 @@ class BoxMeter:
 
     def _joined(self) -> list[tuple[ImageBoxes, ImageBoxes]]:
         if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return self._images
+            return self.images
         parts: list[list[tuple[ImageBoxes, ImageBoxes]]] = [[] for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather_object(parts, self._images)
+        torch.distributed.all_gather_object(parts, self.images)
         return [image for part in parts for image in part]
 
     def _averages(self, images: Sequence[tuple[ImageBoxes, ImageBoxes]]) -> dict[str, float]:
@@ -103,10 +103,10 @@ class BoxMeter:
     def _at_threshold(self, images: Sequence[tuple[ImageBoxes, ImageBoxes]]) -> dict[str, float]:
         hits = answered = true = 0
         for found, truth in images:
-            kept = np.flatnonzero(found.scores >= self._threshold)
+            kept = np.flatnonzero(found.scores >= self.thresholds[found.labels])
             kept = kept[np.argsort(-found.scores[kept], kind="stable")][: self._most]
             answered, true = answered + len(kept), true + len(truth.boxes)
-            hits += _matched(found.boxes[kept], found.labels[kept], truth)
+            hits += matched(found.boxes[kept], found.labels[kept], truth)
         return {
             "precision": hits / answered if answered else 0.0,
             "found": hits / true if true else 0.0,
@@ -152,7 +152,7 @@ def _evaluated(
     return evaluator
 
 
-def _matched(boxes: NDArray[np.float64], labels: NDArray[np.int64], truth: ImageBoxes) -> int:
+def matched(boxes: NDArray[np.float64], labels: NDArray[np.int64], truth: ImageBoxes) -> int:
     """Return how many boxes, best first, find a true box of their class that no better one has found."""
     free = np.ones(len(truth.boxes), dtype=bool)
     for box, label in zip(boxes, labels, strict=True):

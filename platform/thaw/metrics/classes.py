@@ -15,59 +15,71 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 
 class _Meter:
-    """Scores and targets seen so far."""
+    """Scores, answers and targets seen so far."""
 
     def __init__(self, names: Sequence[str], target_shape: tuple[int, ...]) -> None:
         self.names = tuple(names)
         self._scores = [torch.empty(0, len(self.names))]
         self._targets = [torch.empty((0, *target_shape), dtype=torch.int64)]
+        self._answered = [torch.empty((0, *target_shape), dtype=torch.int64)]
 
-    def add(self, scores: Tensor, targets: Tensor) -> None:
-        """Add (B, C) scores in [0, 1] and their targets; rows whose target is -1 are passed over."""
+    def add(self, scores: Tensor, targets: Tensor, answered: Tensor | None = None) -> None:
+        """Add (B, C) scores in [0, 1], their targets, and what was answered, in the shape of targets.
+
+        Rows whose target is -1 are passed over. Without answers they are read off the scores.
+        """
         labelled = (targets if targets.dim() == 1 else targets[:, 0]) >= 0
         self._scores.append(scores[labelled])
         self._targets.append(targets[labelled])
+        self._answered.append((self._read_off(scores) if answered is None else answered)[labelled])
 
-    def _joined(self) -> tuple[Tensor, Tensor]:
-        """Return all scores and targets, of all workers where a process group exists."""
-        joined = torch.cat(self._scores), torch.cat(self._targets)
+    def _read_off(self, scores: Tensor) -> Tensor:
+        """Return what scores alone would answer."""
+        raise NotImplementedError
+
+    def _joined(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return all scores, targets and answers, of all workers where a process group exists."""
+        joined = torch.cat(self._scores), torch.cat(self._targets), torch.cat(self._answered)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            scores, targets = (torch.cat(gather_all_tensors(one)) for one in joined)
-            return scores, targets
+            scores, targets, answered = (torch.cat(gather_all_tensors(one)) for one in joined)
+            return scores, targets, answered
         return joined
 
 
 class ClassMeter(_Meter):
-    """Exactly one class an image: (B, C) probabilities against (B,) class indices."""
+    """Exactly one class an image: (B, C) probabilities, and (B,) class indices."""
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(names, ())
 
+    def _read_off(self, scores: Tensor) -> Tensor:
+        return scores.argmax(dim=1)
+
     def compute(self) -> dict[str, float]:
         """Return metric name -> value in [0, 1]; empty when no image had a label."""
-        scores, targets = self._joined()
+        scores, targets, answered = self._joined()
         if not len(targets):
             return {}
         classes: dict[str, Any] = {"num_classes": len(self.names), "validate_args": False}
         hot = torch.nn.functional.one_hot(targets, len(self.names))
         return {
-            "accuracy": float(F.multiclass_accuracy(scores, targets, average="micro", **classes)),
-            "precision_macro": float(F.multiclass_precision(scores, targets, average="macro", **classes)),
-            "recall_macro": float(F.multiclass_recall(scores, targets, average="macro", **classes)),
-            "f1_macro": float(F.multiclass_f1_score(scores, targets, average="macro", **classes)),
+            "accuracy": float(F.multiclass_accuracy(answered, targets, average="micro", **classes)),
+            "precision_macro": float(F.multiclass_precision(answered, targets, average="macro", **classes)),
+            "recall_macro": float(F.multiclass_recall(answered, targets, average="macro", **classes)),
+            "f1_macro": float(F.multiclass_f1_score(answered, targets, average="macro", **classes)),
             **_mean_over_classes("auroc_macro", F.binary_auroc, scores, hot),
-            **_knows_when_right(scores, targets),
+            **_knows_when_right(scores, targets, answered),
         }
 
     def curves(self) -> tuple[Tensor, Tensor]:
         """Return (N, C) scores and (N, C) whether each is of the true class, of all workers."""
-        scores, targets = self._joined()
+        scores, targets, _ = self._joined()
         return scores, torch.nn.functional.one_hot(targets, len(self.names))
 
     def confusion(self) -> list[list[int]]:
         """Return (C, C) counts: true class by row, answered class by column."""
-        scores, targets = self._joined()
-        table = F.multiclass_confusion_matrix(scores.argmax(dim=1), targets, len(self.names), validate_args=False)
+        _, targets, answered = self._joined()
+        table = F.multiclass_confusion_matrix(answered, targets, len(self.names), validate_args=False)
         rows: list[list[int]] = table.tolist()
         return rows
 
@@ -75,16 +87,23 @@ class ClassMeter(_Meter):
 class LabelSetMeter(_Meter):
     """Any number of classes an image: (B, C) probabilities against (B, C) zeros and ones."""
 
-    def __init__(self, names: Sequence[str], threshold: float) -> None:
+    def __init__(self, names: Sequence[str], thresholds: Sequence[float]) -> None:
+        """Measure sets of these classes.
+
+        Args:
+            thresholds: score from which each class is answered.
+        """
         super().__init__(names, (len(names),))
-        self._threshold = threshold
+        self._thresholds = torch.tensor(thresholds, dtype=torch.float64)
+
+    def _read_off(self, scores: Tensor) -> Tensor:
+        return (scores.double() >= self._thresholds).long()
 
     def compute(self) -> dict[str, float]:
         """Return metric name -> value in [0, 1]; empty when no image had a label."""
-        scores, targets = self._joined()
+        scores, targets, answered = self._joined()
         if not len(targets):
             return {}
-        answered = (scores >= self._threshold).int()
         return {
             "exact_match": float(F.multilabel_exact_match(answered, targets, len(self.names), validate_args=False)),
             **_set_metrics(answered, targets),
@@ -94,19 +113,20 @@ class LabelSetMeter(_Meter):
 
     def curves(self) -> tuple[Tensor, Tensor]:
         """Return (N, C) scores and (N, C) zeros and ones, of all workers."""
-        return self._joined()
+        scores, targets, _ = self._joined()
+        return scores, targets
 
     def confusion(self) -> None:
         """Return None: sets of classes have no single confusion matrix."""
         return
 
 
-def _knows_when_right(scores: Tensor, targets: Tensor) -> dict[str, float]:
+def _knows_when_right(scores: Tensor, targets: Tensor, answered: Tensor) -> dict[str, float]:
     """Return how well the answers' own probabilities tell right answers from wrong ones: 0.5 is not at all.
 
     Nothing where all answers are right, or all wrong. Source: Hendrycks and Gimpel 2017, arXiv:1610.02136.
     """
-    sure, answered = scores.max(dim=1)
+    sure = scores.gather(1, answered[:, None]).squeeze(1)
     right = (answered == targets).int()
     return {"auroc_right": float(F.binary_auroc(sure, right))} if 0 < int(right.sum()) < len(right) else {}
 

@@ -19,7 +19,7 @@ class MaskMeter:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self._table = torch.zeros(len(self.names), len(self.names) + 1, dtype=torch.int64)
+        self.table = torch.zeros(len(self.names), len(self.names) + 1, dtype=torch.int64)
 
     def add(self, answered: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
         """Add one image's (H, W) class indices; pixels whose truth is `IGNORED` are passed over.
@@ -28,8 +28,8 @@ class MaskMeter:
         """
         kept, classes = truth != IGNORED, len(self.names)
         pairs = truth[kept].astype(np.int64) * (classes + 1) + np.minimum(answered[kept], classes)
-        found = np.bincount(pairs, minlength=self._table.numel())
-        self._table += torch.from_numpy(found.reshape(self._table.shape))
+        found = np.bincount(pairs, minlength=self.table.numel())
+        self.table += torch.from_numpy(found.reshape(self.table.shape))
 
     def compute(self) -> dict[str, float]:
         """Return metric name -> value in [0, 1]; empty when no pixel had a label.
@@ -64,7 +64,7 @@ class MaskMeter:
         return rows
 
     def _joined(self) -> Tensor:
-        table = self._table.clone()
+        table = self.table.clone()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(table)
         return table

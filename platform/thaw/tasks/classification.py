@@ -1,10 +1,11 @@
 """Classification: exactly one class an image."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
+import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,6 +13,7 @@ from thaw.config.experiment import AnnotationKind, TaskOptions
 from thaw.data.labels import Annotation, LabelSchema
 from thaw.data.placement import Placement
 from thaw.metrics.classes import ClassMeter
+from thaw.metrics.weighted.classes import ClassSample
 from thaw.tasks import contract
 from thaw.tasks.contract import Answer, HeadInputs, PooledHead
 
@@ -20,6 +22,7 @@ class Options(TaskOptions):
     """One class an image, such as a verdict or a breed."""
 
     annotation: ClassVar[AnnotationKind] = "class"
+    aims: ClassVar[tuple[str, ...]] = ("max_false_positive_rate", "min_recall", "min_precision", "best")
 
     type: Literal["classification"]
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -28,18 +31,31 @@ class Options(TaskOptions):
     """How strongly classes that are answered well already are played down in the loss; 0 counts all alike, 2 is usual.
     For rare classes and hard images; it makes probabilities more cautious."""
 
+    @model_validator(mode="after")
+    def _name_the_class_that_is_to_be_found(self) -> Self:
+        point = self.operating_point
+        if point and point.positive is None and point.aim in ("min_recall", "best"):
+            raise ValueError(
+                f"operating_point: with one class an image, {point.aim} is of one of them: name it as positive, or "
+                "take max_false_positive_rate or min_precision"
+            )
+        return self
+
 
 class ClassificationAnswer(Answer):
-    """The likeliest class, and the probability of every class."""
+    """The class, and the probability of every class."""
 
     label: str
+    """The likeliest class, unless an operating point says from which probability on another is answered."""
     score: float
     """Probability of ``label``, in [0, 1]."""
     scores: dict[str, float]
     """Probability of every class; they sum to 1."""
+    unsure: bool = False
+    """Whether the operating point asks for more than this probability, so that a person had better look."""
 
     def summary(self) -> Mapping[str, str]:
-        return {self.label: f"{self.score:.3f}"}
+        return {self.label: f"{self.score:.3f}{' unsure' if self.unsure else ''}"}
 
 
 class Task(contract.Task):
@@ -71,16 +87,33 @@ class Task(contract.Task):
         return torch.where(labelled, each, 0 * outputs.sum(dim=1)).sum(), labelled.sum()
 
     def decode(self, outputs: Tensor, _placements: Sequence[Placement]) -> list[ClassificationAnswer]:
-        probabilities = torch.softmax(outputs.float(), dim=1).cpu()
-        best = probabilities.argmax(dim=1).tolist()
-        names = self.labels.names
-        return [
-            ClassificationAnswer(label=names[top], score=row[top], scores=dict(zip(names, row, strict=True)))
-            for top, row in zip(best, probabilities.tolist(), strict=True)
-        ]
+        probabilities = torch.softmax(outputs.float() / self.answering.temperature, dim=1).cpu()
+        return [self._answer(row) for row in probabilities.tolist()]
+
+    def _answer(self, row: list[float]) -> ClassificationAnswer:
+        """Return the answer to an image, given the probability of every class."""
+        names, rule = self.labels.names, self.answering
+        top = max(range(len(row)), key=row.__getitem__)
+        decides = top
+        if rule.positive is not None:
+            decides = self.labels.index[rule.positive]
+            others = [place for place in range(len(row)) if place != decides]
+            found = row[decides] >= rule.thresholds[rule.positive]
+            top = decides if found else max(others, key=row.__getitem__)
+        threshold = rule.thresholds.get(names[decides], 0.0)
+        short = rule.positive is None and row[decides] < threshold
+        near = bool(rule.thresholds) and abs(row[decides] - threshold) < rule.unsure
+        scores = dict(zip(names, row, strict=True))
+        return ClassificationAnswer(label=names[top], score=row[top], scores=scores, unsure=short or near)
 
     def meter(self) -> "ClassAnswers":
         return ClassAnswers(self.labels)
+
+    def sample(self, answers: Sequence[ClassificationAnswer], annotations: Sequence[Annotation]) -> ClassSample:
+        scores = np.array([list(answer.scores.values()) for answer in answers])
+        answered = np.array([self.labels.index[answer.label] for answer in answers])
+        unsure = np.array([answer.unsure for answer in answers])
+        return ClassSample(self.labels.names, scores, self.labels.targets(annotations, 0), answered, unsure)
 
 
 def _focal(outputs: Tensor, targets: Tensor, smoothing: float, gamma: float) -> Tensor:
@@ -105,4 +138,5 @@ class ClassAnswers(ClassMeter):
 
     def update(self, answers: Sequence[ClassificationAnswer], annotations: Sequence[Annotation]) -> None:
         scores = torch.tensor([list(answer.scores.values()) for answer in answers])
-        self.add(scores, torch.as_tensor(self.schema.targets(annotations, 0)))
+        answered = torch.tensor([self.schema.index[answer.label] for answer in answers])
+        self.add(scores, torch.as_tensor(self.schema.targets(annotations, 0)), answered)

@@ -3,24 +3,23 @@
 A task is stateless and built from plain options wherever it is needed; weights live in the head.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from thaw.backbones.contract import Features
 from thaw.data.labels import Annotation, LabelSchema
 from thaw.data.placement import Placement
 from thaw.data.rle import Rle
+from thaw.metrics.weighted.contract import Sample
 
 Masks = Literal["rle", "png", "none"]
 """How masks are served: as run lengths by class, as one picture of class indices, or not at all."""
-
-SURE = 0.3
-"""Boxes less sure than this are answered, but neither counted in a summary nor drawn: there are many of them."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Marks:
     """What can be drawn of an answer, in pixels of the image.
 
     Attributes:
-        boxes: x0, y0, x1, y1, class name and score each, best first.
+        boxes: x0, y0, x1, y1, class name and score each, best first; of those that are sure enough.
         masks: class name -> its pixels.
         classes: every class that pixels could be of.
     """
@@ -36,6 +35,33 @@ class Marks:
     boxes: tuple[tuple[tuple[float, float, float, float], str, float], ...] = ()
     masks: Mapping[str, Rle] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
+
+
+class Answering(BaseModel):
+    """What is settled on the validation images after training of how a head's outputs become answers; no weight."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    temperature: float = Field(1.0, gt=0)
+    """What outputs are divided by before they become scores; above 1 makes them more cautious."""
+    thresholds: dict[str, float] = {}
+    """Class -> score from which on it is answered; those that are left out keep the task's own rule."""
+    positive: str | None = None
+    """The one class of several that is answered by its threshold alone."""
+    unsure: float = 0.0
+    """Scores nearer than this to their threshold are unsure."""
+    unpromised: tuple[str, ...] = ()
+    """Classes with a threshold of which there were too few validation images to expect new ones to keep to the aim."""
+
+    def of_classes(self, names: Sequence[str], usual: float) -> list[float]:
+        """Return the threshold of every class."""
+        return [self.thresholds.get(name, usual) for name in names]
+
+    def tempered(self, score: float) -> float:
+        """Return a score in [0, 1] as it is with the temperature, where each stands by itself."""
+        if self.temperature == 1 or not 0 < score < 1:
+            return score
+        return 1 / (1 + math.exp(-math.log(score / (1 - score)) / self.temperature))
 
 
 class Answer(BaseModel):
@@ -112,22 +138,26 @@ class Task(ABC):
     Attributes:
         name: the user's name for it.
         labels: the classes in the order of the head's outputs.
+        answering: what was settled after training of how outputs become answers.
         best_metric: the metric, higher being better, that says how good the head is.
         metrics: every metric of the task as a whole that its meter may give, higher being better but for those in
             ``lower``; figures of one class come on top.
         finest: smallest stride of the maps that the head looks at, in pixels; None if it looks at none.
+        usual: score from which a class is answered where no operating point was chosen.
     """
 
     best_metric: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
     lower: ClassVar[tuple[str, ...]] = ()
     finest: int | None = None
+    usual: float = 0.0
     answer_type: ClassVar[type[Answer]]
 
-    def __init__(self, name: str, options: Any, labels: LabelSchema) -> None:
+    def __init__(self, name: str, options: Any, labels: LabelSchema, answering: Answering | None = None) -> None:
         self.name = name
         self.options = options
         self.labels = labels
+        self.answering = answering or Answering()
 
     @abstractmethod
     def build_head(self, inputs: HeadInputs) -> nn.Module:
@@ -155,3 +185,12 @@ class Task(ABC):
     @abstractmethod
     def meter(self) -> Meter:
         """Return empty metrics for this task's answers."""
+
+    @abstractmethod
+    def sample(self, answers: Sequence[Any], annotations: Sequence[Annotation]) -> Sample:
+        """Return answers to images, each with a label, as intervals and comparisons need them.
+
+        Args:
+            answers: one or more.
+            annotations: what their images carry, none missing.
+        """

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
@@ -21,16 +21,19 @@ from thaw.data.labels import NO_LABEL, Annotation, Boxes, LabelSchema
 from thaw.data.placement import Placement
 from thaw.errors import ConfigError
 from thaw.metrics.boxes import BoxMeter, ImageBoxes
+from thaw.metrics.weighted.boxes import BoxSample
 from thaw.tasks import _faster_rcnn, _fcos, contract
 from thaw.tasks._anchors import Anchors, usual
 from thaw.tasks._anchors import derive_anchors as derive_anchors
 from thaw.tasks._faster_rcnn import FasterRcnn
 from thaw.tasks._fcos import Fcos
-from thaw.tasks.contract import SURE, Answer, HeadInputs, Marks
+from thaw.tasks.contract import Answer, Answering, HeadInputs, Marks
 
 _FINEST = {"fcos": 8, "faster_rcnn": 4}
 """Detector -> smallest stride of the maps that it looks at, in pixels; those of the papers."""
 _DETECTORS = {"fcos": _fcos, "faster_rcnn": _faster_rcnn}
+SURE = 0.3
+"""Score from which boxes are drawn and counted in a summary, where no operating point was chosen."""
 _CANDIDATES = 1000
 """Boxes of an image, the best by score, that come before non-maximum suppression."""
 
@@ -39,6 +42,7 @@ class Options(TaskOptions):
     """Boxes with a class each, such as defects or cells."""
 
     annotation: ClassVar[AnnotationKind] = "boxes"
+    aims: ClassVar[tuple[str, ...]] = ("max_fp_per_image", "min_recall", "min_precision", "best")
 
     type: Literal["detection"]
     detector: Literal["fcos", "faster_rcnn"] = "fcos"
@@ -50,7 +54,8 @@ class Options(TaskOptions):
     min_score: Share = 0.05
     """Boxes below it are not answered."""
     score: Share = 0.5
-    """Boxes below it do not count in precision, found and false_per_image; average precision counts all."""
+    """Boxes below it do not count in precision, found and false_per_image, unless an operating point chooses it;
+    average precision counts all."""
     width: Annotated[int, Field(ge=8, le=4096)] | None = None
     """Channels of fcos's towers, or length of faster_rcnn's vector of a box. Left out: as the pyramid, or 1024."""
     convs: Annotated[int, Field(ge=1, le=8)] = 4
@@ -59,6 +64,12 @@ class Options(TaskOptions):
     """Boxes of each image that faster_rcnn looks at closely."""
     anchors: Anchors | None = None
     """Sizes and shapes of the boxes looked for. Left out: they are derived from the training boxes."""
+
+    @model_validator(mode="after")
+    def _be_sure_or_not(self) -> Self:
+        if self.operating_point and (self.operating_point.unsure or self.operating_point.positive):
+            raise ValueError("operating_point: unsure and positive are of whole images; boxes have neither")
+        return self
 
     @property
     def finest(self) -> int:
@@ -85,6 +96,8 @@ class FoundBox(Answer):
     label: str
     score: float
     """How sure the model is, in [0, 1]."""
+    sure: bool
+    """Whether the score reaches the operating point; less sure ones are neither drawn nor counted in a summary."""
 
 
 class DetectionAnswer(Answer):
@@ -93,11 +106,11 @@ class DetectionAnswer(Answer):
     boxes: tuple[FoundBox, ...]
 
     def summary(self) -> Mapping[str, str]:
-        counts = Counter(one.label for one in self.boxes if one.score >= SURE)
+        counts = Counter(one.label for one in self.boxes if one.sure)
         return {name: f"x{count}" for name, count in counts.most_common()}
 
     def marks(self) -> Marks:
-        return Marks(boxes=tuple((one.box, one.label, one.score) for one in self.boxes))
+        return Marks(boxes=tuple((one.box, one.label, one.score) for one in self.boxes if one.sure))
 
 
 class Task(contract.Task):
@@ -108,9 +121,9 @@ class Task(contract.Task):
     lower = ("false_per_image",)
     answer_type = DetectionAnswer
 
-    def __init__(self, name: str, options: Options, labels: LabelSchema) -> None:
-        super().__init__(name, options, labels)
-        self.finest = options.finest
+    def __init__(self, name: str, options: Options, labels: LabelSchema, answering: Answering | None = None) -> None:
+        super().__init__(name, options, labels, answering)
+        self.finest, self.usual = options.finest, options.score
         self._detector = _DETECTORS[options.detector]
 
     def build_head(self, inputs: HeadInputs) -> nn.Module:
@@ -156,18 +169,27 @@ class Task(contract.Task):
         laid, kind, sure = laid[inside], kind[inside], scores[place, kind][inside]
         kept = batched_nms(laid, sure, kind, self.options.nms)[: self.options.max_boxes]
         rows = zip(laid[kept].tolist(), kind[kept].tolist(), sure[kept].tolist(), strict=True)
-        names = self.labels.names
-        return DetectionAnswer(boxes=tuple(FoundBox(box=tuple(box), label=names[at], score=s) for box, at, s in rows))
+        return DetectionAnswer(boxes=tuple(self._box(tuple(box), at, score) for box, at, score in rows))
+
+    def _box(self, box: tuple[float, float, float, float], place: int, score: float) -> FoundBox:
+        label, score = self.labels.names[place], self.answering.tempered(score)
+        return FoundBox(box=box, label=label, score=score, sure=score >= self.answering.thresholds.get(label, SURE))
 
     def meter(self) -> "BoxAnswers":
-        return BoxAnswers(self.labels, self.options.score, self.options.max_boxes)
+        thresholds = self.answering.of_classes(self.labels.names, self.usual)
+        return BoxAnswers(self.labels, thresholds, self.options.max_boxes)
+
+    def sample(self, answers: Sequence[DetectionAnswer], annotations: Sequence[Annotation]) -> BoxSample:
+        meter = self.meter()
+        meter.update(answers, annotations)
+        return BoxSample(self.labels.names, meter.images, meter.thresholds, self.options.max_boxes)
 
 
 class BoxAnswers(BoxMeter):
     """Box metrics over answers."""
 
-    def __init__(self, schema: LabelSchema, threshold: float, most: int) -> None:
-        super().__init__(schema.names, threshold, most)
+    def __init__(self, schema: LabelSchema, thresholds: Sequence[float], most: int) -> None:
+        super().__init__(schema.names, thresholds, most)
         self.schema = schema
 
     def update(self, answers: Sequence[DetectionAnswer], annotations: Sequence[Annotation]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -12,18 +13,20 @@ from thaw.config.experiment import AnnotationKind, TaskOptions
 from thaw.data.labels import Annotation, LabelSchema
 from thaw.data.placement import Placement
 from thaw.metrics.classes import LabelSetMeter
+from thaw.metrics.weighted.classes import SetSample
 from thaw.tasks import contract
-from thaw.tasks.contract import Answer, HeadInputs, PooledHead
+from thaw.tasks.contract import Answer, Answering, HeadInputs, PooledHead
 
 
 class Options(TaskOptions):
     """Any number of classes an image, such as tags."""
 
     annotation: ClassVar[AnnotationKind] = "classes"
+    aims: ClassVar[tuple[str, ...]] = ("max_false_positive_rate", "min_recall", "min_precision", "best")
 
     type: Literal["multilabel"]
     threshold: float = Field(0.5, gt=0, lt=1)
-    """A class is answered when its probability reaches this."""
+    """A class is answered when its probability reaches this, unless an operating point chooses one for it."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target of each class that is spread evenly over yes and no."""
     focal_gamma: float = Field(0.0, ge=0, le=10)
@@ -37,6 +40,8 @@ class MultilabelAnswer(Answer):
     labels: tuple[str, ...]
     scores: dict[str, float]
     """Probability of each class on its own, in [0, 1]."""
+    unsure: tuple[str, ...] = ()
+    """Classes, answered or not, whose probability is so near to their threshold that a person had better look."""
 
     def summary(self) -> Mapping[str, str]:
         found = sorted(self.labels, key=self.scores.__getitem__, reverse=True)
@@ -49,6 +54,10 @@ class Task(contract.Task):
     best_metric = "f1_macro"
     metrics = ("f1_macro", "exact_match", "precision_macro", "recall_macro", "auroc_macro", "average_precision_macro")
     answer_type = MultilabelAnswer
+
+    def __init__(self, name: str, options: Options, labels: LabelSchema, answering: Answering | None = None) -> None:
+        super().__init__(name, options, labels, answering)
+        self.usual = options.threshold
 
     def build_head(self, inputs: HeadInputs) -> nn.Module:
         return PooledHead(inputs, len(self.labels.names))
@@ -74,18 +83,29 @@ class Task(contract.Task):
         return (each.mean(dim=1) * labelled).sum(), labelled.sum()
 
     def decode(self, outputs: Tensor, _placements: Sequence[Placement]) -> list[MultilabelAnswer]:
+        rows = torch.sigmoid(outputs.float() / self.answering.temperature).cpu().tolist()
+        return [self._answer(dict(zip(self.labels.names, row, strict=True))) for row in rows]
+
+    def _answer(self, scores: dict[str, float]) -> MultilabelAnswer:
+        """Return the answer to an image, given the probability of every class."""
+        rule, least = self.answering, self._thresholds()
+        return MultilabelAnswer(
+            labels=tuple(name for name, score in scores.items() if score >= least[name]),
+            scores=scores,
+            unsure=tuple(name for name, score in scores.items() if abs(score - least[name]) < rule.unsure),
+        )
+
+    def _thresholds(self) -> dict[str, float]:
         names = self.labels.names
-        rows = torch.sigmoid(outputs.float()).cpu().tolist()
-        return [
-            MultilabelAnswer(
-                labels=tuple(name for name, score in zip(names, row, strict=True) if score >= self.options.threshold),
-                scores=dict(zip(names, row, strict=True)),
-            )
-            for row in rows
-        ]
+        return dict(zip(names, self.answering.of_classes(names, self.usual), strict=True))
 
     def meter(self) -> "SetAnswers":
-        return SetAnswers(self.labels, self.options.threshold)
+        return SetAnswers(self.labels, list(self._thresholds().values()))
+
+    def sample(self, answers: Sequence[MultilabelAnswer], annotations: Sequence[Annotation]) -> SetSample:
+        scores = np.array([list(answer.scores.values()) for answer in answers])
+        answered = np.array([[name in answer.labels for name in self.labels.names] for answer in answers])
+        return SetSample(self.labels.names, scores, self.labels.targets(annotations, 0) > 0, answered)
 
 
 def _focal(outputs: Tensor, shares: Tensor, gamma: float) -> Tensor:
@@ -100,8 +120,8 @@ def _focal(outputs: Tensor, shares: Tensor, gamma: float) -> Tensor:
 class SetAnswers(LabelSetMeter):
     """Label-set metrics over answers."""
 
-    def __init__(self, schema: LabelSchema, threshold: float) -> None:
-        super().__init__(schema.names, threshold)
+    def __init__(self, schema: LabelSchema, thresholds: Sequence[float]) -> None:
+        super().__init__(schema.names, thresholds)
         self.schema = schema
 
     def update(self, answers: Sequence[MultilabelAnswer], annotations: Sequence[Annotation]) -> None:

@@ -21,8 +21,9 @@ from thaw.data.placement import Placement
 from thaw.data.rle import Rle
 from thaw.errors import ConfigError
 from thaw.metrics.masks import IGNORED, MaskMeter
+from thaw.metrics.weighted.masks import MaskSample
 from thaw.tasks import contract
-from thaw.tasks.contract import Answer, HeadInputs, Marks, Masks
+from thaw.tasks.contract import Answer, Answering, HeadInputs, Marks, Masks
 
 _TELLING = 0.01
 """Shares of an image below it are not told in figures."""
@@ -117,13 +118,13 @@ class Task(contract.Task):
     answer_type = SegmentationAnswer
     finest = 4
 
-    def __init__(self, name: str, options: Options, labels: LabelSchema) -> None:
+    def __init__(self, name: str, options: Options, labels: LabelSchema, answering: Answering | None = None) -> None:
         """Build the task.
 
         Raises:
             ConfigError: there are more classes than a pixel of a mask can tell apart.
         """
-        super().__init__(name, options, labels)
+        super().__init__(name, options, labels, answering)
         if len(labels.names) > IGNORED:
             raise ConfigError(
                 f"tasks.{name}: {len(labels.names)} classes; a mask tells at most {IGNORED} apart; name fewer in "
@@ -170,6 +171,14 @@ class Task(contract.Task):
 
     def meter(self) -> "MaskAnswers":
         return MaskAnswers(self.labels.names)
+
+    def sample(self, answers: Sequence[SegmentationAnswer], annotations: Sequence[Annotation]) -> MaskSample:
+        tables = []
+        for answer, truth in zip(answers, annotations, strict=True):
+            one = self.meter()
+            one.update([answer], [truth])
+            tables.append(one.table.numpy())
+        return MaskSample(self.labels.names, np.stack(tables))
 
 
 class MaskAnswers(MaskMeter):

@@ -5,7 +5,9 @@ How a model learns stands in the modules beside this one; here is only what runs
 
 import functools
 import os
+import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -24,15 +26,19 @@ from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import nn
 
-from thaw import catalog, on_ray
+from thaw import bundle, catalog, on_ray
 from thaw.config.experiment import Experiment
 from thaw.console import say
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
 from thaw.data.feed import Feed
 from thaw.errors import ClusterError, ConfigError, ModelError, ThawError
+from thaw.evaluation import card
+from thaw.evaluation import on_ray as evaluation
+from thaw.evaluation import settled as settling
 from thaw.model import FinetuneModel
 from thaw.registry import record as records
+from thaw.registry import store
 from thaw.registry.record import RunRecord
 from thaw.storage import Root, open_root
 from thaw.training import monitor, run, session, transfer, workers
@@ -91,12 +97,32 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
         try:
             trained, best, epoch = fit(root, f"runs/{begun.id}", experiment, prepared, encoded(root, prepared))
             with best.as_directory() as folder:
-                done = run.finish(root, begun, trained, Path(folder), epoch, time.monotonic() - started)
+                done = register(root, begun, trained, Path(folder), epoch, time.monotonic() - started)
         except BaseException:
             run.stop(root, begun)
             say(f"run {begun.id} stopped; `thaw train --resume {begun.id}` continues it from its last checkpoint")
             raise
     say(f"run {done.id}: {done.bundle} registered")
+    return done
+
+
+def register(root: Root, begun: RunRecord, trained: Trained, best: Path, best_epoch: int, wall_s: float) -> RunRecord:
+    """Settle on the validation images how the best checkpoint answers, register it, and complete the run's record.
+
+    Args:
+        best: folder of the checkpoint saved after ``best_epoch``.
+    """
+    experiment = run.resumed(root, begun.id)
+    with tempfile.TemporaryDirectory(prefix="thaw-register-") as place:
+        folder = Path(shutil.copytree(best, Path(place) / "bundle"))
+        settled = evaluation.settle(root, folder, experiment, Dataset.load(root, begun.dataset))
+        for line in settling.lines(settled):
+            say(line)
+        values = {name: one.model_dump(mode="json") for name, one in settled.items()}
+        root.write_json(f"runs/{begun.id}/evaluation/settled.json", values)
+        done = run.finish(root, begun, trained, folder, best_epoch, wall_s)
+        number = str(done.bundle).removeprefix("models/")
+        card.write(root, store.resolve(root, number), bundle.describe(folder))
     return done
 
 

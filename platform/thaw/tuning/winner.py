@@ -106,7 +106,7 @@ def _written_down(hunt: Hunt, experiment: Experiment, begun: RunRecord, best: Tr
         origin = bundle.describe(Path(folder)).origin
         versions = {name: version(name) for name in ("ray", "torch", "timm")}
         facts: dict[str, str | int] = {"sweep": hunt.current.id, "trial": best.number, **versions}
-        return run.finish(root, begun, Trained(history, origin, facts), Path(folder), epoch, best.seconds)
+        return training.register(root, begun, Trained(history, origin, facts), Path(folder), epoch, best.seconds)
 
 
 def _summary(hunt: Hunt, trials: Sequence[Trial], scores: Scores, model: str) -> report.Summary:

@@ -4,7 +4,6 @@ import argparse
 from typing import TYPE_CHECKING
 
 from thaw import arguments
-from thaw.metrics import summary
 from thaw.verbs.contract import Result
 
 if TYPE_CHECKING:
@@ -19,12 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Result:
-    from thaw.evaluation import on_ray
+    from thaw.evaluation import figures, on_ray
 
     experiment = arguments.experiment(options)
     scores = on_ray.evaluate(experiment, options.model or f"{experiment.name}/{_newest(experiment)}")
     lines = [f"{scores.model} on {scores.images} {scores.split} images of dataset {scores.dataset}:"]
-    return Result(scores.model_dump(mode="json"), [*lines, *summary.lines(scores.metrics)])
+    looked = [f"look {scores.looks} at these test images"] if scores.looks else []
+    return Result(scores.model_dump(mode="json"), [*lines, *figures.lines(scores.figures), *looked])
 
 
 def _newest(experiment: "Experiment") -> int:

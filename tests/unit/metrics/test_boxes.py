@@ -47,7 +47,7 @@ def _images(seed: int) -> Images:
 
 
 def _meter(images: Images, most: int = 100) -> BoxMeter:
-    meter = BoxMeter(NAMES, THRESHOLD, most)
+    meter = BoxMeter(NAMES, [THRESHOLD] * len(NAMES), most)
     for answered, truth in images:
         meter.add(answered, truth)
     return meter
@@ -201,4 +201,4 @@ def test_boxes_have_no_confusion_matrix() -> None:
 def test_boxes_without_as_many_scores_are_refused() -> None:
     odd = ImageBoxes(np.zeros((2, 4)), np.zeros(2, dtype=np.int64), np.zeros(1))
     with pytest.raises(DataError, match="equally many"):
-        BoxMeter(NAMES, 0.5, 10).add(odd, odd)
+        BoxMeter(NAMES, [0.5] * len(NAMES), 10).add(odd, odd)

@@ -117,7 +117,7 @@ def test_class_metrics_equal_plain_arithmetic(seed: int, missing: bool) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_set_metrics_equal_plain_arithmetic(seed: int, missing: bool) -> None:
     scores, targets = _sets(seed, missing)
-    meter = LabelSetMeter(NAMES, THRESHOLD)
+    meter = LabelSetMeter(NAMES, [THRESHOLD] * len(NAMES))
     meter.add(scores, targets)
     assert meter.compute() == pytest.approx(_expected_of_sets(scores, targets), abs=1e-6)
 
@@ -135,7 +135,7 @@ def test_the_confusion_matrix_counts_true_classes_by_row(seed: int) -> None:
 
 
 def test_sets_have_no_confusion_matrix() -> None:
-    assert LabelSetMeter(NAMES, THRESHOLD).confusion() is None
+    assert LabelSetMeter(NAMES, [THRESHOLD] * len(NAMES)).confusion() is None
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -171,4 +171,4 @@ def test_a_ranking_is_left_out_where_no_class_has_members_and_others(kind: str) 
 
 
 def _meter(kind: str) -> ClassMeter | LabelSetMeter:
-    return ClassMeter(NAMES) if kind == "class" else LabelSetMeter(NAMES, THRESHOLD)
+    return ClassMeter(NAMES) if kind == "class" else LabelSetMeter(NAMES, [THRESHOLD] * len(NAMES))

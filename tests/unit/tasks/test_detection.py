@@ -112,8 +112,8 @@ def test_each_detector_says_from_which_map_on_it_looks() -> None:
 
 def test_answers_are_scored_against_the_boxes_of_labelled_images() -> None:
     truth = Boxes(np.array([[0, 0, 10, 10]], dtype=np.float32), np.array([1]))
-    right = DetectionAnswer(boxes=(FoundBox(box=(0, 0, 10, 10), label="bee", score=0.9),))
-    wrong = DetectionAnswer(boxes=(FoundBox(box=(0, 0, 10, 10), label="cat", score=0.9),))
+    right = DetectionAnswer(boxes=(FoundBox(box=(0, 0, 10, 10), label="bee", score=0.9, sure=True),))
+    wrong = DetectionAnswer(boxes=(FoundBox(box=(0, 0, 10, 10), label="cat", score=0.9, sure=True),))
     meter = _task().meter()
     meter.update([right, wrong], [truth, None])
     assert meter.compute()["map50"] == pytest.approx(1.0)
@@ -126,7 +126,7 @@ def test_answers_are_scored_against_the_boxes_of_labelled_images() -> None:
 
 def test_the_threshold_is_that_of_the_options() -> None:
     truth = Boxes(np.array([[0, 0, 10, 10]], dtype=np.float32), np.array([1]))
-    answer = DetectionAnswer(boxes=(FoundBox(box=(0, 0, 10, 10), label="bee", score=0.4),))
+    answer = DetectionAnswer(boxes=(FoundBox(box=(0, 0, 10, 10), label="bee", score=0.4, sure=True),))
     for threshold, found in ((0.3, 1.0), (0.5, 0.0)):
         meter = _task(score=threshold).meter()
         meter.update([answer], [truth])

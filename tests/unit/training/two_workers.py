@@ -102,7 +102,7 @@ def metrics(worker: int, workers: int) -> dict[str, dict[str, float]]:
     hot = torch.randint(0, 2, (50, 3), generator=random)
     targets[1:40:2] = -1
     hot[1::2] = -1
-    kinds, sets = ClassMeter(NAMES), LabelSetMeter(NAMES, 0.5)
+    kinds, sets = ClassMeter(NAMES), LabelSetMeter(NAMES, [0.5] * len(NAMES))
     kinds.add(scores[worker::workers], targets[worker::workers])
     sets.add(scores[worker::workers], hot[worker::workers])
     boxes, masks = _of_places(worker, workers)
@@ -119,7 +119,7 @@ def metrics(worker: int, workers: int) -> dict[str, dict[str, float]]:
 def _of_places(worker: int, workers: int) -> tuple[BoxMeter, MaskMeter]:
     """Return metrics of boxes and masks of one worker's share of 7 images; the last ones have no box, or no label."""
     random = np.random.default_rng(0)
-    boxes, masks = BoxMeter(NAMES, 0.5, 10), MaskMeter(NAMES)
+    boxes, masks = BoxMeter(NAMES, [0.5] * len(NAMES), 10), MaskMeter(NAMES)
     for place in range(7):
         corners = random.uniform(0, 40, (4, 2))
         true = np.concatenate([corners, corners + random.uniform(8, 30, (4, 2))], axis=1)[: 0 if place > 4 else 4]

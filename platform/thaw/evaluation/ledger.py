@@ -1,0 +1,55 @@
+"""Ledger: every look at the test images of a dataset, beside the dataset.
+
+A test set is worn out by looking: whoever picks the best of twenty models by it has chosen on it, and its figure is too
+good. So each look is written down before anything is answered, and every report says how many there have been.
+Validation images are for looking and have no ledger.
+"""
+
+import secrets
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from thaw.console import say
+from thaw.data.dataset import Dataset
+from thaw.registry.record import utc_now
+from thaw.storage import Root
+
+_FOLDER = "looks"
+
+
+class Look(BaseModel):
+    """One measurement on the test images."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    when: str
+    """ISO 8601 in UTC."""
+    run_id: str
+    """The run whose model was measured."""
+    model: str
+    """``name/version``."""
+    metrics: dict[str, tuple[str, ...]]
+    """Task -> what was measured."""
+
+
+def write(root: Root, prepared: Dataset, run_id: str, model: str, metrics: dict[str, tuple[str, ...]]) -> int:
+    """Write down a look that is about to be taken, and return how many there have been with it.
+
+    Each is a file of its own, so that looks at the same time are all counted.
+    """
+    look = Look(when=utc_now(), run_id=run_id, model=model, metrics=metrics)
+    name = f"{look.when.replace(':', '').replace('+0000', 'Z')}-{secrets.token_hex(4)}.json"
+    root.write_json(f"{prepared.path}/{_FOLDER}/{name}", look.model_dump(mode="json"))
+    return len(root.list(f"{prepared.path}/{_FOLDER}"))
+
+
+def looks(root: Root, prepared: Dataset) -> list[Look]:
+    """Return all looks so far, the first one first; one that cannot be read is told of."""
+    found = []
+    for name in sorted(root.list(f"{prepared.path}/{_FOLDER}")):
+        place = f"{prepared.path}/{_FOLDER}/{name}"
+        try:
+            found.append(Look.model_validate(root.read_json(place)))
+        except ValidationError as error:
+            say(f"warning: {root.shown(place)} is no look that this Thaw wrote: {error.errors()[0]['msg']}")
+    return found

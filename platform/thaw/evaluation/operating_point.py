@@ -1,0 +1,194 @@
+"""Operating points: from which score on a class is answered, chosen for a stated aim on validation images.
+
+An aim is for images to come, so a threshold is not set where the validation images just keep to it, which new images
+would fail in half of all cases: it is set where the expected rate on new images keeps to it. With few validation images
+that can be out of reach, and is then said.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from thaw.config.experiment import OperatingPoint
+from thaw.evaluation import bootstrap
+from thaw.evaluation.bootstrap import Interval
+from thaw.metrics.weighted.contract import Candidates, Sample, Values, Weights, ratio
+from thaw.tasks.contract import Answering
+
+_Scores = NDArray[np.float64]
+_EVEN = 0.5
+"""The usual threshold of one class against all others."""
+_NAMED = 4
+"""Classes that are named in a line."""
+
+
+class Kept(BaseModel):
+    """How an aim was kept by one class, or by all that share a threshold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    classes: tuple[str, ...]
+    threshold: float
+    aim: str
+    value: float | None
+    """What was aimed at; None where it is the best."""
+    promised: bool
+    """Whether the validation images were enough to expect the aim to be kept by new ones."""
+    realised: Interval | None
+    """The same quantity on the images of this report."""
+    false_positives: int
+    """Wrong answers with the threshold."""
+    false_positives_usual: int
+    """Wrong answers with the task's own rule."""
+
+
+def settle(sample: Sample, point: OperatingPoint | None, temperature: float) -> Answering:
+    """Return how a head's outputs are to become answers.
+
+    Args:
+        sample: answers to validation images, as they are without any of this.
+    """
+    if point is None:
+        return Answering(temperature=temperature)
+    thresholds: dict[str, float] = {}
+    unpromised: list[str] = []
+    for group in sample.tempered(temperature).candidates(point.positive):
+        threshold, promised = _CHOOSE[point.aim](group, point)
+        thresholds |= dict.fromkeys(group.names, threshold)
+        unpromised += [] if promised else group.names
+    return Answering(
+        temperature=temperature,
+        thresholds=thresholds,
+        positive=point.positive,
+        unsure=point.unsure,
+        unpromised=tuple(unpromised),
+    )
+
+
+def kept(sample: Sample, point: OperatingPoint, answering: Answering, usual: float, weights: Weights) -> list[Kept]:
+    """Return how an aim is kept.
+
+    Args:
+        sample: answers with the scores that ``answering`` gives them.
+        usual: the score from which the task would answer without an operating point.
+        weights: draws of the bootstrap.
+    """
+    found = []
+    for group in sample.candidates(point.positive):
+        threshold = answering.thresholds[group.names[0]]
+        intervals = bootstrap.intervals(_realising(group, point.aim, threshold), weights)
+        found.append(
+            Kept(
+                classes=group.names,
+                threshold=threshold,
+                aim=point.aim,
+                value=None if point.aim == "best" else float(getattr(point, point.aim)),
+                promised=group.names[0] not in answering.unpromised,
+                realised=intervals.get(point.aim),
+                false_positives=int((group.wrong >= threshold).sum()),
+                false_positives_usual=int((group.wrong >= (_EVEN if point.positive else usual)).sum()),
+            )
+        )
+    return found
+
+
+def lines(found: Sequence[Kept]) -> list[str]:
+    """Return how an aim is kept, for a person."""
+    told = []
+    for one in found:
+        who = ", ".join(one.classes) if len(one.classes) < _NAMED else f"all {len(one.classes)} classes"
+        aim = f"{one.aim} {one.value:g}" if one.value is not None else "best f1"
+        came = f"{one.realised.value:.3f} ({one.realised.low:.3f} to {one.realised.high:.3f})" if one.realised else "-"
+        doubt = "" if one.promised else "; too few validation images to promise it"
+        false = f"{one.false_positives} false positives, {one.false_positives_usual} without"
+        told.append(f"{who} from {one.threshold:.3f}: {aim}, realised {came}; {false}{doubt}")
+    return told
+
+
+def _realising(group: Candidates, aim: str, threshold: float) -> Callable[[Weights], dict[str, Values]]:
+    """Return what gives the quantity that an aim is of, under weightings."""
+    right, wrong = (
+        np.bincount(images[scores >= threshold], minlength=len(group.positives)).astype(np.float64)
+        for images, scores in ((group.right_images, group.right), (group.wrong_images, group.wrong))
+    )
+
+    def realised(weights: Weights) -> dict[str, Values]:
+        hits, false, true = weights @ right, weights @ wrong, weights @ group.positives
+        quantities = {
+            "min_recall": ratio(hits, true),
+            "min_precision": ratio(hits, hits + false),
+            "best": ratio(2 * hits, hits + false + true),
+        }
+        return {aim: quantities.get(aim, ratio(false, weights @ group.negatives))}
+
+    return realised
+
+
+def by_false(group: Candidates, most: float) -> tuple[float, bool]:
+    """Return the least threshold at which new images keep to a rate of wrong answers, and whether that is promised.
+
+    Of n images that could be answered wrongly, k wrong answers are let through; new ones are to be expected at a rate
+    of (k + 1) / (n + 1).
+
+    Source: Angelopoulos et al. 2024, arXiv:2208.02814 (conformal risk control), for the loss of 0 or 1.
+    """
+    count = float(group.negatives.sum())
+    through = math.floor(most * (count + 1) + 1e-9) - 1
+    wrong = np.sort(group.wrong)[::-1]
+    if through >= len(wrong):
+        return 0.0, True
+    return _above(float(wrong[max(through, 0)]), group), through >= 0
+
+
+def by_recall(group: Candidates, least: float) -> tuple[float, bool]:
+    """Return the highest threshold at which new ones are found at a rate, and whether that is promised."""
+    count = float(group.positives.sum())
+    missed = math.floor((1 - least) * (count + 1) + 1e-9) - 1
+    unseen = round(count) - len(group.right)
+    if missed < unseen:
+        return 0.0, False
+    return float(np.sort(group.right)[missed - unseen]), True
+
+
+def by_precision(group: Candidates, least: float) -> tuple[float, bool]:
+    """Return the least threshold from which on answers are right at a rate, and whether there is one."""
+    scores, hits, false = _sweep(group)
+    good = np.flatnonzero(ratio(hits, hits + false, 0.0) >= least)
+    if not len(good):
+        return _above(float(scores[0]) if len(scores) else 1.0, group), False
+    return float(scores[good[-1]]), True
+
+
+def by_f1(group: Candidates) -> tuple[float, bool]:
+    """Return the threshold at which the harmonic mean of precision and recall is largest."""
+    scores, hits, false = _sweep(group)
+    if not len(scores):
+        return 0.0, False
+    best = ratio(2 * hits, hits + false + group.positives.sum(), 0.0)
+    return float(scores[best.argmax()]), True
+
+
+def _sweep(group: Candidates) -> tuple[_Scores, _Scores, _Scores]:
+    """Return all scores, highest first, with how many right and wrong statements reach each."""
+    scores = np.unique(np.concatenate([group.right, group.wrong]))[::-1]
+    counts = (len(side) - np.searchsorted(np.sort(side), scores, side="left") for side in (group.right, group.wrong))
+    hits, false = (one.astype(np.float64) for one in counts)
+    return scores, hits, false
+
+
+def _above(score: float, group: Candidates) -> float:
+    """Return a threshold above a score, half way to the next one."""
+    higher = np.concatenate([group.right[group.right > score], group.wrong[group.wrong > score]])
+    return (score + float(higher.min() if len(higher) else 1.0)) / 2 if score < 1 else math.nextafter(1.0, 2.0)
+
+
+_CHOOSE: Mapping[str, Callable[[Candidates, OperatingPoint], tuple[float, bool]]] = {
+    "max_false_positive_rate": lambda group, point: by_false(group, point.max_false_positive_rate or 0.0),
+    "max_fp_per_image": lambda group, point: by_false(group, point.max_fp_per_image or 0.0),
+    "min_recall": lambda group, point: by_recall(group, point.min_recall or 0.0),
+    "min_precision": lambda group, point: by_precision(group, point.min_precision or 0.0),
+    "best": lambda group, _point: by_f1(group),
+}

@@ -1,0 +1,74 @@
+"""Weighted metrics of masks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thaw.metrics.weighted.contract import Candidates, Values, Weights, mean_over, ratio
+
+
+@dataclass(frozen=True)
+class MaskSample:
+    """One class for every pixel.
+
+    Attributes:
+        names: of the classes.
+        tables: (N, C, C + 1) pixels of each image by true class and answered class, the last being none.
+    """
+
+    names: tuple[str, ...]
+    tables: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.tables)
+
+    def metrics(self, weights: Weights) -> dict[str, Values]:
+        """Return what `thaw.metrics.masks.MaskMeter` gives of the task as a whole."""
+        hit, union, pixels = self._counts(weights)
+        return {
+            "miou": mean_over(ratio(hit, union, 0.0), union > 0),
+            "dice": mean_over(ratio(2 * hit, union + hit, 0.0), union > 0),
+            "pixel_accuracy": ratio(hit.sum(axis=1), pixels),
+        }
+
+    def by_class(self, weights: Weights) -> dict[str, dict[str, Values]]:
+        """Return the intersection over union of every class that occurs."""
+        hit, union, _ = self._counts(weights)
+        iou = ratio(hit, union)
+        return {name: {"iou": iou[:, place]} for place, name in enumerate(self.names) if union[:, place].any()}
+
+    def goodness(self) -> NDArray[np.float64]:
+        """Return the mean intersection over union of each image, over the classes that occur in it."""
+        return self.metrics(np.eye(len(self)))["miou"]
+
+    def judged(self) -> None:
+        """Return None: masks are answered without scores."""
+        return
+
+    def surprise(self, _sharpness: float) -> float:
+        """Return NaN."""
+        return float("nan")
+
+    def tempered(self, _temperature: float) -> "MaskSample":
+        """Return the same answers."""
+        return self
+
+    def candidates(self, _positive: str | None) -> list[Candidates]:
+        """Return nothing."""
+        return []
+
+    def strata(self) -> NDArray[np.int64]:
+        """Return which images show the same classes; combinations that only one image shows are one stratum."""
+        shown = self.tables.sum(axis=2) > 0
+        _, place, counts = np.unique(shown, axis=0, return_inverse=True, return_counts=True)
+        place = place.reshape(-1)
+        return np.where(counts[place] == 1, -1, place).astype(np.int64)
+
+    def _counts(self, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Return (R, C) pixels answered rightly, (R, C) those in the union with truth, and (R,) all with a label."""
+        classes = len(self.names)
+        hit = weights @ self.tables[:, range(classes), range(classes)].astype(np.float64)
+        true = weights @ self.tables.sum(axis=2).astype(np.float64)
+        answered = weights @ self.tables.sum(axis=1)[:, :classes].astype(np.float64)
+        return hit, true + answered - hit, true.sum(axis=1)

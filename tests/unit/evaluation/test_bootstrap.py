@@ -1,0 +1,47 @@
+"""Intervals: what is drawn, and how often they hold the truth."""
+
+import numpy as np
+import pytest
+
+from thaw.evaluation import bootstrap
+from thaw.metrics.weighted.classes import ClassSample
+
+
+def _sample(scores: np.ndarray) -> ClassSample:
+    """Return images that are all of the first class."""
+    answered, nothing = scores.argmax(axis=1), np.zeros(len(scores), dtype=np.int64)
+    return ClassSample(("a", "b"), scores, nothing, answered, nothing > 0)
+
+
+def test_a_draw_keeps_how_many_there_are_of_each_stratum():
+    strata = np.array([0] * 7 + [1] * 3 + [-1])
+    drawn = bootstrap.draws(strata, seed=1, count=50)
+    for stratum, members in ((0, 7), (1, 3), (-1, 1)):
+        assert (drawn[:, strata == stratum].sum(axis=1) == members).all()
+    assert (drawn[:, -1] == 1).all()
+    assert len(np.unique(drawn, axis=0)) > 40
+
+
+def test_draws_are_the_same_for_the_same_seed():
+    strata = np.zeros(20, dtype=np.int64)
+    assert (bootstrap.draws(strata, 3) == bootstrap.draws(strata, 3)).all()
+    assert (bootstrap.draws(strata, 3) != bootstrap.draws(strata, 4)).any()
+
+
+def test_an_interval_is_about_as_wide_as_theory_has_it():
+    right = np.arange(400) < 300
+    scores = np.stack([right, ~right], axis=1) * 0.8 + 0.1
+    sample = _sample(scores)
+    found = bootstrap.intervals(sample.metrics, bootstrap.draws(sample.strata(), seed=0))["accuracy"]
+    assert found.value == 0.75
+    half = 1.96 * (0.75 * 0.25 / 400) ** 0.5
+    assert (found.low, found.high) == pytest.approx((0.75 - half, 0.75 + half), abs=0.004)
+
+
+def test_a_figure_without_a_value_has_no_interval():
+    scores = np.array([[0.9, 0.1], [0.8, 0.2]])
+    sample = _sample(scores)
+    found = bootstrap.intervals(sample.metrics, bootstrap.draws(sample.strata(), seed=0))
+    assert "accuracy" in found
+    assert "auroc_macro" not in found  # there is one class alone
+    assert "auroc_right" not in found  # and every answer is right

@@ -1,0 +1,79 @@
+"""Figures as a whole, by class and by slice."""
+
+import numpy as np
+import pytest
+import torch
+
+from thaw import bundle
+from thaw.data.labels import LabelSchema
+from thaw.data.placement import Placement
+from thaw.evaluation import figures
+from thaw.tasks import classification
+
+IDS = tuple(f"{place}.png" for place in range(40))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    labels = {"kind": LabelSchema(kind="class", names=("a", "b"))}
+    return bundle.build_tasks({"kind": classification.Options(type="classification")}, labels)
+
+
+@pytest.fixture(scope="module")
+def given(tasks):
+    """Answers right on the first 30 of 40 images, of which every tenth has no label."""
+    truths = [place % 2 for place in range(40)]
+    outputs = torch.tensor([[3.0, 0.0] if (truth == 0) == (at < 30) else [0.0, 3.0] for at, truth in enumerate(truths)])
+    answers = [{"kind": one} for one in tasks["kind"].decode(outputs, [Placement.unchanged(8)] * 40)]
+    annotations = [{"kind": None if at % 10 == 9 else truth} for at, truth in enumerate(truths)]
+    return figures.labelled(tasks, IDS, answers, annotations)
+
+
+def test_images_without_a_label_count_for_nothing(tasks, given):
+    one = given["kind"]
+    assert len(one.ids) == 36
+    assert "9.png" not in one.ids
+    assert one.places.tolist() == [at for at in range(40) if at % 10 != 9]
+    found = figures.figures(tasks, given, seed=0)["kind"]
+    assert found.images == 36
+    assert found.metrics["accuracy"].value == pytest.approx(27 / 36)
+    assert found.metrics["accuracy"].low < 27 / 36 < found.metrics["accuracy"].high
+
+
+def test_a_task_without_a_label_is_left_out(tasks):
+    [answer] = tasks["kind"].decode(torch.zeros(1, 2), [Placement.unchanged(8)])
+    assert figures.labelled(tasks, ["one"], [{"kind": answer}], [{"kind": None}]) == {}
+
+
+def test_classes_have_figures_of_their_own(tasks, given):
+    found = figures.figures(tasks, given, seed=0)["kind"].classes
+    right = [at for at in range(40) if at % 10 != 9 and at < 30]
+    assert found["a"]["recall"].value == pytest.approx(sum(at % 2 == 0 for at in right) / 20)
+    assert found["b"]["recall"].value == pytest.approx(sum(at % 2 for at in right) / 16)
+
+
+def test_slices_are_the_images_that_have_a_value(tasks, given):
+    shift = ["day" if at < 30 else "night" for at in range(39)] + [None]
+    found = figures.figures(tasks, given, 0, {"shift": shift})["kind"].slices["shift"]
+    assert list(found) == ["day", "night"]
+    assert (found["day"].images, found["night"].images) == (27, 9)
+    assert found["day"].metrics["accuracy"].value == 1.0
+    assert found["night"].metrics["accuracy"].value == 0.0
+
+
+def test_lines_show_figure_and_interval(tasks, given):
+    told = figures.lines(figures.figures(tasks, given, 0, {"shift": ["day"] * 40}))
+    assert told[0] == "  kind: 36 images, with 95 % intervals"
+    assert any("accuracy" in line and "0.750" in line and " to " in line for line in told)
+    assert any(line.strip().startswith("shift = day (36): accuracy 0.750") for line in told)
+
+
+def test_figures_survive_json(tasks, given):
+    found = figures.figures(tasks, given, 0, {"shift": ["day"] * 40})["kind"]
+    assert figures.Figures.model_validate_json(found.model_dump_json()) == found
+    assert np.isfinite([value.high for value in found.metrics.values()]).all()
