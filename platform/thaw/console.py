@@ -5,7 +5,7 @@ Results are not printed here; they go to stdout, where another program may read 
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 _EVERY_S = 5.0
@@ -18,20 +18,28 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints progress
 
 
-def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    """Yield ``items`` while showing how many of ``total`` are done."""
+def track(items: Iterable[T], what: str, total: int, counts: Callable[[T], int] = lambda _: 1) -> Iterator[T]:
+    """Yield ``items`` while showing how many of ``total`` are done.
+
+    Args:
+        counts: for how many an item counts.
+    """
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, desc=what, total=total, leave=False, file=sys.stderr)
+        with tqdm(desc=what, total=total, leave=False, file=sys.stderr) as bar:
+            for item in items:
+                yield item
+                bar.update(counts(item))
     else:
-        yield from _in_lines(items, what, total)
+        yield from _in_lines(items, what, total, counts)
 
 
-def _in_lines(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    shown = time.monotonic()
-    for done, item in enumerate(items, start=1):
+def _in_lines(items: Iterable[T], what: str, total: int, counts: Callable[[T], int]) -> Iterator[T]:
+    shown, done = time.monotonic(), 0
+    for item in items:
         yield item
+        done += counts(item)
         if time.monotonic() - shown > _EVERY_S:
             shown = time.monotonic()
             say(f"{what}: {done} of {total}")

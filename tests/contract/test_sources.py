@@ -270,7 +270,7 @@ def _samples(options, tasks, **changes):
     made, source = _experiment(options, tasks, **changes), open_source(options)
     planned = plan(made, list(source.references()), _facts(source, made))
     found = {}
-    for rows in json.loads(json.dumps(planned.rows)).values():
+    for rows in json.loads(json.dumps({**planned.rows})).values():
         table = shard_table(source, rows, planned.dataset.labels, made.data.reencode, Limits())
         for place in range(table.num_rows):
             image_id, image, annotations = encoded(table, place)
@@ -404,6 +404,81 @@ def test_listing_opens_no_image(kind, tmp_path):
     for name, _ in IMAGES:
         (tmp_path / PLACES[kind] / name).write_bytes(b"no image any more")
     assert list(made.references()) == before
+
+
+def _stamps(made):
+    """Return the stamps of all that a source knows of, by kind and id."""
+    ids = {"image": [], "boxes": [], "mask": []}
+    for one in made.references():
+        ids["image"].append(one.id)
+        for label in one.labels.values():
+            if isinstance(label, UnreadBoxes | RawMask):
+                ids["boxes" if isinstance(label, UnreadBoxes) else "mask"].append(label.id)
+    return {
+        (of, name): stamp
+        for of, names in ids.items()
+        for name, stamp in zip(names, made.stamps(names, of), strict=True)
+    }
+
+
+def test_every_image_box_file_and_mask_has_a_stamp_that_stays_the_same(source):
+    found = _stamps(source)
+    assert found
+    assert all(found.values())
+    assert _stamps(type(source)(source.options)) == found
+
+
+@pytest.mark.parametrize("kind", ON_DISK)
+def test_another_image_has_another_stamp_and_a_missing_one_none(kind, tmp_path):
+    made = open_source(options(kind, tmp_path))
+    before = _stamps(made)
+    image = tmp_path / PLACES[kind] / IMAGES[0][0]
+    image.write_bytes(b"another")
+    after = _stamps(made)
+    changed = [of for of in before if before[of] != after[of]]
+    assert [(of, PurePosixPath(name).name) for of, name in changed] == [("image", image.name)]
+    image.unlink()
+    assert made.stamps([changed[0][1], "never/was.png"], "image") == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [
+        ("table", "masks/cat/cat1.png"),
+        ("masks", "masks/cat/cat1.png"),
+        ("voc", "Annotations/cat1.xml"),
+        ("yolo", "labels/cat/cat1.txt"),
+    ],
+)
+def test_another_file_of_labels_has_another_stamp(kind, file, tmp_path):
+    made = open_source(options(kind, tmp_path))
+    before = _stamps(made)
+    (tmp_path / file).write_bytes(b"another")
+    after = _stamps(made)
+    [(of, name)] = [one for one in before if before[one] != after[one]]
+    assert of in ("mask", "boxes")
+    assert PurePosixPath(name).stem == "cat1"
+
+
+def test_masks_of_coco_have_the_stamp_of_their_own_annotations(tmp_path):
+    made = open_source(options("coco", tmp_path))
+    before = _stamps(made)
+    said = json.loads((tmp_path / "annotations.json").read_text())
+    changed = said["annotations"][0]
+    changed["segmentation"] = [[0, 0, 1, 0, 1, 1]]
+    said["images"].append({"id": 999, "file_name": "new.png", "width": WIDTH, "height": HEIGHT})
+    (tmp_path / "annotations.json").write_text(json.dumps(said))
+    after = _stamps(made)
+    assert [name for name in before if before[name] != after[name]] == [
+        ("mask", f"annotations.json:{changed['image_id']}")
+    ]
+
+
+def test_boxes_of_yolo_have_another_stamp_once_classes_are_renamed(tmp_path):
+    values = options("yolo", tmp_path).model_dump()
+    renamed = catalog.part("data.sources", "yolo").Options(**values | {"names": ("cat", "wolf")})
+    before, after = (_stamps(open_source(one)) for one in (options("yolo", tmp_path), renamed))
+    assert {of for of, name in before if before[of, name] != after[of, name]} == {"boxes"}
 
 
 @pytest.mark.parametrize("kind", ON_DISK)

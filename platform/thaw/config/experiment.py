@@ -196,8 +196,11 @@ class Data(Section):
     """Store images as JPEG with this shorter side, in pixels, if they are larger; left out: keep the bytes."""
     max_rejected: Share = 0.05
     """Stop when more than this share of the images, or of a task's boxes or masks, had to be set aside."""
-    shard_images: Annotated[int, Field(ge=8, le=100_000)] = 256
-    """Images per Parquet shard."""
+    shard_mb: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Most MiB of encoded images in a Parquet shard, which holds three quarters of it on average: what an object store
+    hands out at full speed, and a node holds many of."""
+    shard_images: Annotated[int, Field(ge=8, le=100_000)] = 1024
+    """Most images in a shard, where they are so small that more would fit."""
 
 
 class Weights(Section):

@@ -23,7 +23,7 @@ from thaw.data.labels import Annotation, Boxes, LabelSchema
 from thaw.errors import DataError
 from thaw.storage import Root
 
-FORMAT = 2
+FORMAT = 3
 """Version of the shards' layout; part of the fingerprint."""
 
 _LABEL = "label."
@@ -36,6 +36,8 @@ class Shard(BaseModel):
 
     file: str
     rows: int
+    bytes: int = 0
+    """About what its encoded images take, as far as is known before it is written; 0 where nobody said."""
 
 
 class Report(BaseModel):
@@ -66,7 +68,12 @@ class Report(BaseModel):
 
 
 class Dataset(BaseModel):
-    """Prepared images, their labels and how they were divided."""
+    """Prepared images, their labels and how they were divided.
+
+    The rows of a split are in the order of their keys (see `listing`), which has nothing to do with what they show, and
+    shards cut that order into pieces (see `cut`). A shard is named by its content: a dataset to which images were added
+    has most of its shards from the one before.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -115,23 +122,27 @@ def path_of(name: str, fingerprint: str) -> str:
     return f"datasets/{name}-{fingerprint}"
 
 
-def fingerprint(
-    rows: Iterable[Mapping[str, Any]], labels: Mapping[str, LabelSchema], storing: Sequence[int | None]
+def shard_file(
+    split: str, rows: Iterable[tuple[str, str, str]], labels: Mapping[str, LabelSchema], reencode: int | None
 ) -> str:
-    """Return a hash of everything that training sees: image bytes, labels, split, and how images are stored.
+    """Return the name of a shard: its split, and a hash of all that is in it.
 
     Args:
-        rows: one mapping an image with ``id``, ``sha256``, ``split`` and ``annotations``, in any order.
-        labels: task name -> schema.
-        storing: the settings that shape the shards.
+        rows: id, SHA-256 and annotations as JSON of each image, in order.
+        reencode: as `Data.reencode`.
     """
-    content = hashlib.sha256()
+    kinds = {task: schema.kind for task, schema in sorted(labels.items())}
+    content = hashlib.sha256(json.dumps([FORMAT, reencode, kinds]).encode())
+    for row in rows:
+        content.update(json.dumps(row).encode())
+    return f"{split}-{content.hexdigest()[:16]}.parquet"
+
+
+def fingerprint(splits: Mapping[str, Iterable[Shard]], labels: Mapping[str, LabelSchema]) -> str:
+    """Return a hash of everything that training sees: image bytes, labels, split, and how images are stored."""
+    files = {split: [shard.file for shard in shards] for split, shards in sorted(splits.items())}
     schemas = {task: schema.fingerprint for task, schema in sorted(labels.items())}
-    content.update(json.dumps([FORMAT, *storing, schemas]).encode())
-    for row in sorted(rows, key=lambda row: str(row["id"])):
-        facts = [row[key] for key in ("id", "sha256", "split", "annotations")]
-        content.update(json.dumps(facts, sort_keys=True).encode())
-    return content.hexdigest()[:12]
+    return hashlib.sha256(json.dumps([FORMAT, files, schemas]).encode()).hexdigest()[:12]
 
 
 _BOXES = pa.struct([("boxes", pa.list_(pa.list_(pa.float32()))), ("labels", pa.list_(pa.int64()))])

@@ -6,7 +6,6 @@ copies, blurred photographs or drift needs to open no image again. What the figu
 """
 
 import io
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,14 +50,15 @@ def measure(content: bytes, pixels: NDArray[np.uint8]) -> dict[str, Any]:
     return {"bytes": len(content), "brightness": float(grey.mean()), "contrast": float(grey.std())}
 
 
-def write(root: Root, path: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def write(root: Root, path: str, rows: pa.Table) -> None:
     """Write the facts of a dataset's images, in the order of its shards.
 
     Args:
         path: of the dataset, below the storage root.
+        rows: in the columns of `SCHEMA`.
     """
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(list(rows), SCHEMA), buffer)
+    pq.write_table(rows, buffer)
     root.write_bytes(f"{path}/{FILE}", buffer.getvalue())
 
 

@@ -21,17 +21,23 @@ from numpy.typing import NDArray
 from thaw import on_ray
 from thaw.config.experiment import Experiment, Limits
 from thaw.console import say, track
-from thaw.data import check, dataset, facts
+from thaw.data import check, cut, dataset, facts
 from thaw.data import prepare as stages
 from thaw.data.dataset import Dataset, Shard
+from thaw.data.examined import Shelf
 from thaw.data.feed import Feed
+from thaw.data.found import Found, joined
+from thaw.data.listing import key, listed, references
 from thaw.data.prepare import Plan
+from thaw.data.rows import plain
 from thaw.data.shards import shard_table
-from thaw.data.sources.contract import Reference
+from thaw.errors import DataError
 from thaw.storage import Root, open_root
 
-_CHUNK = 64
-"""Images that one task checks: enough to pay for starting it, few enough to show progress."""
+_CHUNK = 128
+"""Most images that one task checks: enough to pay for starting it, few enough to lose when it is interrupted."""
+_COPIES = 16
+"""Copies of shards that a store is asked for at the same time."""
 
 _STRETCH = 64
 """Most steps that one Ray Data pipeline covers, and so the most batches that it decodes ahead; the next one begins
@@ -52,10 +58,11 @@ def prepare(experiment: Experiment) -> Dataset:
     on_ray.check_shared(experiment.storage.root)
     root = open_root(experiment.storage.root)
     source = stages.open_source(experiment.data.source)
-    references = list(source.references())
-    stages.check_columns(experiment, references)
+    listing = listed(stages.checked(experiment, source.references()), stages.columns(experiment))
     with on_ray.cluster():
-        plan = stages.plan(experiment, references, _examine(experiment, references))
+        found = _examine(root, experiment, listing)
+        del listing
+        plan = stages.decided(experiment, found)
         _set_aside(root, experiment, plan)
         if not root.exists(f"{plan.dataset.path}/{facts.FILE}"):
             facts.write(root, plan.dataset.path, plan.facts)
@@ -168,21 +175,29 @@ def _step_back() -> None:
     torch.set_num_threads(1)
 
 
-def _examine(experiment: Experiment, references: Sequence[Reference]) -> list[check.Row]:
-    """Check every image on all nodes."""
-    asked = [one.model_dump() for one in check.questions(experiment, references)]
-    # as text, because Arrow would make one type of what differs from image to image
-    chunks = [{"asked": json.dumps(asked[first : first + _CHUNK])} for first in range(0, len(asked), _CHUNK)]
+def _examine(root: Root, experiment: Experiment, listing: pa.Table) -> Found:
+    """Examine every image on all nodes, unless what was found of it is kept, and sift them."""
+    pieces, shelf = cut.pieces(listing["key"].to_numpy(), _CHUNK), Shelf.of(root, experiment)
+    asked = [_with(listing.slice(piece.start, piece.stop - piece.start), "bits", piece.bits) for piece in pieces]
     data = experiment.data
 
-    def examine(chunk: dict[str, str]) -> list[dict[str, str]]:
-        questions = [check.Question.model_validate(one) for one in json.loads(chunk["asked"])]
-        found = check.examine(stages.open_source(data.source), questions, data.limits)
-        return [{"fact": json.dumps(fact)} for fact in found]
+    def examine(rows: pa.Table) -> pa.Table:
+        named, bits = list(references(rows)), rows["bits"][0].as_py()
+        questions = check.questions(experiment, named)
+        facts = shelf.facts(bits, stages.open_source(data.source), questions, data.limits)
+        return pa.Table.from_pylist([Found.of(experiment, named, facts).packed()])
 
     quiet()
-    rows = ray.data.from_items(chunks, override_num_blocks=len(chunks)).flat_map(examine).iter_rows()
-    return [json.loads(row["fact"]) for row in track(rows, "checking images", len(asked))]
+    batches = ray.data.from_arrow(asked).map_batches(examine, batch_size=None, batch_format="pyarrow")
+    parts = (Found.unpacked(row) for row in batches.iter_rows())
+    found = joined(track(parts, "checking images", len(listing), lambda part: part.listed))
+    shelf.tidy([piece.bits for piece in pieces])
+    return found
+
+
+def _with(rows: pa.Table, name: str, value: str) -> pa.Table:
+    """Return rows with a column of one value."""
+    return rows.append_column(name, pa.repeat(pa.scalar(value, pa.string()), len(rows)))
 
 
 def _set_aside(root: Root, experiment: Experiment, plan: Plan) -> None:
@@ -205,23 +220,45 @@ def _set_aside(root: Root, experiment: Experiment, plan: Plan) -> None:
 
 
 def _write(root: Root, experiment: Experiment, plan: Plan) -> None:
-    """Write the shards that are missing on all nodes, then the description that makes the dataset exist."""
+    """Bring the shards that are missing from earlier datasets or write them, and then the description that makes the
+    dataset exist."""
     prepared, data = plan.dataset, experiment.data
-    shards = [
-        {"file": f"{prepared.path}/{file}", "rows": json.dumps(rows)}
-        for file, rows in plan.rows.items()
-        if not root.exists(f"{prepared.path}/{file}")
-    ]
+    there = set(root.list(prepared.path))
+    missing = [file for file in plan.rows if file not in there]
+    known = _shards_of_others(root, prepared)
+    with ThreadPoolExecutor(_COPIES) as pool:
+        copied = [pool.submit(root.copy, known[file], f"{prepared.path}/{file}") for file in missing if file in known]
+        for copy in copied:
+            copy.result()
+    new = [file for file in missing if file not in known]
+    tables = [_with(plan.rows.table(file), "file", file) for file in new]
 
-    def write(shard: dict[str, str]) -> dict[str, int]:
-        rows = json.loads(shard["rows"])
-        source = stages.open_source(data.source)
-        table = shard_table(source, rows, prepared.labels, data.reencode, data.limits)
-        dataset.write_shard(root, shard["file"], table)
-        return {"rows": len(rows)}
+    def write(rows: pa.Table) -> pa.Table:
+        source, file = stages.open_source(data.source), rows["file"][0].as_py()
+        try:
+            table = shard_table(source, plain(rows), prepared.labels, data.reencode, data.limits)
+        except DataError:  # what is kept of these images may be what is wrong
+            Shelf.of(root, experiment).forget([key(image_id) for image_id in rows["id"].to_pylist()])
+            raise
+        dataset.write_shard(root, f"{prepared.path}/{file}", table)
+        return pa.table({"rows": [len(rows)]})
 
-    if shards:
-        written = ray.data.from_items(shards, override_num_blocks=len(shards)).map(write).iter_rows()
-        for _ in track(written, "writing shards", len(shards)):
+    if new:
+        say(f"{len(missing) - len(new)} of {len(missing)} shards are those of earlier datasets")
+        written = ray.data.from_arrow(tables).map_batches(write, batch_size=None, batch_format="pyarrow").iter_rows()
+        images = sum(len(table) for table in tables)
+        for _ in track(written, "writing images", images, lambda row: int(row["rows"])):
             pass
     prepared.save(root)
+
+
+def _shards_of_others(root: Root, prepared: Dataset) -> dict[str, str]:
+    """Return where the shards of earlier datasets of this name are, and of preparations that were interrupted."""
+    folder, _, own = prepared.path.rpartition("/")
+    others = (name for name in root.list(folder) if name.startswith(f"{prepared.name}-") and name != own)
+    return {
+        file: f"{folder}/{name}/{file}"
+        for name in others
+        for file in root.list(f"{folder}/{name}")
+        if file.endswith(".parquet")
+    }

@@ -5,20 +5,24 @@ be used is set aside with a reason, and stops the whole only past a share that t
 thaw.data.check's, the content of shards thaw.data.shards's.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from thaw import catalog
 from thaw.config.experiment import AnnotationKind, Experiment, TaskOptions
 from thaw.config.parts import Part
-from thaw.data import dataset, split
+from thaw.data import dataset, facts, split
 from thaw.data.check import Row
-from thaw.data.dataset import Dataset, Report, Shard
-from thaw.data.labels import LabelSchema, as_names, counts
-from thaw.data.sift import Aside, CheckedMask, Kept, Sifted, Tallies, said_of, shown_of, sift
-from thaw.data.sources.contract import RawBoxes, RawLabel, RawMask, Reference, Source, UnreadBoxes
+from thaw.data.dataset import Dataset, Report
+from thaw.data.found import Found, joined
+from thaw.data.labels import LabelSchema
+from thaw.data.rows import Counts, ShardRows, annotated, shards
+from thaw.data.sift import Aside, Tallies
+from thaw.data.sources.contract import RawBoxes, RawMask, Reference, Source, UnreadBoxes
 from thaw.errors import DataError
 
 _NAMED = 5
@@ -39,10 +43,10 @@ class Plan:
     """
 
     dataset: Dataset
-    rows: dict[str, list[Row]]
-    facts: list[Row]
-    rejected: list[Aside]
-    set_aside: list[Aside]
+    rows: ShardRows
+    facts: pa.Table
+    rejected: Sequence[Aside]
+    set_aside: Sequence[Aside]
     tallies: Tallies
 
 
@@ -52,40 +56,42 @@ def open_source(options: Part) -> Source:
     return source
 
 
-def plan(experiment: Experiment, references: Sequence[Reference], facts: Sequence[Row]) -> Plan:
-    """Return the dataset that the images make, and what had to be set aside.
+def plan(experiment: Experiment, references: Sequence[Reference], found: Iterable[Row]) -> Plan:
+    """Return the dataset that the images make, and what had to be set aside; all in one go.
 
     Args:
-        facts: what `check.examine` found, in any order.
+        found: what `check.examine` found, in any order.
 
     Raises:
-        DataError: a task's column does not exist or holds something else, classes or a split lack images.
+        DataError: as `checked` and `decided`.
     """
-    check_columns(experiment, references)
-    sifted = sift(experiment, references, {fact["id"]: fact for fact in facts})
-    good = sorted(sifted.good.values(), key=lambda one: one.reference.id)
+    return decided(experiment, joined([Found.of(experiment, list(checked(experiment, references)), found)]))
+
+
+def decided(experiment: Experiment, found: Found) -> Plan:
+    """Return the dataset that the images make, given what was found of all of them in the order of their keys.
+
+    Raises:
+        DataError: no image can be used; classes or a split lack images.
+    """
+    if not len(found.rows):
+        raise DataError(f"data.source: none of {found.listed} images can be used; the first: {found.rejected[:1]}")
     labels = {
-        task: LabelSchema.learn(task, options.annotation, (said_of(one.labels[task]) for one in good), options.classes)
+        task: LabelSchema.learn(task, options.annotation, [tuple(found.names[task])], options.classes)
         for task, options in experiment.tasks.items()
     }
-    sides = _split(experiment, good)
-    rows = [_row(one, sides[one.reference.id], labels) for one in good]
-    shards = _shards(rows, experiment.data.shard_images)
+    rows, counted = annotated(_divided(experiment, found.rows), labels)
+    data = experiment.data
+    splits, in_shards = shards(rows, labels, data.reencode, data.shard_images, data.shard_mb * 2**20)
     described = Dataset(
         name=experiment.name,
-        fingerprint=dataset.fingerprint(rows, labels, [experiment.data.reencode, experiment.data.shard_images]),
+        fingerprint=dataset.fingerprint(splits, labels),
         labels=labels,
-        splits={
-            side: tuple(
-                Shard(file=file, rows=len(members)) for file, members in shards.items() if file.startswith(side)
-            )
-            for side in split.SPLITS
-        },
-        report=_report(sifted, sides, labels),
+        splits=splits,
+        report=_report(found, counted, labels),
     )
-    measured = [_fact(one, sides[one.reference.id]) for one in good]
-    measured.sort(key=lambda one: split.SPLITS.index(one["split"]))  # stable: by id within each
-    return Plan(described, shards, measured, sifted.rejected, sifted.set_aside, sifted.tallies)
+    measured = rows.select(facts.SCHEMA.names)
+    return Plan(described, in_shards, measured, found.rejected, found.set_aside, found.tallies)
 
 
 _HOLDS: Mapping[AnnotationKind, tuple[str, tuple[type, ...]]] = {
@@ -96,18 +102,31 @@ _HOLDS: Mapping[AnnotationKind, tuple[str, tuple[type, ...]]] = {
 }
 
 
-def check_columns(experiment: Experiment, references: Sequence[Reference]) -> None:
-    """Raise a DataError when a task's column is in no image of the source, or does not hold what the task takes."""
-    known = sorted({column for one in references for column in one.labels})
-    for task, options in experiment.tasks.items():
+def columns(experiment: Experiment) -> set[str]:
+    """Return the source's columns that the tasks read."""
+    return {experiment.column(task) for task in experiment.tasks}
+
+
+def checked(experiment: Experiment, references: Iterable[Reference]) -> Iterator[Reference]:
+    """Yield the images of a source, once each was seen to hold what the tasks take.
+
+    Raises:
+        DataError: a task's column holds something else; or, in the end, is in no image of the source.
+    """
+    known = set[str]()
+    for one in references:
+        known.update(one.labels)
+        for task, options in experiment.tasks.items():
+            _check_holds(task, options, experiment.column(task), one)
+        yield one
+    for task in experiment.tasks:
         column = experiment.column(task)
         if column not in known:
-            hint = catalog.did_you_mean(column, known)
+            hint = catalog.did_you_mean(column, sorted(known))
             raise DataError(
-                f"tasks.{task}.column: the source has no column {column!r}; it has {', '.join(known) or 'none'}{hint}"
+                f"tasks.{task}.column: the source has no column {column!r}; it has "
+                f"{', '.join(sorted(known)) or 'none'}{hint}"
             )
-        for one in references:
-            _check_holds(task, options, column, one)
 
 
 def _check_holds(task: str, options: TaskOptions, column: str, one: Reference) -> None:
@@ -146,80 +165,25 @@ def _check_share(
         )
 
 
-def _row(one: Kept, side: str, labels: Mapping[str, LabelSchema]) -> Row:
-    """Return one image as plain data.
-
-    ``id``, ``sha256``, ``split``, ``width``, ``height``; ``annotations`` by task, with class indices; ``masks``, where
-    the source has the mask of a task, which is no part of what training sees.
-    """
-    return {
-        "id": one.reference.id,
-        "sha256": one.fact["sha256"],
-        "split": side,
-        "width": one.fact["width"],
-        "height": one.fact["height"],
-        "annotations": {task: _indexed(one.labels[task], schema) for task, schema in labels.items()},
-        "masks": {task: label.id for task, label in one.labels.items() if isinstance(label, CheckedMask)},
-    }
+def _divided(experiment: Experiment, rows: pa.Table) -> pa.Table:
+    """Return rows in the order of the shards: train, val, test, and in each as they were, with their split."""
+    columns = (rows[name].to_pylist() for name in ("id", "stratum", "group", "given"))
+    sides = split.assign(
+        [split.Item(*one) for one in zip(*columns, strict=True)], experiment.data.split, experiment.seed
+    )
+    of = [sides[image_id] for image_id in rows["id"].to_pylist()]
+    order = np.argsort([split.SPLITS.index(side) for side in of], kind="stable")
+    return rows.set_column(rows.column_names.index("split"), "split", pa.array(of, pa.string())).take(order)
 
 
-def _fact(one: Kept, side: str) -> Row:
-    """Return one row of `facts`."""
-    known = {key: one.fact[key] for key in ("sha256", "width", "height")}
-    return {"id": one.reference.id, "split": side, **known, **one.fact["measured"]}
-
-
-def _indexed(label: RawLabel | CheckedMask, schema: LabelSchema) -> Any:
-    """Return a label with class indices in place of names, as plain data."""
-    match label:
-        case RawBoxes():
-            return {"boxes": [list(box) for box in label.boxes], "labels": [schema.index[name] for name in label.names]}
-        case CheckedMask():
-            values = {str(value): schema.index[name] for value, name in label.names.items() if name in schema.index}
-            return {"sha256": label.sha256, "values": values}
-    return schema.encode(label)
-
-
-def _split(experiment: Experiment, good: Sequence[Kept]) -> dict[str, str]:
-    stratum = experiment.stratified_task()
-    items = [
-        split.Item(
-            one.reference.id,
-            (",".join(as_names(shown_of(one.labels[stratum]))) or None) if stratum else None,
-            one.reference.group,
-            one.reference.split,
-        )
-        for one in good
-    ]
-    return split.assign(items, experiment.data.split, experiment.seed)
-
-
-def _shards(rows: Sequence[Row], size: int) -> dict[str, list[Row]]:
-    """Cut each split into shard files of at most ``size`` images."""
-    by_split: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_split[row["split"]].append(row)
-    return {
-        f"{side}-{start // size:05d}.parquet": members[start : start + size]
-        for side, members in by_split.items()
-        for start in range(0, len(members), size)
-    }
-
-
-def _report(sifted: Sifted, sides: Mapping[str, str], labels: Mapping[str, LabelSchema]) -> Report:
-    classes: dict[str, dict[str, dict[str, int]]] = {}
-    labelled: dict[str, dict[str, int]] = {}
-    for side in split.SPLITS:
-        members = [one for image_id, one in sifted.good.items() if sides[image_id] == side]
-        found = {task: [shown_of(one.labels[task]) for one in members] for task in labels}
-        classes[side] = {task: dict(counts(schema, found[task])) for task, schema in labels.items()}
-        labelled[side] = {task: sum(label is not None for label in found[task]) for task in labels}
+def _report(found: Found, counted: Counts, labels: Mapping[str, LabelSchema]) -> Report:
+    classes = {side: {task: dict(counted.classes[side][task]) for task in labels} for side in split.SPLITS}
     return Report(
-        listed=len(sifted.good) + len(sifted.rejected),
-        rejected=_by_reason(sifted.rejected),
-        set_aside=_by_reason(sifted.set_aside),
+        listed=found.listed,
+        rejected=_by_reason(found.rejected),
+        set_aside=_by_reason(found.set_aside),
         classes=classes,
-        labelled=labelled,
+        labelled={side: {task: counted.labelled[side][task] for task in labels} for side in split.SPLITS},
         warnings=tuple(_warnings(classes["train"], labels)),
     )
 

@@ -21,6 +21,8 @@ from thaw.errors import DataError
 from thaw.metrics.masks import IGNORED
 
 _JPEG_QUALITY = 95
+_JPEG_BYTES = 0.5
+"""About what a pixel takes at this quality."""
 
 
 def shard_table(
@@ -50,6 +52,17 @@ def _stored_size(width: int, height: int, side: int | None) -> tuple[int, int]:
         return width, height
     scale = side / min(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def stored_bytes(
+    encoded: NDArray[np.int64], width: NDArray[np.int64], height: NDArray[np.int64], reencode: int | None
+) -> NDArray[np.int64]:
+    """Return (N,) about how many bytes images take in a shard, whose files take ``encoded`` ones."""
+    if reencode is None:
+        return encoded
+    scale = np.minimum(1.0, reencode / np.minimum(width, height))
+    drawn = width * height * scale**2 * _JPEG_BYTES
+    return np.where(scale < 1, np.minimum(encoded, drawn), encoded).astype(np.int64)
 
 
 def _content(source: Source, row: Row, size: tuple[int, int], limits: Limits) -> bytes:

@@ -15,7 +15,6 @@ from thaw.config.experiment import Experiment
 from thaw.data.check import Row, shown
 from thaw.data.labels import as_names
 from thaw.data.sources.contract import RawBoxes, RawLabel, Reference
-from thaw.errors import DataError
 
 Aside = dict[str, str]
 """What was set aside: ``id`` of the image, ``reason`` and ``detail``."""
@@ -67,9 +66,6 @@ def sift(experiment: Experiment, references: Sequence[Reference], facts: Mapping
 
     Args:
         facts: image id -> what `check.examine` found.
-
-    Raises:
-        DataError: no image can be used.
     """
     sifted, seen = Sifted(), set[str]()
     for one in references:
@@ -86,9 +82,6 @@ def sift(experiment: Experiment, references: Sequence[Reference], facts: Mapping
             sifted.good[one.id] = Kept(one, fact, labels)
         else:
             sifted.rejected.append({"id": one.id, "reason": reason, "detail": detail})
-    if not sifted.good:
-        first = sifted.rejected[:1]
-        raise DataError(f"data.source: none of {len(references)} images can be used; the first: {first}")
     return sifted
 
 

@@ -1,6 +1,7 @@
 """What is measured of images, and where it is kept."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from thaw.data import facts
@@ -37,7 +38,7 @@ def test_facts_come_back_in_the_order_they_were_written(tmp_path):
         {"id": name, "split": "train", "sha256": name * 2, "width": 3, "height": 4, **facts.measure(b"1", one)}
         for name, one in (("b", np.zeros((4, 3, 3), np.uint8)), ("a", np.full((4, 3, 3), 255, np.uint8)))
     ]
-    facts.write(root, prepared.path, rows)
+    facts.write(root, prepared.path, pa.Table.from_pylist(rows, facts.SCHEMA))
     found = facts.read(root, prepared)
     assert found["id"].to_pylist() == ["b", "a"]
     assert found["brightness"].to_pylist() == pytest.approx([0, 255])

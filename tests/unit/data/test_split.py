@@ -117,6 +117,28 @@ def test_a_group_may_carry_the_name_of_an_image():
     assert set(result.values()) == set(SPLITS)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_images_that_are_added_to_a_class_leave_nearly_all_others_where_they_are(seed):
+    items = [item for index in range(60) for item in loose(11, f"class {index}", f"class_{index}")]
+    before = assign(items, Split(), seed)
+    after = assign([*items, *loose(3, "class 7", "new")], Split(), seed)
+    moved = {item.stratum for item in items if before[item.id] != after[item.id]}
+    assert sum(before[item.id] != after[item.id] for item in items) <= 6
+    assert len(moved) <= 4
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_classes_of_few_large_groups_make_the_shares_that_were_asked_for_together(seed):
+    items = [
+        Item(f"{index}/{place}", f"class {index // 3}", f"group {index}", None)
+        for index in range(180)
+        for place in range(10)
+    ]
+    found = sizes(assign(items, Split(val=0.15, test=0.15), seed))
+    assert abs(found["val"] - 0.15 * len(items)) <= 10
+    assert abs(found["test"] - 0.15 * len(items)) <= 10
+
+
 def stated(train=0, val=0, test=0, unstated=0):
     return [
         Item(f"{side}_{index}", "ab"[index % 2], None, side)

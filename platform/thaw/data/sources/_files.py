@@ -4,7 +4,7 @@ Nothing of it knows a format's layout.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -25,6 +25,20 @@ def below(folder: Path) -> Iterator[Path]:
     for file in sorted(folder.rglob("*")):
         if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts):
             yield file
+
+
+def stamp(path: Path) -> str | None:
+    """Return what changes when a file does: its size, and when its content and its entry were last changed."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
+def stamps(folder: Path, names: Iterable[str]) -> list[str | None]:
+    """Return the stamps of files by their names relative to a folder."""
+    return [stamp(folder / name) for name in names]
 
 
 def split_of(file: Path, folder: Path) -> str | None:

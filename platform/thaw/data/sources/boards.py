@@ -5,7 +5,7 @@ mask of the copper. It is a look-alike to try the platform on, not a model of an
 """
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import BinaryIO, Literal
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops
 from pydantic import Field
 
+from thaw import __version__
 from thaw.data.sources import _boards_drawing as drawing
 from thaw.data.sources import contract
 from thaw.data.sources._boards_drawing import SUPERSAMPLE, VIEW, Artwork, Canvas, Point
-from thaw.data.sources.contract import RawBoxes, RawLabel, RawMask, UnreadBoxes
+from thaw.data.sources.contract import RawBoxes, RawLabel, RawMask, Thing, UnreadBoxes
 
 LAYOUTS = tuple(drawing.LAYOUTS)
 """The board families."""
@@ -88,6 +89,9 @@ class Source(contract.Source):
         Image.fromarray(self._board(image_id).image).save(encoded, "JPEG", quality=92, subsampling=0)
         encoded.seek(0)
         return encoded
+
+    def stamps(self, ids: Sequence[str], of: Thing) -> list[str | None]:  # noqa: ARG002 - an image is drawn with all it carries
+        return [__version__] * len(ids)
 
     def boxes(self, boxes_id: str, width: int, height: int) -> RawBoxes:  # noqa: ARG002 - drawn at their size
         board = self._board(boxes_id)

@@ -9,6 +9,7 @@ last annotation that covers it, and the option ``background`` where none does. A
 its box, or its segmentation, has no label in that column.
 """
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,8 +23,8 @@ from numpy.typing import NDArray
 
 from thaw.data import rle
 from thaw.data.sources import contract
-from thaw.data.sources._files import check_inside
-from thaw.data.sources.contract import BadLabel, RawBoxes, RawMask, Reference, SourceOptions, as_text, split_in
+from thaw.data.sources._files import check_inside, stamps
+from thaw.data.sources.contract import BadLabel, RawBoxes, RawMask, Reference, SourceOptions, Thing, as_text, split_in
 from thaw.errors import DataError
 from thaw.metrics.masks import IGNORED
 
@@ -85,6 +86,12 @@ class Source(contract.Source):
     def open(self, image_id: str) -> BinaryIO:
         return (self._folder() / self.options.images / image_id).open("rb")
 
+    def stamps(self, ids: Sequence[str], of: Thing) -> list[str | None]:
+        if of == "image":
+            return stamps(self._folder() / self.options.images, ids)
+        files = {path.name: _load(path) for path in self._paths()} if ids else {}
+        return [_drawn_from(files, mask_id) for mask_id in ids]
+
     def mask(self, mask_id: str, width: int, height: int) -> NDArray[np.uint8]:
         name, _, number = mask_id.rpartition(":")
         files = {path.name: _load(path) for path in self._paths()}
@@ -120,6 +127,17 @@ class Source(contract.Source):
         if not files:
             raise DataError(f"data.source.path: {path} is neither a .json file nor a folder with one")
         return files
+
+
+def _drawn_from(files: Mapping[str, _File], mask_id: str) -> str | None:
+    """Return a hash of what a mask is drawn from: of the file, most of which is of other images, only that."""
+    name, _, number = mask_id.rpartition(":")
+    if name not in files or number not in files[name].images:
+        return None
+    file = files[name]
+    annotations = file.annotations.get(number, ())
+    named = [file.names[one["category_id"]] for one in annotations]
+    return hashlib.sha256(json.dumps([file.images[number], annotations, named]).encode()).hexdigest()
 
 
 def _load(path: Path) -> _File:

@@ -9,9 +9,9 @@ them on the node that has just decoded the image, with its size. Both are in pix
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,10 @@ class Reference:
     group: str | None = None
 
 
+Thing = Literal["image", "boxes", "mask"]
+"""What an id is of: `Reference.id`, `UnreadBoxes.id` or `RawMask.id`."""
+
+
 class SourceOptions(Part):
     """What a user says about where the images come from; each source adds its own fields."""
 
@@ -126,6 +130,14 @@ class Source(ABC):
         """
         with self.open(image_id) as stream:
             return stream.read(most)
+
+    def stamps(self, ids: Sequence[str], of: Thing) -> list[str | None]:  # noqa: ARG002 - for those that can tell
+        """Return for each id a text that is another one once what lies behind it is; found without reading that.
+
+        None where it cannot be told, or where nothing is there: it is then examined in every preparation. All in one
+        go, because a store may answer for many in less time than for each.
+        """
+        return [None] * len(ids)
 
     def boxes(self, boxes_id: str, width: int, height: int) -> RawBoxes:  # noqa: ARG002 - for those that have some
         """Return the boxes of one image of ``width`` x ``height`` pixels, for an id in `UnreadBoxes`.

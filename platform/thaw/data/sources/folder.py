@@ -3,12 +3,13 @@
 ``path/<class>/a.jpg`` or ``path/train/<class>/a.jpg``. The class is offered in the column ``label``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from thaw.data.sources import contract
-from thaw.data.sources.contract import Reference, SourceOptions, as_text, given_split
+from thaw.data.sources._files import stamps
+from thaw.data.sources.contract import Reference, SourceOptions, Thing, as_text, given_split
 from thaw.errors import DataError
 
 COLUMN = "label"
@@ -38,6 +39,9 @@ class Source(contract.Source):
 
     def open(self, image_id: str) -> BinaryIO:
         return (Path(self.options.path) / image_id).open("rb")
+
+    def stamps(self, ids: Sequence[str], of: Thing) -> list[str | None]:  # noqa: ARG002 - images are all there is
+        return stamps(Path(self.options.path), ids)
 
     def _listed(self, root: Path) -> Iterator[Reference]:
         tops = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))

@@ -5,7 +5,7 @@ value a pixel, grey or palette, of its image's size; the option ``names`` says w
 the column ``mask``; an image without a mask has no label.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from thaw.data.sources import contract
-from thaw.data.sources._files import below, check_folder, read_mask, split_of
-from thaw.data.sources.contract import RawMask, Reference, SourceOptions, as_text
+from thaw.data.sources._files import below, check_folder, read_mask, split_of, stamps
+from thaw.data.sources.contract import RawMask, Reference, SourceOptions, Thing, as_text
 from thaw.errors import DataError
 
 COLUMN = "mask"
@@ -54,6 +54,9 @@ class Source(contract.Source):
 
     def open(self, image_id: str) -> BinaryIO:
         return (self._root() / image_id).open("rb")
+
+    def stamps(self, ids: Sequence[str], of: Thing) -> list[str | None]:  # noqa: ARG002 - all lie below one folder
+        return stamps(self._root(), ids)
 
     def mask(self, mask_id: str, width: int, height: int) -> NDArray[np.uint8]:
         return read_mask(self._root() / mask_id, width, height)

@@ -11,7 +11,7 @@ name ends so. The option ``mask_values`` says what the values mean; without it, 
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, TextIO
 
@@ -20,8 +20,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from thaw.data.sources import contract
-from thaw.data.sources._files import read_mask
-from thaw.data.sources.contract import RawBoxes, RawLabel, RawMask, Reference, SourceOptions, as_text, given_split
+from thaw.data.sources._files import read_mask, stamps
+from thaw.data.sources.contract import (
+    RawBoxes,
+    RawLabel,
+    RawMask,
+    Reference,
+    SourceOptions,
+    Thing,
+    as_text,
+    given_split,
+)
 from thaw.errors import DataError
 
 _TABLES = (".csv", ".jsonl")
@@ -65,6 +74,9 @@ class Source(contract.Source):
 
     def open(self, image_id: str) -> BinaryIO:
         return (self._folder() / image_id).open("rb")
+
+    def stamps(self, ids: Sequence[str], of: Thing) -> list[str | None]:  # noqa: ARG002 - all lie below one folder
+        return stamps(self._folder(), ids)
 
     def mask(self, mask_id: str, width: int, height: int) -> NDArray[np.uint8]:
         return read_mask(self._folder() / mask_id, width, height)

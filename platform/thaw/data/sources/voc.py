@@ -11,15 +11,15 @@ same data gives the same boxes here and there. A set that does count from 1 come
 """
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal, NoReturn
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from thaw.data.sources import contract
-from thaw.data.sources._files import below, check_folder
-from thaw.data.sources.contract import BadLabel, RawBoxes, Reference, SourceOptions, UnreadBoxes, as_text
+from thaw.data.sources._files import below, check_folder, stamps
+from thaw.data.sources.contract import BadLabel, RawBoxes, Reference, SourceOptions, Thing, UnreadBoxes, as_text
 from thaw.errors import DataError
 
 COLUMN = "boxes"
@@ -55,6 +55,9 @@ class Source(contract.Source):
 
     def open(self, image_id: str) -> BinaryIO:
         return (self._root() / image_id).open("rb")
+
+    def stamps(self, ids: Sequence[str], of: Thing) -> list[str | None]:  # noqa: ARG002 - all lie below one folder
+        return stamps(self._root(), ids)
 
     def boxes(self, boxes_id: str, width: int, height: int) -> RawBoxes:  # noqa: ARG002 - they are in pixels
         root = _parsed((self._root() / boxes_id).read_bytes(), boxes_id)

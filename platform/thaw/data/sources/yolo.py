@@ -9,7 +9,7 @@ file has no boxes; it is not an image without a label.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal
@@ -17,8 +17,17 @@ from typing import Any, BinaryIO, Literal
 import yaml
 
 from thaw.data.sources import contract
-from thaw.data.sources._files import below, check_folder, check_inside
-from thaw.data.sources.contract import BadLabel, RawBoxes, Reference, SourceOptions, UnreadBoxes, as_text, split_in
+from thaw.data.sources._files import below, check_folder, check_inside, stamps
+from thaw.data.sources.contract import (
+    BadLabel,
+    RawBoxes,
+    Reference,
+    SourceOptions,
+    Thing,
+    UnreadBoxes,
+    as_text,
+    split_in,
+)
 from thaw.errors import DataError
 
 COLUMN = "boxes"
@@ -62,6 +71,13 @@ class Source(contract.Source):
 
     def open(self, image_id: str) -> BinaryIO:
         return (self._base() / image_id).open("rb")
+
+    def stamps(self, ids: Sequence[str], of: Thing) -> list[str | None]:
+        found = stamps(self._base(), ids)
+        if of == "image":
+            return found
+        named = self._names()  # a line has the number of a class, and the .yaml file its name
+        return [one and f"{one} {named}" for one in found]
 
     def boxes(self, boxes_id: str, width: int, height: int) -> RawBoxes:
         names = self._names()
