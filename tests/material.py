@@ -1,5 +1,7 @@
 """Material for checks, out of a few words: what a test does not say is that of a good image."""
 
+import functools
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +10,7 @@ import pyarrow as pa
 
 from thaw import catalog
 from thaw.config.load import parse
-from thaw.data import facts
+from thaw.data import coverage, facts
 from thaw.data.dataset import Dataset, Report
 from thaw.data.labels import Boxes, LabelSchema
 from thaw.data.split import SPLITS
@@ -44,7 +46,8 @@ def material(
         rows: facts of an image each; what is left out is that of a picture of 64 x 48 pixels of noise.
         tasks: options by task; one of classification called ``kind`` when left out.
         names: classes by task; ``a`` and ``b`` when left out.
-        labels: by task one an image: a class index, indices of several classes, `boxes`, or None; masks are facts.
+        labels: by task one an image, None without: a class index, indices of several classes, `boxes`, or an (H, W)
+            mask of class indices, 255 without a label; a mask's coverage becomes a fact.
         rejected: image and reason of what was set aside.
         data: what the experiment says below ``data``.
     """
@@ -56,36 +59,49 @@ def material(
         for task, one in options.items()
     }
     order = sorted(range(len(rows)), key=lambda place: SPLITS.index(rows[place]["split"]))
-    given = {task: [one[place] for place in order] for task, one in (labels or {}).items()}
-    targets = {
-        task: schema.targets(given.get(task, [None] * len(rows)), 1)
-        for task, schema in schemas.items()
-        if schema.kind in ("class", "classes")
-    }
+    said = {task: (labels or {}).get(task, [None] * len(rows)) for task in schemas}
+    given = {task: [one[place] for place in order] for task, one in said.items()}
+    known = [_usual() | {"masks": _covered(schemas, given, row)} | dict(rows[one]) for row, one in enumerate(order)]
+
+    def of(kind: str) -> dict[str, Any]:
+        found = {task: given[task] for task, schema in schemas.items() if schema.kind == kind}
+        return {task: tuple(one) if kind == "boxes" else schemas[task].targets(one, 1) for task, one in found.items()}
+
     return Material(
         experiment=experiment,
         prepared=_described(schemas),
-        facts=pa.Table.from_pylist([_usual() | dict(rows[place]) for place in order], facts.SCHEMA),
+        facts=pa.Table.from_pylist(known, facts.SCHEMA),
         tasks={
             task: catalog.part("tasks", options[task]["type"]).Task(task, experiment.tasks[task], schema)
             for task, schema in schemas.items()
         },
         rejected=tuple({"id": one, "reason": reason, "detail": f"{one} {reason}"} for one, reason in rejected),
-        classes={task: targets[task] for task, schema in schemas.items() if schema.kind == "class"},
-        sets={task: targets[task] for task, schema in schemas.items() if schema.kind == "classes"},
-        boxes={
-            task: tuple(given.get(task, [None] * len(rows)))
-            for task, schema in schemas.items()
-            if schema.kind == "boxes"
-        },
+        classes=of("class"),
+        sets=of("classes"),
+        boxes=of("boxes"),
         vectors=None if vectors is None else np.asarray(vectors, dtype=np.float32)[order],
     )
 
 
+@functools.cache
 def _usual() -> dict[str, Any]:
     """Return the facts of a good image."""
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     return {"sha256": "0" * 64, "width": 64, "height": 48, **facts.measure(b"\x89PNG\r\n\x1a\n", pixels)}
+
+
+def _covered(schemas: Mapping[str, LabelSchema], given: Mapping[str, Sequence[Any]], row: int) -> str:
+    """Return what the masks of one image show, as facts have it."""
+    labelled = {task: one[row] for task, one in given.items() if one[row] is not None}
+    beside = {
+        task: (one.boxes.tolist(), [schemas[task].names[label] for label in one.labels])
+        for task, one in labelled.items()
+        if schemas[task].kind == "boxes"
+    }
+    masks = {task: one for task, one in labelled.items() if schemas[task].kind == "mask"}
+    return json.dumps(
+        {task: coverage.measure(one, dict(enumerate(schemas[task].names)), beside) for task, one in masks.items()}
+    )
 
 
 def _described(schemas: Mapping[str, LabelSchema]) -> Dataset:

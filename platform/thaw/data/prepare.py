@@ -5,6 +5,7 @@ be used is set aside with a reason, and stops the whole only past a share that t
 thaw.data.check's, the content of shards thaw.data.shards's.
 """
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ def plan(experiment: Experiment, references: Sequence[Reference], facts: Sequenc
         },
         report=_report(sifted, sides, labels),
     )
-    measured = [_fact(one, sides[one.reference.id]) for one in good]
+    measured = [_fact(experiment, one, sides[one.reference.id]) for one in good]
     measured.sort(key=lambda one: split.SPLITS.index(one["split"]))  # stable: by id within each
     return Plan(described, shards, measured, sifted.rejected, sifted.set_aside, sifted.tallies)
 
@@ -163,10 +164,19 @@ def _row(one: Kept, side: str, labels: Mapping[str, LabelSchema]) -> Row:
     }
 
 
-def _fact(one: Kept, side: str) -> Row:
+def _fact(experiment: Experiment, one: Kept, side: str) -> Row:
     """Return one row of `facts`."""
     known = {key: one.fact[key] for key in ("sha256", "width", "height")}
-    return {"id": one.reference.id, "split": side, **known, **one.fact["measured"]}
+    masks = {task: label for task, label in one.labels.items() if isinstance(label, CheckedMask)}
+    covered = json.dumps({task: _coverage(experiment, label.coverage) for task, label in masks.items()})
+    return {"id": one.reference.id, "split": side, **known, **one.fact["measured"], "masks": covered}
+
+
+def _coverage(experiment: Experiment, covered: Row) -> Row:
+    """Return the coverage of a mask with agreements by task in place of by column."""
+    boxes = {task: experiment.column(task) for task, one in experiment.tasks.items() if one.annotation == "boxes"}
+    found = covered["agreements"]
+    return covered | {"agreements": {task: found[column] for task, column in boxes.items() if column in found}}
 
 
 def _indexed(label: RawLabel | CheckedMask, schema: LabelSchema) -> Any:
