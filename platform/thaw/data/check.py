@@ -17,7 +17,7 @@ has none. A mask in which no pixel has a label is no label.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from thaw.config.experiment import Experiment, Limits
-from thaw.data import facts, quality
+from thaw.data import coverage, facts, quality
 from thaw.data.sources.contract import BadLabel, RawBoxes, RawMask, Reference, Source, UnreadBoxes
 from thaw.metrics.masks import IGNORED
 
@@ -89,13 +89,13 @@ def examine(source: Source, asked: Iterable[Question], limits: Limits) -> Iterat
 
 
 def _examine_labels(source: Source, one: Question, fact: Row) -> None:
-    """Add what the columns hold to the facts of a good image."""
+    """Add what the columns hold to the facts of a good image; boxes first, for masks are held against them."""
     width, height = fact["width"], fact["height"]
-    for column, label in one.labels.items():
+    for column, label in sorted(one.labels.items(), key=lambda item: isinstance(item[1], RawMask)):
         kind = "mask" if isinstance(label, RawMask) else "boxes"
         try:
             if isinstance(label, RawMask):
-                fact["labels"][column] = _mask(source, label, width, height)
+                fact["labels"][column] = _mask(source, label, width, height, _boxes_in(fact))
                 continue
             raw = source.boxes(label.id, width, height) if isinstance(label, UnreadBoxes) else label
             fact["labels"][column], bad = _sound(raw, width, height)
@@ -106,6 +106,12 @@ def _examine_labels(source: Source, one: Question, fact: Row) -> None:
         fact["set_aside"] += [
             {"column": column, "reason": reason, "detail": f"column {column}: {detail}"} for reason, detail in bad
         ]
+
+
+def _boxes_in(fact: Row) -> dict[str, tuple[list[Box], list[str]]]:
+    """Return the boxes that can be used, and their names, by column."""
+    found = {column: label for column, label in fact["labels"].items() if label is not None and "boxes" in label}
+    return {column: (label["boxes"], label["names"]) for column, label in found.items()}
 
 
 def _sound(raw: RawBoxes, width: int, height: int) -> tuple[Row, list[tuple[str, str]]]:
@@ -140,13 +146,15 @@ def shown(box: Sequence[float]) -> str:
     return f"[{', '.join(f'{edge:g}' for edge in box)}]"
 
 
-def _mask(source: Source, label: RawMask, width: int, height: int) -> Row | None:
-    """Return ``id``, ``sha256`` of the pixels, ``names`` by value and the names that were ``found``."""
+def _mask(
+    source: Source, label: RawMask, width: int, height: int, boxes: Mapping[str, tuple[list[Box], list[str]]]
+) -> Row | None:
+    """Return ``id``, ``sha256`` of the pixels, ``names`` by value, the names that were ``found``, and ``coverage``."""
     pixels = source.mask(label.id, width, height)
     if pixels.shape != (height, width):
         detail = f"{label.id} has {pixels.shape[1]} x {pixels.shape[0]} pixels, its image {width} x {height}"
         raise BadLabel("mask_size", detail)
-    values = {int(value) for value in np.flatnonzero(np.bincount(pixels.ravel(), minlength=256))}
+    values = {int(value) for value in np.flatnonzero(coverage.counts(pixels))}
     strange = sorted(values - label.names.keys() - {IGNORED})
     if strange:
         known = ", ".join(str(value) for value in sorted(label.names))
@@ -155,7 +163,8 @@ def _mask(source: Source, label: RawMask, width: int, height: int) -> Row | None
     if not found:
         return None
     names = {str(value): name for value, name in sorted(label.names.items())}
-    return {"id": label.id, "sha256": pixels_hash(pixels), "names": names, "found": found}
+    covered = coverage.measure(pixels, label.names, boxes)
+    return {"id": label.id, "sha256": pixels_hash(pixels), "names": names, "found": found, "coverage": covered}
 
 
 def pixels_hash(pixels: NDArray[np.uint8]) -> str:

@@ -67,7 +67,7 @@ class Found:
             task: frozenset(name for one in kept for name in as_names(said_of(one.labels[task])))
             for task in experiment.tasks
         }
-        rows = pa.Table.from_pylist([_row(one, stratum) for one in kept], SCHEMA)
+        rows = pa.Table.from_pylist([_row(experiment, one, stratum) for one in kept], SCHEMA)
         return cls(rows, len(references), names, sifted.rejected, sifted.set_aside, sifted.tallies)
 
     def packed(self) -> dict[str, Any]:
@@ -128,13 +128,13 @@ def _label(value: Any, kind: AnnotationKind) -> RawLabel | CheckedMask:
     return tuple(value)
 
 
-def _row(one: Kept, stratum: str | None) -> Row:
+def _row(experiment: Experiment, one: Kept, stratum: str | None) -> Row:
     labels = {
         task: vars(label) if isinstance(label, RawBoxes | CheckedMask) else label for task, label in one.labels.items()
     }
     shown = ",".join(as_names(shown_of(one.labels[stratum]))) if stratum else ""
     return {
-        **_fact(one),
+        **_fact(experiment, one),
         "key": key(one.reference.id),
         "given": one.reference.split,
         "group": one.reference.group,
@@ -143,10 +143,19 @@ def _row(one: Kept, stratum: str | None) -> Row:
     }
 
 
-def _fact(one: Kept) -> Row:
+def _fact(experiment: Experiment, one: Kept) -> Row:
     """Return one row of `facts`; which split it is of is decided later."""
     known = {name: one.fact[name] for name in ("sha256", "width", "height")}
-    return {"id": one.reference.id, "split": None, **known, **one.fact["measured"]}
+    masks = {task: label for task, label in one.labels.items() if isinstance(label, CheckedMask)}
+    covered = json.dumps({task: _coverage(experiment, label.coverage) for task, label in masks.items()})
+    return {"id": one.reference.id, "split": None, **known, **one.fact["measured"], "coverage": covered}
+
+
+def _coverage(experiment: Experiment, covered: Row) -> Row:
+    """Return the coverage of a mask with agreements by task in place of by column."""
+    boxes = {task: experiment.column(task) for task, one in experiment.tasks.items() if one.annotation == "boxes"}
+    found = covered["agreements"]
+    return covered | {"agreements": {task: found[column] for task, column in boxes.items() if column in found}}
 
 
 def _add(tallies: Tallies, others: Mapping[tuple[str, str], Tally]) -> None:

@@ -64,7 +64,7 @@ def prepare(experiment: Experiment) -> Dataset:
         del listing
         plan = stages.decided(experiment, found)
         _set_aside(root, experiment, plan)
-        if not root.exists(f"{plan.dataset.path}/{facts.FILE}"):
+        if not facts.written(root, plan.dataset.path):
             facts.write(root, plan.dataset.path, plan.facts)
         if root.exists(f"{plan.dataset.path}/dataset.json"):
             say(f"dataset {plan.dataset.path} is up to date")

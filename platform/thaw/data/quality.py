@@ -99,6 +99,12 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise BadImage("too_many_pixels", detail)
 
 
+def format_of(data: bytes) -> str | None:
+    """Return the name of the format that the content begins like, whether it is read here or not: JPEG, PNG, HEIC..."""
+    known = (_READ | _KNOWN).items()
+    return next((name for name, signature in known if re.match(signature, data, re.DOTALL)), None)
+
+
 _START_OF_SCAN = re.compile(rb"\xff\xda")
 
 
@@ -173,14 +179,21 @@ def _is_hushed() -> bool:
 def _explain(error: Exception, data: bytes) -> BadImage:
     if isinstance(error, Image.DecompressionBombError):
         return BadImage("too_many_pixels", "the picture has more pixels than Pillow decodes")
-    if isinstance(error, UnidentifiedImageError) and not _is_supported(data):
+    if isinstance(error, UnidentifiedImageError) and format_of(data) not in _READ:
         return _explain_unknown(data)
     if "truncated" in str(error).lower() or _is_short_riff(data):
         return BadImage("truncated", "the file ends before its picture does")
     return BadImage("corrupt", "the file begins like a picture, but its content is broken")
 
 
-_SUPPORTED = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF.{4}WEBP|BM|II[*+]\0|MM\0[*+]", re.DOTALL)
+_READ = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "GIF": rb"GIF8[79]a",
+    "WebP": rb"RIFF.{4}WEBP",
+    "BMP": rb"BM",
+    "TIFF": rb"II[*+]\0|MM\0[*+]",
+}
 _KNOWN = {
     "AVIF": rb".{4}ftypavi[fs]",
     "HEIC": rb".{4}ftyp(?:hei|hev|mif|msf)",
@@ -195,18 +208,13 @@ _KNOWN = {
 }
 
 
-def _is_supported(data: bytes) -> bool:
-    return _SUPPORTED.match(data) is not None
-
-
 def _is_short_riff(data: bytes) -> bool:
     """Return whether this is a WebP that is shorter than it says: its decoder does not tell."""
     return data.startswith(b"RIFF") and len(data) < 8 + int.from_bytes(data[4:8], "little")
 
 
 def _explain_unknown(data: bytes) -> BadImage:
-    for name, signature in _KNOWN.items():
-        if re.match(signature, data, re.DOTALL):
-            detail = f"this looks like {name}; JPEG, PNG, GIF, WebP, BMP and TIFF are read"
-            return BadImage("unsupported_format", detail)
-    return BadImage("not_an_image", "the content is not that of a picture")
+    name = format_of(data)
+    if name is None:
+        return BadImage("not_an_image", "the content is not that of a picture")
+    return BadImage("unsupported_format", f"this looks like {name}; JPEG, PNG, GIF, WebP, BMP and TIFF are read")

@@ -22,12 +22,13 @@ Aside = dict[str, str]
 
 @dataclass(frozen=True)
 class CheckedMask:
-    """A checked mask: where it is, the hash of its pixels, what its values mean and which classes it shows."""
+    """A checked mask: where it is, the hash of its pixels, what its values mean, which classes it shows and how."""
 
     id: str
     sha256: str
     names: Mapping[int, str]
     found: tuple[str, ...]
+    coverage: Row
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def _known_mask(found: Row | None, classes: Sequence[str] | None) -> tuple[Check
     if strange:
         return None, [f"{found['id']} shows {strange[0]!r}"]
     names = {int(value): name for value, name in found["names"].items()}
-    return CheckedMask(found["id"], found["sha256"], names, tuple(found["found"])), []
+    return CheckedMask(found["id"], found["sha256"], names, tuple(found["found"]), found["coverage"]), []
 
 
 def _mislabelled(experiment: Experiment, labels: Mapping[str, RawLabel | CheckedMask]) -> tuple[str | None, str]:

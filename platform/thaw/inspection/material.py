@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from thaw.config.experiment import Experiment
+from thaw.data import coverage
+from thaw.data.coverage import Coverage
 from thaw.data.dataset import Dataset
 from thaw.data.labels import Boxes
 from thaw.tasks.contract import Task
@@ -47,3 +50,11 @@ class Material:
     def splits(self) -> NDArray[np.str_]:
         """(N,) train, val or test."""
         return np.array(self.facts["split"].to_pylist(), dtype=np.str_)
+
+    def fact(self, name: str) -> NDArray[Any]:
+        """Return (N,) values of a column of the facts, as numbers."""
+        return np.array(self.facts[name].to_pylist())
+
+    def masks(self, task: str) -> list[Coverage | None]:
+        """Return what the masks of a task show; None without a label."""
+        return coverage.of(self.facts, task)

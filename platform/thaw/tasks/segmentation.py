@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from thaw import catalog
 from thaw.backbones.contract import Features
 from thaw.config.experiment import AnnotationKind, Share, TaskOptions
 from thaw.data import rle
@@ -27,6 +28,8 @@ from thaw.tasks.contract import Answer, Answering, HeadInputs, Marks, Masks
 
 _TELLING = 0.01
 """Shares of an image below it are not told in figures."""
+_BACKGROUND = ("background", "bg")
+"""What a class is called that is no class; some tools write _background_."""
 
 
 class Options(TaskOptions):
@@ -39,6 +42,9 @@ class Options(TaskOptions):
     """Share of Dice in the loss; the rest is cross-entropy."""
     channels: int = Field(64, ge=8, le=1024)
     """Width of the head."""
+    background: str | None = None
+    """Class of the pixels that show none of the things looked for, which matters to `thaw inspect` alone. Left out: the
+    class named background, where there is one."""
 
 
 class SegmentationAnswer(Answer):
@@ -122,7 +128,7 @@ class Task(contract.Task):
         """Build the task.
 
         Raises:
-            ConfigError: there are more classes than a pixel of a mask can tell apart.
+            ConfigError: there are more classes than a pixel of a mask can tell apart, or none is the given background.
         """
         super().__init__(name, options, labels, answering)
         if len(labels.names) > IGNORED:
@@ -130,6 +136,17 @@ class Task(contract.Task):
                 f"tasks.{name}: {len(labels.names)} classes; a mask tells at most {IGNORED} apart; name fewer in "
                 f"tasks.{name}.classes"
             )
+        if options.background is not None and options.background not in labels.names:
+            raise ConfigError(
+                f"tasks.{name}.background: no class {options.background!r}; known: {', '.join(labels.names)}"
+                f"{catalog.did_you_mean(options.background, labels.names)}"
+            )
+
+    @property
+    def background(self) -> str | None:
+        """Class of the pixels that show none of the things looked for, where it is known."""
+        usual = (name for name in self.labels.names if name.strip("_").casefold() in _BACKGROUND)
+        return self.options.background or next(usual, None)
 
     def build_head(self, inputs: HeadInputs) -> nn.Module:
         return _Head(inputs, self.options.channels, len(self.labels.names))
