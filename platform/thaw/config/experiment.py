@@ -149,6 +149,8 @@ class Data(Section):
     """Stop when more than this share of the images, or of a task's boxes or masks, had to be set aside."""
     shard_images: Annotated[int, Field(ge=8, le=100_000)] = 256
     """Images per Parquet shard."""
+    allow: tuple[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], ...] = ()
+    """Gates of `thaw inspect` that are let through though they fail, by name, such as copies_across_splits."""
 
 
 class Weights(Section):

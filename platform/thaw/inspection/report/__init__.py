@@ -1,0 +1,22 @@
+"""Report: an inspection as JSON and as one page with small pictures. Nothing here looks for anything."""
+
+from collections.abc import Mapping
+
+from thaw.inspection.inspection import FILE, Inspection
+from thaw.inspection.pictures import Picture, View
+from thaw.inspection.report.page import page
+from thaw.storage import Root
+
+__all__ = ["publish"]
+
+
+def publish(root: Root, inspection: Inspection, pictures: Mapping[View, Picture]) -> str:
+    """Write inspection.json and report.html beside the shards, in place of earlier ones; return the page's path.
+
+    Raises:
+        StorageError: the store does not take them.
+    """
+    root.write_json(f"{inspection.dataset}/{FILE}", inspection.model_dump(mode="json"))
+    place = f"{inspection.dataset}/report.html"
+    root.write_bytes(place, page(inspection, pictures).encode())
+    return place
