@@ -81,8 +81,8 @@ class Inspection(BaseModel):
         """What it comes to, in one sentence."""
         images = f"{sum(self.images.values()):,} images"
         if self.failed:
-            fails = f"{len(self.failed)} gate fails" if len(self.failed) == 1 else f"{len(self.failed)} gates fail"
-            return f"{fails} on {images}: training on them misleads until that is mended or let through by name."
+            fails = "1 gate fails" if len(self.failed) == 1 else f"{len(self.failed)} gates fail"
+            return f"{fails} on {images}: mend what it is, or let it through by name, before training on them."
         through = f"; let through by name: {', '.join(self.let_through)}" if self.let_through else ""
         warnings = len(self.of_level("warning"))
         if warnings:

@@ -63,7 +63,7 @@ def inspect(experiment: Experiment, allowed: Sequence[str] = (), with_vectors: b
         over = [name for name in checking.names() if seen is None and checking.needs_vectors(name)]
         found = _checked(material, [name for name in checking.names() if name not in over])
         done = Inspection.of(prepared, found, (*experiment.data.allow, *allowed), over, without)
-        place = report.publish(root, done, pictured(root, material, done.findings))
+        place = report.publish(root, done, pictured(root, material, done.findings), _with_places(prepared))
     return Inspected(done, place)
 
 
@@ -109,10 +109,10 @@ def _told(name: str, found: Sequence[Finding]) -> str:
 
 def pictured(root: Root, material: Material, findings: Sequence[Finding]) -> dict[View, Picture]:
     """Return small pictures of the images that findings show; none of those that were set aside."""
-    labels = {name: schema for name, schema in material.prepared.labels.items() if schema.kind in ("boxes", "mask")}
+    labels = _with_places(material.prepared)
     rows = {image: row for row, image in enumerate(material.ids)}
     by_row: dict[int, list[View]] = defaultdict(list)
-    for view in pictures.wanted(findings, list(labels)):
+    for view in pictures.wanted(findings, labels):
         if view.image in rows:
             by_row[rows[view.image]].append(view)
     sizes = list(zip(material.facts["width"].to_pylist(), material.facts["height"].to_pylist(), strict=True))
@@ -127,6 +127,11 @@ def pictured(root: Root, material: Material, findings: Sequence[Finding]) -> dic
     for part in track(parts, "drawing, shards", len(asked)):
         found |= part
     return found
+
+
+def _with_places(prepared: Dataset) -> dict[str, LabelSchema]:
+    """Return the classes of tasks with boxes or masks, which are drawn."""
+    return {name: schema for name, schema in prepared.labels.items() if schema.kind in ("boxes", "mask")}
 
 
 def _shards(prepared: Dataset) -> Iterator[tuple[str, int, int]]:

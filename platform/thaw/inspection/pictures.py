@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from thaw import overlay
@@ -21,6 +21,7 @@ BESIDE = 6
 
 _QUALITY = 75
 _POINTED: Colour = (255, 72, 0)
+_POINTED_AT = "\0"  # no class is called so
 
 Corners = tuple[float, float, float, float]
 
@@ -31,7 +32,7 @@ class View:
 
     Attributes:
         task: the one whose boxes or masks are drawn; None for none.
-        boxes: x0, y0, x1, y1 in pixels of the upright image, to be drawn in place of all that it carries.
+        boxes: x0, y0, x1, y1 in pixels of the upright image, to be drawn in place of all boxes that it carries.
     """
 
     image: str
@@ -98,16 +99,21 @@ def draw(
     pixels = quality.decode(content, limits)
     shares = pixels.shape[1] / size[0], pixels.shape[0] / size[1]
     for view in views:
-        if view.boxes:
-            stored = tuple(_scaled(box, shares) for box in view.boxes)
-            marks, colours = Marks(boxes=tuple((box, "", 1.0) for box in stored)), {"": _POINTED}
-        elif view.task is not None:
-            marks, colours = Truth.of(labels[view.task], annotations[view.task]).marks(), overlay.palette(labels)
-        else:
-            marks, colours = Marks(), {}
+        marks, colours = _marks(view, annotations, labels, shares)
         picture, encoded = overlay.thumbnail(pixels, marks, colours, SIDE), io.BytesIO()
         picture.save(encoded, "JPEG", quality=_QUALITY)
         yield Picture(encoded.getvalue(), picture.width, picture.height)
+
+
+def _marks(
+    view: View, annotations: Mapping[str, Annotation], labels: Mapping[str, LabelSchema], shares: tuple[float, float]
+) -> tuple[Marks, dict[str, Colour]]:
+    """Return what a view draws, and the colour of each class in it."""
+    carried = Marks() if view.task is None else Truth.of(labels[view.task], annotations[view.task]).marks()
+    if not view.boxes:
+        return carried, overlay.palette(labels)
+    pointed = tuple((_scaled(box, shares), _POINTED_AT, 1.0) for box in view.boxes)
+    return replace(carried, boxes=pointed), {**overlay.palette(labels), _POINTED_AT: _POINTED}
 
 
 def _scaled(box: Corners, shares: tuple[float, float]) -> Corners:

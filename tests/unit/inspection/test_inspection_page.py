@@ -22,7 +22,8 @@ PICTURES = {View(image): JPEG for image in ("a.png", "b.png", *(f"{place}-0.png"
 
 
 def told(findings: list[Finding], pictures: dict[View, Picture] | None = None, **more: object) -> str:
-    return page(Inspection.of(made.PREPARED, findings, **more), pictures or {})  # type: ignore[arg-type]
+    inspection = Inspection.of(made.PREPARED, findings, **more)
+    return page(inspection, pictures or {}, {"spots": made.LABELS["spots"]})
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_what_was_found_is_told_with_what_to_do_the_gravest_first(read: Reader) 
     assert "2 gates fail on 10 images" in read.text
     assert "absent · task kind" in read.text
     assert "median blur 0.51" in read.text
-    assert "train and test · 0.987" in read.text
+    assert "train and test" in read.text
     assert "24 of 100 are shown" in read.text
 
 
@@ -89,7 +90,7 @@ def test_what_images_carry_is_told_by_task_and_by_class(read: Reader) -> None:
 
 def test_checks_without_vectors_are_told_to_be_passed_over() -> None:
     text = Reader(told([], passed_over=["drift", "labels"], without_vectors="no <weights>")).text
-    assert "passed over: drift, labels. no <weights>" in text
+    assert "(no <weights>); passed over for want of them: drift, labels." in text
 
 
 def test_text_of_users_is_never_markup() -> None:
@@ -114,7 +115,11 @@ def test_text_of_users_is_never_markup() -> None:
         figures={evil: {evil: 1, "b": 2}, f"{evil}2": evil, "listed": [evil]},
     )
     inspection = Inspection.of(prepared, [one], [evil], [evil], evil)
-    read = Reader(page(inspection, {View(evil, None): JPEG}))
+    read = Reader(
+        page(
+            inspection, {View(evil, evil): JPEG}, {evil: made.LABELS["spots"].model_copy(update={"names": (evil, "b")})}
+        )
+    )
     assert read.tags.count("script") == 1
     assert read.tags.count("img") == 1
     assert read.open == []
@@ -129,19 +134,40 @@ def test_bars_are_drawn_of_numbers_by_name_alone() -> None:
     assert charts.listed(made.finding(figures={"start": 50, "more": {"rye": 4}})) == {"start": "50"}
 
 
+def test_quantiles_and_numbers_with_two_names_are_tables() -> None:
+    figures = {"side": {"0": 3, "0.5": 7.5, "0.95": 20}, "by_class": {"red": {"a": 1}, "blue": {"b": 2}}}
+    one = made.finding(figures=figures)
+    assert charts.bars(one, "x") is None
+    rows = Reader("".join(charts.tables(one))).rows
+    assert rows[:2] == [["", "least", "median", "95%"], ["side", "3", "7.5", "20"]]
+    assert rows[2:] == [["by class", "a", "b"], ["red", "1", "-"], ["blue", "-", "2"]]
+    assert charts.listed(one) == {}
+
+
+def test_classes_called_by_numbers_are_no_quantiles() -> None:
+    assert charts.bars(made.finding(figures={"train": {"0": 3, "1": 7}}), "x")
+
+
+def test_the_colours_of_classes_are_told_where_they_are_drawn() -> None:
+    one = made.finding(task="spots", cases=[Case(images=("a.png",))])
+    text = Reader(told([one], {View("a.png", "spots"): JPEG})).text
+    assert "redblue" in text
+    assert "redblue" not in Reader(told([one])).text
+
+
 def test_of_many_names_the_outermost_are_drawn() -> None:
     chart = charts.bars(made.finding(figures={"train": {f"class{place}": place for place in range(100)}}), "x")
     assert chart is not None
     assert "class99<" in chart.svg
     assert "class0<" in chart.svg
     assert "class50<" not in chart.svg
-    assert "the 8 highest and the 8 lowest" in chart.caption
+    assert "the 8 highest and the 8 lowest of 100" in chart.caption
 
 
 def test_the_page_and_the_findings_lie_beside_the_shards(tmp_path_factory: pytest.TempPathFactory) -> None:
     root = open_root(str(tmp_path_factory.mktemp("store")))
     inspection = Inspection.of(made.PREPARED, FINDINGS)
-    place = publish(root, inspection, PICTURES)
+    place = publish(root, inspection, PICTURES, {})
     assert place == f"{made.PREPARED.path}/report.html"
     assert b"leaks" in root.read_bytes(place)
     assert Inspection.model_validate(root.read_json(f"{made.PREPARED.path}/inspection.json")) == inspection

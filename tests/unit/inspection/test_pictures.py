@@ -65,6 +65,12 @@ def test_boxes_that_a_case_is_about_are_drawn_in_place_of_all_in_pixels_of_the_i
     assert abs(rows.max() - 80) <= _LINE
 
 
+def test_boxes_that_a_case_is_about_are_drawn_over_the_mask_of_its_task() -> None:
+    both = coloured(seen(View("x", "parts", ((20, 20, 80, 80),))))
+    assert both[:, : pictures.SIDE // 2 - 4].any()
+    assert both[:, pictures.SIDE // 2 + 4 :].all()
+
+
 def test_masks_are_drawn_without_their_background() -> None:
     columns = coloured(seen(View("x", "parts"))).mean(axis=0)
     assert columns[: pictures.SIDE // 2 - 4].max() == 0

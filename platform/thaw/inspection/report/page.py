@@ -1,10 +1,13 @@
 """Page: an inspection as one HTML file that asks for nothing else, whatever its ids and notes hold."""
 
 import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
 
+from thaw.data.labels import LabelSchema
 from thaw.inspection.finding import Finding, Level
-from thaw.inspection.inspection import LEVELS, Inspection
+from thaw.inspection.inspection import Inspection
 from thaw.inspection.pictures import Picture, View, wanted, within
 from thaw.inspection.report import cases, charts
 from thaw.inspection.report.style import CSS
@@ -19,15 +22,29 @@ _FEW = 30
 """Classes up to which their counts are seen at once."""
 
 
-def page(inspection: Inspection, pictures: Mapping[View, Picture]) -> str:
+@dataclass(frozen=True)
+class _Shown:
+    """What pages show of images.
+
+    Attributes:
+        pictures: those that have room.
+        labels: by task that is drawn into pictures.
+    """
+
+    pictures: Mapping[View, Picture]
+    labels: Mapping[str, LabelSchema]
+
+
+def page(inspection: Inspection, pictures: Mapping[View, Picture], labels: Mapping[str, LabelSchema]) -> str:
     """Return an inspection as HTML.
 
     Args:
         pictures: of the images that findings show, as far as there are any.
+        labels: by task with boxes or masks, which were drawn into pictures of findings of these tasks.
     """
-    drawn = sorted({view.task for view in pictures if view.task is not None})
-    kept = within(pictures, wanted(inspection.findings, drawn), BUDGET)
-    body = [*_head(inspection, len(pictures) - len(kept)), *_findings(inspection, drawn, kept), *_carried(inspection)]
+    kept = within(pictures, wanted(inspection.findings, labels), BUDGET)
+    shown = _Shown(kept, labels)
+    body = [*_head(inspection, len(pictures) - len(kept)), *_findings(inspection, shown), *_carried(inspection)]
     return document.document(f"{inspection.dataset.rpartition('/')[2]}: what was found", body, CSS)
 
 
@@ -39,34 +56,30 @@ def _head(inspection: Inspection, left_out: int) -> Iterator[str]:
         told = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in inspection.set_aside.items())
         yield f'<p class="soft">{html.escape(f"Set aside while preparing: {told}.")}</p>'
     if inspection.without_vectors:
-        over = ", ".join(inspection.passed_over) or "none that needs them"
-        told = f"Without vectors of the backbone, checks were passed over: {over}. {inspection.without_vectors}"
+        over = f"; passed over for want of them: {', '.join(inspection.passed_over)}" if inspection.passed_over else ""
+        told = f"Without vectors of the backbone ({inspection.without_vectors}){over}."
         yield f'<p class="soft">{html.escape(told)}</p>'
     if left_out:
         yield f'<p class="soft">{left_out:,} pictures are left out, to keep this page small.</p>'
 
 
-def _findings(inspection: Inspection, drawn: Sequence[str], pictures: Mapping[View, Picture]) -> Iterator[str]:
-    if inspection.findings:
-        lines = "".join(
-            f'<li class="{one.level}"><span class="tag">{_tag(one, inspection)}</span>'
-            f'<a href="#finding-{place}">{html.escape(one.told)}</a></li>'
-            for place, one in enumerate(inspection.findings)
-            if one.level != "note"
-        )
+def _findings(inspection: Inspection, shown: _Shown) -> Iterator[str]:
+    lines = "".join(
+        f'<li class="{one.level}"><span class="tag">{_tag(one, inspection)}</span>'
+        f'<a href="#finding-{place}">{html.escape(one.told)}</a></li>'
+        for place, one in enumerate(inspection.findings)
+        if one.level != "note"
+    )
+    if lines:
         yield f'<ul class="contents">{lines}</ul>'
-    places = {id(one): place for place, one in enumerate(inspection.findings)}
-    for level in LEVELS:
-        of_level = inspection.of_level(level)
-        if of_level:
-            yield f"<h2>{_HEADINGS[level]}</h2>"
-        for one in of_level:
-            yield from _finding(one, places[id(one)], inspection, drawn, pictures)
+    for level, found in groupby(enumerate(inspection.findings), lambda placed: placed[1].level):
+        yield f'<h2>{_HEADINGS[level]}</h2><div class="{level}s">'
+        for place, one in found:
+            yield from _finding(one, place, inspection, shown)
+        yield "</div>"
 
 
-def _finding(
-    one: Finding, place: int, inspection: Inspection, drawn: Sequence[str], pictures: Mapping[View, Picture]
-) -> Iterator[str]:
+def _finding(one: Finding, place: int, inspection: Inspection, shown: _Shown) -> Iterator[str]:
     through = " through" if one.name in inspection.let_through else ""
     of = f" · task {one.task}" if one.task else ""
     yield f'<section class="finding {one.level}{through}" id="finding-{place}"><h3>{html.escape(one.told)}</h3>'
@@ -76,7 +89,8 @@ def _finding(
         told = " · ".join(f"{name} {value}" for name, value in facts.items())
         yield f'<p class="soft">{html.escape(told)}</p>'
     yield document.figures([charts.bars(one, f"bars{place}")])
-    yield from cases.rows(one, drawn, pictures)
+    yield from charts.tables(one)
+    yield from cases.rows(one, shown.labels, shown.pictures)
     yield "</section>"
 
 

@@ -31,7 +31,13 @@ CSS = """
 .case.one .note { max-width: 160px; }
 .more { font-size: .85rem; color: var(--soft); align-self: center; }
 details.rest { margin-top: .7rem; }
+.legend { display: flex; flex-wrap: wrap; gap: 2px 14px; margin: .6rem 0 0; font-size: .85rem; color: var(--soft); }
+.legend i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; border: 1px solid var(--line); }
+.notes { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 14px; align-items: start; }
+.notes .finding { margin: 0; min-width: 0; }
+.finding .scroll { margin-top: .7rem; width: fit-content; max-width: 100%; }
 @media (max-width: 760px) {
+  .notes { grid-template-columns: minmax(0, 1fr); gap: 10px; }
   .finding { padding: 10px; }
   .cases { gap: 8px; }
   .case { padding: 5px; }
