@@ -1,9 +1,10 @@
-"""Joining a Ray cluster, or starting Ray on this machine: what every stage does first."""
+"""Joining a Ray cluster, or starting Ray on this machine: what every stage does first. And calls on it, in order."""
 
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,25 @@ def cluster(cpus: float = 1.0) -> Iterator[None]:
     finally:
         if started:
             ray.shutdown()
+
+
+def in_order(calls: Iterable[Callable[[], "ray.ObjectRef[Any]"]], most: int) -> Iterator[Any]:
+    """Yield what calls of remote functions come to, in order, with ``most`` of them under way.
+
+    Raises:
+        RayError: one failed; those under way are cancelled.
+    """
+    begun: deque[ray.ObjectRef[Any]] = deque()
+    try:
+        for call in calls:
+            begun.append(call())
+            if len(begun) > most:
+                yield ray.get(begun.popleft())
+        while begun:
+            yield ray.get(begun.popleft())
+    finally:
+        for rest in begun:
+            ray.cancel(rest)
 
 
 def spare_cpus(reserved: float) -> float:

@@ -75,6 +75,24 @@ def draw(image: NDArray[np.uint8], answers: Answers, colours: Mapping[str, Colou
     return sheet.above(_strip(answers, {name: chosen[name] for name in names}, sheet))
 
 
+def thumbnail(image: NDArray[np.uint8], marks: Marks, colours: Mapping[str, Colour], side: int) -> Image.Image:
+    """Return an (H, W, 3) uint8 image no larger than ``side`` along its longer side, with boxes and masks and no words.
+
+    Args:
+        colours: of every class in the marks.
+    """
+    picture = Image.fromarray(image)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    shares = picture.width / image.shape[1], picture.height / image.shape[0]
+    for name, mask in _foreground(marks):
+        small = Image.fromarray(mask).resize(picture.size, Image.Resampling.NEAREST)
+        _cover(picture, np.asarray(small, dtype=bool), colours[name], edge=1)
+    for (x0, y0, x1, y1), name, _ in reversed(marks.boxes):
+        box = x0 * shares[0], y0 * shares[1], x1 * shares[0], y1 * shares[1]
+        _outline(picture, picture.size, box, colours[name], line=2)
+    return picture
+
+
 def _colours(names: Iterable[str]) -> dict[str, Colour]:
     """Return a colour for each name: its own where that is free, so that it hardly depends on the other names."""
     used, found = [0] * len(COLOURS), {}
@@ -93,6 +111,31 @@ def _foreground(marks: Marks) -> list[tuple[str, NDArray[np.bool_]]]:
     areas = {name: int(mask.sum()) for name, mask in decoded.items()}
     behind = BACKGROUND if BACKGROUND in marks.classes else max(areas, key=areas.__getitem__, default=None)
     return [(name, mask) for name, mask in decoded.items() if name != behind]
+
+
+def _cover(picture: Image.Image, mask: NDArray[np.bool_], colour: Colour, edge: int) -> None:
+    """Lay translucent colour on the pixels of a mask, and full colour on its edge."""
+    shade = np.full(mask.shape, round(255 * _COVER), dtype=np.uint8)
+    shade[_edge(mask, edge)] = 255
+    picture.paste(colour, (0, 0), Image.fromarray(shade * mask))
+
+
+def _outline(picture: Image.Image, size: tuple[int, int], box: _Box, colour: Colour, line: int) -> None:
+    """Draw a box around its pixels, with a dark edge that shows it on any ground.
+
+    Args:
+        size: width and height of the image that lies at the picture's left upper corner.
+    """
+    pen = ImageDraw.Draw(picture)
+    for reach, width, ink in ((line + 1, 1, _PAPER), (line, line, colour)):
+        pen.rectangle(_around(box, reach, size), outline=ink, width=width)
+
+
+def _around(box: _Box, reach: int, size: tuple[int, int]) -> _Box:
+    """Return the corners of a box that is wider by ``reach``, inside an image."""
+    (wide, high), (x0, y0, x1, y1) = size, box
+    left, top = min(wide - 1, max(0.0, x0 - reach)), min(high - 1, max(0.0, y0 - reach))
+    return left, top, max(left, min(wide - 1, x1 + reach - 1)), max(top, min(high - 1, y1 + reach - 1))
 
 
 def _edge(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
@@ -152,27 +195,21 @@ class _Sheet:
     def cover(self, mask: NDArray[np.bool_], colour: Colour) -> None:
         """Lay translucent colour on the pixels of a mask, and full colour on its edge."""
         mask = mask.repeat(self.enlarged, axis=0).repeat(self.enlarged, axis=1)
-        shade = np.full(mask.shape, round(255 * _COVER), dtype=np.uint8)
-        shade[_edge(mask, self.line // 2)] = 255
-        self.paper.paste(colour, (0, 0), Image.fromarray(shade * mask))
+        _cover(self.paper, mask, colour, self.line // 2)
 
     def outline(self, box: _Box, colour: Colour) -> None:
         """Draw a box around its pixels, with a dark edge that shows it on any ground."""
-        pen = ImageDraw.Draw(self.paper)
-        for reach, width, ink in ((self.line + 1, 1, _PAPER), (self.line, self.line, colour)):
-            pen.rectangle(self._around(box, reach), outline=ink, width=width)
+        _outline(self.paper, self.size, self._enlarged(box), colour, self.line)
 
-    def _around(self, box: _Box, reach: int) -> tuple[float, float, float, float]:
-        """Return the corners of a box that is wider by ``reach``, inside the image."""
-        (wide, high), (x0, y0, x1, y1) = self.size, (edge * self.enlarged for edge in box)
-        left, top = max(0.0, x0 - reach), max(0.0, y0 - reach)
-        return left, top, max(left, min(wide - 1, x1 + reach - 1)), max(top, min(high - 1, y1 + reach - 1))
+    def _enlarged(self, box: _Box) -> _Box:
+        x0, y0, x1, y1 = box
+        return x0 * self.enlarged, y0 * self.enlarged, x1 * self.enlarged, y1 * self.enlarged
 
     def label(self, box: _Box, text: str, colour: Colour) -> None:
         """Write on a box's colour, above the box, below it or in it, where it hides no other label."""
         text = self.fitted(text, self.paper.width - 2 * self.gap)
         width, height = self.length(text) + 2 * self.gap, self.height
-        left, top, _, bottom = self._around(box, self.line)
+        left, top, _, bottom = _around(self._enlarged(box), self.line, self.size)
         left = min(left, self.paper.width - width)
         spots = [(left, row, left + width, row + height) for row in (top - height, bottom + 1, top)]
         inside = [spot for spot in spots if spot[1] >= 0 and spot[3] <= self.paper.height]

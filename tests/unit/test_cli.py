@@ -27,9 +27,20 @@ def test_help_imports_nothing_heavy():
     assert all(verb in done.stdout for verb in VERBS)
 
 
+def job_of(verb):
+    """Return the file of a verb's job: a folder with an inspect.py on the path would hide Python's own inspect."""
+    name = verb.replace("-", "_")
+    return f"{name}_.py" if name in sys.stdlib_module_names else f"{name}.py"
+
+
+@pytest.mark.parametrize("job", sorted(path.stem for path in JOBS.glob("*.py")))
+def test_no_job_hides_a_module_of_the_standard_library(job):
+    assert job not in sys.stdlib_module_names
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_a_job_that_runs_the_same_code(verb):
-    file = f"{verb.replace('-', '_')}.py"
+    file = job_of(verb)
     text = (JOBS / file).read_text()
     assert f'run("{verb}")' in text
     assert f"python jobs/{file}" in text.split('"""')[1]
@@ -57,7 +68,7 @@ def test_what_a_user_can_mend_ends_with_2_and_no_traceback(tmp_path, capsys):
     assert "Traceback" not in told.err
 
 
-@pytest.mark.parametrize("verb", ["prepare", "train", "tune", "evaluate", "demo", "lr-find"])
+@pytest.mark.parametrize("verb", ["prepare", "inspect", "train", "tune", "evaluate", "demo", "lr-find"])
 def test_a_missing_experiment_is_named(verb, tmp_path, capsys):
     assert cli.run([verb, str(tmp_path / "none.yaml")]) == 2
     assert "none.yaml: cannot be read" in capsys.readouterr().err
@@ -113,7 +124,7 @@ def test_version_is_the_packages(capsys):
     assert thaw.__version__ in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("verb", [["train"], ["tune"], ["serve", "boards@champion"]])
+@pytest.mark.parametrize("verb", [["train"], ["tune"], ["inspect"], ["serve", "boards@champion"]])
 def test_the_storage_that_is_given_is_the_experiments_too(verb, tmp_path):
     given = str(tmp_path / "a store: here")
     options = cli.parser().parse_args([*verb, str(JOBS / "configs" / "boards.yaml"), "--storage", given])

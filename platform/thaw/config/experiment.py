@@ -201,6 +201,8 @@ class Data(Section):
     hands out at full speed, and a node holds many of."""
     shard_images: Annotated[int, Field(ge=8, le=100_000)] = 1024
     """Most images in a shard, where they are so small that more would fit."""
+    allow: tuple[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], ...] = ()
+    """Gates of `thaw inspect` that are let through though they fail, by name, such as copies_across_splits."""
 
 
 class Weights(Section):

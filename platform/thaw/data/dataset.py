@@ -197,13 +197,14 @@ def as_bitmaps(shard: pa.Table, limits: Limits) -> pa.Table:
 
 def bitmap_sizes(root: Root, prepared: Dataset, split: str) -> NDArray[np.int64]:
     """Return (N,) about how many bytes each image of a split takes as a bitmap, without reading any image."""
-    found = []
-    for shard in prepared.splits[split]:
-        path = root.path_of(f"{prepared.path}/{shard.file}")
-        rows = pq.read_table(path, filesystem=root.filesystem, columns=["width", "height"])
-        wide, high = (np.asarray(rows[column].to_pylist(), dtype=np.int64) for column in ("width", "height"))
-        found.append((3 * wide + 3) * high + 64)  # lines are filled up to four bytes, after a header
-    return np.concatenate([*found, np.empty(0, dtype=np.int64)])
+    sizes = sizes_of(root, prepared, split)
+    return (3 * sizes[:, 0] + 3) * sizes[:, 1] + 64  # lines are filled up to four bytes, after a header
+
+
+def sizes_of(root: Root, prepared: Dataset, split: str) -> NDArray[np.int64]:
+    """Return (N, 2) width and height of each image of a split as it is stored, without reading any image."""
+    found = _columns(root, prepared, split, ["width", "height"])
+    return np.stack([_whole(found[name]) for name in ("width", "height")], axis=1)
 
 
 def encoded(shard: pa.Table, row: int) -> tuple[str, bytes, dict[str, Annotation]]:
@@ -226,30 +227,43 @@ def boxes_of(root: Root, prepared: Dataset, split: str, task: str) -> Iterator[t
     if schema is None or schema.kind != "boxes":
         raise DataError(f"{prepared.path}: task {task} has no boxes; it holds {', '.join(prepared.labels)}")
     columns = ["width", "height", _LABEL + task]
-    for shard in prepared.splits[split]:
-        path = root.path_of(f"{prepared.path}/{shard.file}")
-        rows = pq.read_table(path, filesystem=root.filesystem, columns=columns)
-        for width, height, boxes in zip(*(rows[column].to_pylist() for column in columns), strict=True):
-            yield width, height, None if boxes is None else _boxes(boxes)
+    found = _columns(root, prepared, split, columns)
+    for width, height, boxes in zip(*(found[column].to_pylist() for column in columns), strict=True):
+        yield width, height, None if boxes is None else _boxes(boxes)
 
 
 def labelled(root: Root, prepared: Dataset, split: str, task: str) -> NDArray[np.bool_]:
     """Return (N,) whether each image of a split carries a label for a task, without reading any image."""
-    cells = (cell.is_valid().to_pylist() for cell in _cells(root, prepared, split, task))
-    return np.array([valid for shard in cells for valid in shard], dtype=bool)
+    cells = _columns(root, prepared, split, [_LABEL + task])[_LABEL + task]
+    return np.array(cells.is_valid().to_pylist(), dtype=bool)
 
 
 def classes_of(root: Root, prepared: Dataset, split: str, task: str) -> NDArray[np.int64]:
     """Return (N,) the class index of each image of a split for a single-class task, -1 where it carries no label."""
-    cells = (cell.to_pylist() for cell in _cells(root, prepared, split, task))
-    return np.array([-1 if one is None else one for shard in cells for one in shard], dtype=np.int64)
+    return _whole(_columns(root, prepared, split, [_LABEL + task])[_LABEL + task])
 
 
-def _cells(root: Root, prepared: Dataset, split: str, task: str) -> Iterator[pa.ChunkedArray]:
-    """Yield the labels of each shard for a task, without reading any image."""
-    for shard in prepared.splits[split]:
-        path = root.path_of(f"{prepared.path}/{shard.file}")
-        yield pq.read_table(path, filesystem=root.filesystem, columns=[_LABEL + task])[_LABEL + task]
+def sets_of(root: Root, prepared: Dataset, split: str, task: str) -> NDArray[np.int64]:
+    """Return (N, C) which classes each image of a split carries for a task of several, all -1 without a label."""
+    cells = _columns(root, prepared, split, [_LABEL + task])[_LABEL + task]
+    return np.asarray(prepared.labels[task].targets([_annotation(one) for one in cells.to_pylist()], 1), dtype=np.int64)
+
+
+def _whole(cells: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return whole numbers, -1 where a cell is empty."""
+    return np.asarray(cells.cast(pa.int64()).fill_null(-1).to_numpy(), dtype=np.int64)
+
+
+def _columns(root: Root, prepared: Dataset, split: str, columns: Sequence[str]) -> pa.Table:
+    """Return some columns of a split, of all its shards in order, read at once and without reading any image."""
+    paths = [root.path_of(f"{prepared.path}/{shard.file}") for shard in prepared.splits[split]]
+    if not paths:
+        return pa.table({column: pa.array([], _type_of(prepared, column)) for column in columns})
+    return pq.read_table(paths, filesystem=root.filesystem, columns=list(columns), partitioning=None)
+
+
+def _type_of(prepared: Dataset, column: str) -> pa.DataType:
+    return _KINDS[prepared.labels[column.removeprefix(_LABEL)].kind] if column.startswith(_LABEL) else pa.int32()
 
 
 def _stored(annotation: Annotation) -> Any:

@@ -51,8 +51,8 @@ SCHEMA = pa.schema(
     },
     metadata={"format": str(FORMAT)},
 )
-"""``width`` and ``height`` are of the upright image; what follows them is what `measure` says, and ``coverage`` is JSON,
-task -> `coverage.Coverage` of the image's mask."""
+"""``width`` and ``height`` are of the upright image; what follows them is what `measure` says, and ``coverage`` is
+JSON, task -> `coverage.Coverage` of the image's mask."""
 
 
 def measure(content: bytes, pixels: NDArray[np.uint8]) -> dict[str, Any]:

@@ -21,6 +21,9 @@ class Case(BaseModel):
     """Ids, the one that matters most first."""
     note: str = ""
     """What is said of them, in a few words: `train and test`, `said rye, looks like oat`."""
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    """Corners x0, y0, x1, y1 in pixels of the first image: the boxes that it is about. Without any, and where the
+    finding is of a task with boxes, all boxes that the images carry for it are drawn."""
     score: float | None = None
     """How sure the check is, where it can tell; higher is surer."""
 
@@ -45,4 +48,5 @@ class Finding(BaseModel):
     cases: tuple[Case, ...] = ()
     """At most `SHOWN` of them, the most telling first."""
     figures: dict[str, Any] = {}
-    """Plain values behind it: counts by class, quantiles, a curve."""
+    """Plain values behind it. A report draws numbers by name, or such numbers by split or another group, as bars, and
+    lists numbers and words."""

@@ -26,7 +26,7 @@ class Material:
         rejected: what preparing set aside: ``id``, ``reason`` and ``detail`` each.
         classes: by task of one class an image: (N,) class index, -1 without a label.
         sets: by task of several classes an image: (N, C) zeros and ones, all -1 without a label.
-        boxes: by task of boxes: N, None without a label.
+        boxes: by task of boxes: N, None without a label; in pixels of the image as the facts have its size.
         vectors: (N, D) what the experiment's frozen backbone makes of each image; None where nothing needed it.
     """
 

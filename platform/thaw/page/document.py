@@ -33,8 +33,9 @@ def document(title: str, body: Iterable[str], css: str = "") -> str:
 
 def figures(charts: Sequence[Chart | None]) -> str:
     """Return drawings with their headings, one below the other."""
-    return "\n".join(
-        f"<figure><h3>{html.escape(one.title)}</h3><figcaption>{html.escape(one.caption)}</figcaption>{one.svg}</figure>"
-        for one in charts
-        if one
-    )
+    return "\n".join(_figure(one) for one in charts if one)
+
+
+def _figure(chart: Chart) -> str:
+    caption = f"<figcaption>{html.escape(chart.caption)}</figcaption>" if chart.caption else ""
+    return f"<figure><h3>{html.escape(chart.title)}</h3>{caption}{chart.svg}</figure>"

@@ -52,7 +52,7 @@ class Chart:
 
     title: str
     caption: str
-    """One sentence of plain text."""
+    """One sentence of plain text; empty where the title says it all."""
     svg: str
 
 

@@ -36,6 +36,7 @@ from thaw.errors import ClusterError, ConfigError, ModelError, ThawError
 from thaw.evaluation import card
 from thaw.evaluation import on_ray as evaluation
 from thaw.evaluation import settled as settling
+from thaw.inspection import checking, gates
 from thaw.model import FinetuneModel
 from thaw.registry import record as records
 from thaw.registry import store
@@ -80,6 +81,7 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
     started = time.monotonic()
     on_ray.check_shared(experiment.storage.root)
     root = open_root(experiment.storage.root)
+    checking.refuse_unknown(experiment.data.allow, "data.allow")
     earlier = records.load(root, resume) if resume else None
     if earlier:
         experiment = run.resumed(root, earlier.id, experiment)
@@ -88,6 +90,8 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
         return earlier
     with on_ray.cluster(experiment.train.workers * experiment.train.cpus_per_worker):
         prepared = Dataset.load(root, earlier.dataset) if earlier else prepared or data.prepare(experiment)
+        if not earlier:
+            gates.check(root, experiment, prepared)
         experiment = resolve(experiment)
         on_ray.spare_cpus(experiment.train.workers * experiment.train.cpus_per_worker)
         experiment = run.check(root, experiment, prepared)

@@ -7,52 +7,18 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from thaw import overlay
-from thaw.data import rle
 from thaw.data.feed import TARGET
-from thaw.data.labels import Annotation, Boxes, LabelSchema
+from thaw.data.labels import Annotation
 from thaw.metrics.masks import IGNORED
 from thaw.predictor import Answers
-from thaw.tasks.contract import Answer, Marks, Task
+from thaw.tasks.contract import Task
 from thaw.training.validation import Seen
+from thaw.truth import Truth
 
 _CELL, _LETTERS, _MARGIN = 26, 11, 130  # pixels of a confusion matrix
 _NAMED = 30  # classes up to which a confusion matrix has names and counts
 _WIDEST = 960  # pixels of a picture
 _PAPER, _INK, _BLUE = (255, 255, 255), (20, 20, 20), (0, 114, 178)
-
-
-class Truth(Answer):
-    """What an image carries for a task, drawn as an answer is."""
-
-    labels: LabelSchema
-    value: object
-
-    def summary(self) -> Mapping[str, str]:
-        """Return the classes."""
-        names, truth = self.labels.names, self.value
-        match truth:
-            case int():
-                return {names[truth]: ""}
-            case tuple():
-                return {names[place]: "" for place in truth}
-            case Boxes():
-                places, counts = np.unique(truth.labels, return_counts=True)
-                return {names[place]: f"x{count}" for place, count in zip(places, counts, strict=True)}
-            case np.ndarray():
-                return {name: f"{np.mean(truth == place):.0%}" for place, name in enumerate(names) if place in truth}
-        return {"no label": ""}
-
-    def marks(self) -> Marks:
-        """Return boxes or masks."""
-        names, truth = self.labels.names, self.value
-        match truth:
-            case Boxes():
-                rows = zip(truth.boxes.tolist(), truth.labels.tolist(), strict=True)
-                return Marks(boxes=tuple((tuple(box), names[label], 1.0) for box, label in rows))
-            case np.ndarray():
-                masks = {name: rle.encode(truth == place) for place, name in enumerate(names) if place in truth}
-                return Marks(masks=masks, classes=names)
-        return Marks()
 
 
 def answers(seen: Seen, tasks: Mapping[str, Task]) -> Iterator[Image.Image]:
@@ -69,7 +35,7 @@ def answers(seen: Seen, tasks: Mapping[str, Task]) -> Iterator[Image.Image]:
 
 def _truth(task: Task, annotation: Annotation) -> Truth:
     known = None if isinstance(annotation, np.ndarray) and (annotation == IGNORED).all() else annotation
-    return Truth.model_construct(labels=task.labels, value=known)
+    return Truth.of(task.labels, known)
 
 
 def _beside(answer: Image.Image, truth: Image.Image) -> Image.Image:

@@ -9,6 +9,7 @@ from thaw.config.experiment import Experiment
 from thaw.errors import ConfigError
 
 MAY_CHANGE = (
+    "data.allow",
     "evaluate",
     "serve",
     "storage",

@@ -21,6 +21,7 @@ from thaw.data import dataset
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
 from thaw.errors import ClusterError, ConfigError
+from thaw.inspection import checking, gates
 from thaw.storage import Root, open_root
 from thaw.training import on_ray as training
 from thaw.training import run
@@ -85,7 +86,10 @@ def search(
 
 def _begun(root: Root, earlier: Sweep | None, experiment: Experiment, study: Study) -> Hunt:
     """Return a sweep that is written down; refuse what some trial would stumble over."""
+    checking.refuse_unknown(experiment.data.allow, "data.allow")
     prepared = Dataset.load(root, earlier.dataset) if earlier else data.prepare(experiment)
+    if not earlier:
+        gates.check(root, experiment, prepared)
     experiment = _on_device(experiment, study)
     groups_of: Callable[[str, int], list[str]] = functools.cache(_groups)
 

@@ -156,7 +156,7 @@ def check_drawn(written: Experiment, drawn: Experiment) -> None:
 
 def _prepared_by(experiment: Experiment) -> dict[str, Any]:
     """Return the settings that the prepared data follows from."""
-    values = experiment.data.model_dump(mode="json", exclude={"image", "augment"})
+    values = experiment.data.model_dump(mode="json", exclude={"image", "augment", "allow"})
     tasks = {name: (one.type, one.column, one.classes) for name, one in experiment.tasks.items()}
     return {**values, "tasks": tasks}
 

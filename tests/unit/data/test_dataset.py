@@ -208,10 +208,21 @@ def test_labels_are_read_without_images_shard_by_shard(tmp_path):
         dataset.write_shard(root, f"datasets/pets-0123456789ab/{shards[-1].file}", shard)
     prepared = described(splits={"train": tuple(shards)})
     assert dataset.classes_of(root, prepared, "train", "kind").tolist() == [1, -1, 0, 1]
+    assert dataset.sets_of(root, prepared, "train", "tags").tolist() == [[1, 0, 1], [0, 0, 0], [-1] * 3, [0, 1, 0]]
+    assert dataset.sizes_of(root, prepared, "train").tolist() == [list(size) for size in SIZES]
     for task, annotations in ANNOTATIONS.items():
         carried = dataset.labelled(root, prepared, "train", task)
         assert carried.tolist() == [one is not None for one in annotations]
         assert carried.dtype == bool
+
+
+def test_a_split_without_images_has_no_labels(tmp_path):
+    root, prepared = open_root(str(tmp_path)), described(splits={"val": ()})
+    assert dataset.classes_of(root, prepared, "val", "kind").shape == (0,)
+    assert dataset.sets_of(root, prepared, "val", "tags").shape == (0, 3)
+    assert dataset.sizes_of(root, prepared, "val").shape == (0, 2)
+    assert list(dataset.boxes_of(root, prepared, "val", "heads")) == []
+    assert dataset.labelled(root, prepared, "val", "fur").shape == (0,)
 
 
 def test_bitmaps_hold_the_same_pixels_whatever_the_images_were():

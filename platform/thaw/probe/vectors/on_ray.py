@@ -5,10 +5,8 @@ What it makes of one image stands in thaw.probe.embedding.
 
 import functools
 import io
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -109,22 +107,7 @@ def embedded(eye: Eye, chunks: Iterable[Chunk]) -> Iterator[Vectors]:
     """
     embed = ray.remote(_embedded).options(num_gpus=eye.gpus)
     calls = (functools.partial(embed.remote, shard, rows, eye) for shard, rows in chunks)
-    return _in_order(calls, _AHEAD * max(1, int(on_ray.num_cpus())))
-
-
-def _in_order(calls: Iterable[Callable[[], "ray.ObjectRef[Any]"]], most: int) -> Iterator[Any]:
-    """Yield what calls come to, in order, ``most`` of them under way."""
-    begun: deque[ray.ObjectRef[Any]] = deque()
-    try:
-        for call in calls:
-            begun.append(call())
-            if len(begun) > most:
-                yield ray.get(begun.popleft())
-        while begun:
-            yield ray.get(begun.popleft())
-    finally:
-        for rest in begun:
-            ray.cancel(rest)
+    return on_ray.in_order(calls, _AHEAD * max(1, int(on_ray.num_cpus())))
 
 
 def _chunks(root: Root, prepared: Dataset) -> Iterator[Chunk]:

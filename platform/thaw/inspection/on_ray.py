@@ -1,0 +1,158 @@
+"""Inspection on Ray: preparing, vectors, checks and pictures on all nodes; what is read and written here.
+
+What is looked for stands in the checks beside this module.
+"""
+
+import functools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+from ray.exceptions import RayTaskError
+
+from thaw import on_ray
+from thaw.config.experiment import Experiment, Limits
+from thaw.console import say, track
+from thaw.data import dataset
+from thaw.data import on_ray as data
+from thaw.data.dataset import Dataset
+from thaw.data.labels import LabelSchema
+from thaw.errors import ModelError, ThawError
+from thaw.inspection import checking, pictures, report
+from thaw.inspection.finding import Finding
+from thaw.inspection.gather import gather
+from thaw.inspection.inspection import Inspection
+from thaw.inspection.material import Material
+from thaw.inspection.pictures import Picture, View
+from thaw.probe.vectors import on_ray as vectors
+from thaw.storage import Root, open_root
+
+_SAID = "--no-vectors"
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """An inspection, and where its report lies in the storage root."""
+
+    inspection: Inspection
+    report: str
+
+
+def inspect(experiment: Experiment, allowed: Sequence[str] = (), with_vectors: bool = True) -> Inspected:
+    """Look for what is wrong with an experiment's images, and write a report of it beside the shards.
+
+    Args:
+        allowed: gates that are let through, beside those of ``data.allow``.
+        with_vectors: whether to compute what the backbone makes of every image. Where its weights cannot be had, the
+            inspection goes on without.
+
+    Raises:
+        ThawError: the data or the cluster do not fit what is asked, or there is no gate of a name that is let through.
+    """
+    checking.refuse_unknown(experiment.data.allow, "data.allow")
+    checking.refuse_unknown(tuple(allowed), "--allow")
+    on_ray.check_shared(experiment.storage.root)
+    root = open_root(experiment.storage.root)
+    with on_ray.cluster():
+        prepared = data.prepare(experiment)
+        seen, without = _vectors(root, experiment, prepared) if with_vectors else (None, _SAID)
+        material = gather(root, experiment, prepared, seen)
+        over = [name for name in checking.names() if seen is None and checking.needs_vectors(name)]
+        found = _checked(material, [name for name in checking.names() if name not in over])
+        done = Inspection.of(prepared, found, (*experiment.data.allow, *allowed), over, without)
+        place = report.publish(root, done, pictured(root, material, done.findings), _with_places(prepared))
+    return Inspected(done, place)
+
+
+def _vectors(root: Root, experiment: Experiment, prepared: Dataset) -> tuple[NDArray[np.float32] | None, str | None]:
+    """Return the vectors of all images; or none, and why."""
+    try:
+        return vectors.of_all(root, experiment, prepared), None
+    except ModelError as error:
+        say(f"warning: going on without vectors, so without the checks that need them: {error}")
+        return None, str(error)
+
+
+def _checked(material: Material, names: Sequence[str]) -> list[Finding]:
+    """Run checks on all nodes, and return what they find in the order of their names."""
+    if not names:
+        return []
+    shared, check = ray.put(material), ray.remote(_check)
+    names_of = {check.remote(name, shared): name for name in names}
+    found, left = dict[str, tuple[Finding, ...]](), list(names_of)
+    try:
+        while left:
+            [done], left = ray.wait(left)
+            found[names_of[done]] = ray.get(done)
+            say(f"[{len(found)}/{len(names)}] {_told(names_of[done], found[names_of[done]])}")
+    except RayTaskError as error:
+        if isinstance(error.cause, ThawError):
+            raise error.cause from None
+        raise
+    finally:
+        for rest in left:
+            ray.cancel(rest)
+    return [one for name in names for one in found[name]]
+
+
+def _check(name: str, material: Material) -> tuple[Finding, ...]:
+    return checking.run(name, material)
+
+
+def _told(name: str, found: Sequence[Finding]) -> str:
+    """Return a line of progress."""
+    return f"{name}: {', '.join(f'{one.level} {one.name}' for one in found) or 'nothing'}"
+
+
+def pictured(root: Root, material: Material, findings: Sequence[Finding]) -> dict[View, Picture]:
+    """Return small pictures of the images that findings show; none of those that were set aside."""
+    labels = _with_places(material.prepared)
+    rows = {image: row for row, image in enumerate(material.ids)}
+    by_row: dict[int, list[View]] = defaultdict(list)
+    for view in pictures.wanted(findings, labels):
+        if view.image in rows:
+            by_row[rows[view.image]].append(view)
+    sizes = list(zip(material.facts["width"].to_pylist(), material.facts["height"].to_pylist(), strict=True))
+    draw, limits = ray.remote(_drawn), material.experiment.data.limits
+    asked = []
+    for path, first, after in _shards(material.prepared):
+        inside = [(row - first, sizes[row], by_row[row]) for row in range(first, after) if row in by_row]
+        if inside:
+            asked.append(functools.partial(draw.remote, root, path, inside, labels, limits))
+    parts = on_ray.in_order(asked, 2 * max(1, int(on_ray.num_cpus())))
+    found: dict[View, Picture] = {}
+    for part in track(parts, "drawing, shards", len(asked)):
+        found |= part
+    return found
+
+
+def _with_places(prepared: Dataset) -> dict[str, LabelSchema]:
+    """Return the classes of tasks with boxes or masks, which are drawn."""
+    return {name: schema for name, schema in prepared.labels.items() if schema.kind in ("boxes", "mask")}
+
+
+def _shards(prepared: Dataset) -> Iterator[tuple[str, int, int]]:
+    """Yield the path of every shard, and the rows of the facts from which to which it goes."""
+    first = 0
+    for shards in prepared.splits.values():
+        for shard in shards:
+            yield f"{prepared.path}/{shard.file}", first, first + shard.rows
+            first += shard.rows
+
+
+def _drawn(
+    root: Root,
+    path: str,
+    asked: Sequence[tuple[int, tuple[int, int], Sequence[View]]],
+    labels: dict[str, LabelSchema],
+    limits: Limits,
+) -> dict[View, Picture]:
+    """Draw some images of a shard: row, size as it came, and views of each."""
+    shard, found = dataset.read_shard(root, path), dict[View, Picture]()
+    for row, size, views in asked:
+        _, content, annotations = dataset.encoded(shard, row)
+        found |= zip(views, pictures.draw(content, size, annotations, labels, views, limits), strict=True)
+    return found
