@@ -18,7 +18,7 @@ from thaw.data import dataset, split
 from thaw.data.check import Row
 from thaw.data.dataset import Dataset, Report, Shard
 from thaw.data.labels import LabelSchema, as_names, counts
-from thaw.data.sift import Aside, CheckedMask, Kept, Sifted, Tallies, said_of, shown_of, sift
+from thaw.data.sift import Aside, CheckedMask, Kept, Sifted, Tallies, covered, said_of, shown_of, sift
 from thaw.data.sources.contract import RawBoxes, RawLabel, RawMask, Reference, Source, UnreadBoxes
 from thaw.errors import DataError
 
@@ -167,16 +167,8 @@ def _row(one: Kept, side: str, labels: Mapping[str, LabelSchema]) -> Row:
 def _fact(experiment: Experiment, one: Kept, side: str) -> Row:
     """Return one row of `facts`."""
     known = {key: one.fact[key] for key in ("sha256", "width", "height")}
-    masks = {task: label for task, label in one.labels.items() if isinstance(label, CheckedMask)}
-    covered = json.dumps({task: _coverage(experiment, label.coverage) for task, label in masks.items()})
-    return {"id": one.reference.id, "split": side, **known, **one.fact["measured"], "masks": covered}
-
-
-def _coverage(experiment: Experiment, covered: Row) -> Row:
-    """Return the coverage of a mask with agreements by task in place of by column."""
-    boxes = {task: experiment.column(task) for task, one in experiment.tasks.items() if one.annotation == "boxes"}
-    found = covered["agreements"]
-    return covered | {"agreements": {task: found[column] for task, column in boxes.items() if column in found}}
+    masks = json.dumps(covered(experiment, one))
+    return {"id": one.reference.id, "split": side, **known, **one.fact["measured"], "masks": masks}
 
 
 def _indexed(label: RawLabel | CheckedMask, schema: LabelSchema) -> Any:
