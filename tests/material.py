@@ -49,10 +49,10 @@ def material(
         labels: by task one an image, None without: a class index, indices of several classes, `boxes`, or an (H, W)
             mask of class indices, 255 without a label; a mask's coverage becomes a fact.
         rejected: image and reason of what was set aside.
-        data: what the experiment says below ``data``.
+        data: what the experiment says below ``data``; the model's input is of 48 pixels when left out.
     """
     options = {task: dict(one) for task, one in (tasks or {"kind": {"type": "classification"}}).items()}
-    values = {"source": {"type": "boards"}, **(data or {})}
+    values = {"source": {"type": "boards"}, "image": {"size": 48}, **(data or {})}
     experiment = parse({"name": "made", "data": values, "tasks": options}, "test")
     schemas = {
         task: LabelSchema(kind=KINDS[one["type"]], names=tuple((names or {}).get(task, ("a", "b"))))

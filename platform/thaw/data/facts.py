@@ -20,8 +20,6 @@ from thaw.errors import DataError
 from thaw.storage import Root
 
 FILE = "facts.parquet"
-FORMAT = 1
-"""Version of what is measured and how; facts of another one are measured again."""
 
 _FINEST = 2048
 """Most pixels along the longer side; of a larger image some are passed over, for what is measured of the whole of it
@@ -48,8 +46,7 @@ SCHEMA = pa.schema(
         "spread": pa.float32(),
         "blur": pa.float32(),
         "coverage": pa.string(),
-    },
-    metadata={"format": str(FORMAT)},
+    }
 )
 """``width`` and ``height`` are of the upright image; what follows them is what `measure` says, and ``coverage`` is
 JSON, task -> `coverage.Coverage` of the image's mask."""
@@ -135,12 +132,12 @@ def write(root: Root, path: str, rows: pa.Table) -> None:
 
 
 def written(root: Root, path: str) -> bool:
-    """Return whether a dataset has facts of this version."""
+    """Return whether a dataset has facts, in the columns of this version."""
     place = f"{path}/{FILE}"
     if not root.exists(place):
         return False
     found = pq.read_schema(root.path_of(place), filesystem=root.filesystem)
-    return bool(found.equals(SCHEMA, check_metadata=True))
+    return bool(found.equals(SCHEMA))
 
 
 def read(root: Root, prepared: Dataset) -> pa.Table:

@@ -17,7 +17,7 @@ from thaw.data import facts
 from thaw.data.check import Row
 from thaw.data.labels import as_names
 from thaw.data.listing import key
-from thaw.data.sift import Aside, CheckedMask, Kept, Tallies, Tally, said_of, shown_of, sift
+from thaw.data.sift import Aside, CheckedMask, Kept, Tallies, Tally, covered, said_of, shown_of, sift
 from thaw.data.sources.contract import RawBoxes, RawLabel, Reference
 
 SCHEMA = pa.schema(
@@ -146,16 +146,8 @@ def _row(experiment: Experiment, one: Kept, stratum: str | None) -> Row:
 def _fact(experiment: Experiment, one: Kept) -> Row:
     """Return one row of `facts`; which split it is of is decided later."""
     known = {name: one.fact[name] for name in ("sha256", "width", "height")}
-    masks = {task: label for task, label in one.labels.items() if isinstance(label, CheckedMask)}
-    covered = json.dumps({task: _coverage(experiment, label.coverage) for task, label in masks.items()})
-    return {"id": one.reference.id, "split": None, **known, **one.fact["measured"], "coverage": covered}
-
-
-def _coverage(experiment: Experiment, covered: Row) -> Row:
-    """Return the coverage of a mask with agreements by task in place of by column."""
-    boxes = {task: experiment.column(task) for task, one in experiment.tasks.items() if one.annotation == "boxes"}
-    found = covered["agreements"]
-    return covered | {"agreements": {task: found[column] for task, column in boxes.items() if column in found}}
+    coverage = json.dumps(covered(experiment, one))
+    return {"id": one.reference.id, "split": None, **known, **one.fact["measured"], "coverage": coverage}
 
 
 def _add(tallies: Tallies, others: Mapping[tuple[str, str], Tally]) -> None:

@@ -22,13 +22,12 @@ Aside = dict[str, str]
 
 @dataclass(frozen=True)
 class CheckedMask:
-    """A checked mask: where it is, the hash of its pixels, what its values mean, which classes it shows and how."""
+    """A checked mask: where it is, the hash of its pixels, what its values mean and which classes it shows."""
 
     id: str
     sha256: str
     names: Mapping[int, str]
     found: tuple[str, ...]
-    coverage: Row
 
 
 @dataclass(frozen=True)
@@ -94,6 +93,20 @@ def said_of(label: RawLabel | CheckedMask) -> RawLabel:
 def shown_of(label: RawLabel | CheckedMask) -> RawLabel:
     """Return a label with the names that the image carries."""
     return label.found if isinstance(label, CheckedMask) else label
+
+
+def covered(experiment: Experiment, one: Kept) -> dict[str, Row]:
+    """Return the coverage of each mask that is kept, by task, and how it goes with boxes, by task too."""
+    columns = {task: experiment.column(task) for task in experiment.tasks}
+    boxes = {task: columns[task] for task, options in experiment.tasks.items() if options.annotation == "boxes"}
+    found = {}
+    for task, label in one.labels.items():
+        if isinstance(label, CheckedMask):
+            coverage = one.fact["labels"][columns[task]]["coverage"]
+            beside = coverage["agreements"]
+            mine = {other: beside[column] for other, column in boxes.items() if column in beside}
+            found[task] = coverage | {"agreements": mine}
+    return found
 
 
 def _labels(experiment: Experiment, one: Reference, fact: Row) -> tuple[dict[str, RawLabel | CheckedMask], list[Aside]]:
@@ -163,7 +176,7 @@ def _known_mask(found: Row | None, classes: Sequence[str] | None) -> tuple[Check
     if strange:
         return None, [f"{found['id']} shows {strange[0]!r}"]
     names = {int(value): name for value, name in found["names"].items()}
-    return CheckedMask(found["id"], found["sha256"], names, tuple(found["found"]), found["coverage"]), []
+    return CheckedMask(found["id"], found["sha256"], names, tuple(found["found"])), []
 
 
 def _mislabelled(experiment: Experiment, labels: Mapping[str, RawLabel | CheckedMask]) -> tuple[str | None, str]:

@@ -13,6 +13,7 @@ from thaw.config.experiment import Limits
 from thaw.config.load import parse
 from thaw.data import check, prepare
 from thaw.data.check import Question
+from thaw.data.coverage import Coverage
 from thaw.data.dataset import encoded
 from thaw.data.shards import shard_table
 from thaw.data.sources import contract
@@ -156,7 +157,7 @@ def test_sizes_are_those_of_the_upright_image(turned):
     ],
 )
 def test_a_mask_that_cannot_be_used_is_set_aside_alone(pixels, reason, words):
-    found = fact(rooms(masks={"m": pixels}), walls=RawMask("m", NAMES), defects=boxed(GOOD))
+    found = fact(rooms(masks={"m": pixels}, files={"bad": OSError()}), walls=RawMask("m", NAMES), defects=boxed(GOOD))
     [aside] = found["set_aside"]
     assert aside["reason"] == reason
     assert aside["detail"].startswith("column walls: ")
@@ -187,6 +188,23 @@ def test_a_mask_says_what_it_shows_and_changes_its_hash_with_any_pixel():
     assert first["found"] == ["door", "wall"]
     assert first["names"] == {"0": "floor", "1": "wall", "7": "door"}
     assert first["sha256"] != other["sha256"]
+
+
+def test_a_mask_is_held_against_the_boxes_that_can_be_used():
+    pixels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    pixels[:5, :5], pixels[20:, 20:] = 7, 1
+    given = RawBoxes(((-9, 0, 10, 5), (3, 3, 3, 3), (20, 20, 30, 30)), ("door", "door", "wall"))
+    found = fact(
+        rooms(masks={"m": pixels}, files={"bad": OSError()}),
+        walls=RawMask("m", NAMES),
+        defects=given,
+        zones=UnreadBoxes("bad"),
+    )
+    covered = Coverage.model_validate(found["labels"]["walls"]["coverage"])
+    assert covered.shares == {"floor": 1 - (25 + 200) / 1200, "wall": 200 / 1200, "door": 25 / 1200}
+    assert covered.agreements.keys() == {"defects"}
+    assert covered.agreements["defects"].boxes == 2
+    assert covered.agreements["defects"].outside["wall"] == 100 / 1200
 
 
 def test_255_has_no_label_unless_it_is_named():
@@ -270,6 +288,31 @@ def test_a_plan_counts_and_names_what_was_set_aside_and_keeps_the_image():
     assert report.labelled["train"] == {"found": 4, "walls": 3, "kind": 4}
     assert report.classes["train"]["found"] == {"dent": 4, "hole": 3}
     assert report.classes["train"]["walls"] == {"door": 3, "floor": 3, "wall": 3}
+
+
+def test_facts_have_the_coverage_of_masks_by_task():
+    more = {
+        "rooms": {"type": "segmentation", "column": "walls"},
+        "again": {"type": "detection", "column": "defects", "classes": ["dent"]},
+    }
+    plan, _ = planned(experiment(**more), {"walls": RawMask("gone", NAMES)}, gone=FileNotFoundError(2, "no"))
+    facts = {one["id"]: json.loads(one["masks"]) for one in plan.facts}
+    assert facts["00"] == {}
+    assert facts["01"].keys() == {"walls", "rooms"}
+    assert facts["01"]["walls"] == facts["01"]["rooms"]
+    covered = Coverage.model_validate(facts["01"]["walls"])
+    assert sum(covered.shares.values()) == pytest.approx(1)
+    assert covered.agreements.keys() == {"found", "again"}
+    assert covered.agreements["found"].boxes == 2
+
+
+def test_facts_leave_out_masks_of_unknown_classes():
+    named = {"walls": {"type": "segmentation", "classes": ["floor", "wall"]}}
+    plan, _ = planned(experiment(**named), {"walls": RawMask("flat", NAMES)}, flat=mask(values=(0, 1)))
+    assert {one["id"]: json.loads(one["masks"]).keys() for one in plan.facts if one["id"] in ("00", "01")} == {
+        "00": {"walls"},
+        "01": set(),
+    }
 
 
 def test_boxes_and_masks_of_unknown_classes_are_set_aside_one_by_one():

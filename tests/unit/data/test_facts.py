@@ -1,8 +1,12 @@
 """What is measured of images, and where it is kept."""
 
+import io
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image, ImageFilter
 
 from thaw.data import facts
 from thaw.data.dataset import Dataset, Report, Shard
@@ -32,6 +36,82 @@ def test_a_large_image_is_measured_as_a_small_one_is():
     assert found["brightness"] == pytest.approx(0.587 * 255 / 2, rel=0.01)
 
 
+def _photograph(seed, width=320, height=240):
+    """Return a picture whose neighbouring pixels are alike, as those of photographs are."""
+    noise = np.random.default_rng(seed).normal(size=(height, width, 3))
+    shape = np.add.outer(np.fft.fftfreq(height) ** 2, np.fft.rfftfreq(width) ** 2) + 1e-4
+    waves = np.fft.rfft2(noise, axes=(0, 1)) / np.sqrt(shape)[..., np.newaxis]
+    pixels = np.fft.irfft2(waves, s=(height, width), axes=(0, 1))
+    return np.clip(128 + 50 * pixels / pixels.std(), 0, 255).astype(np.uint8)
+
+
+def _blurred(pixels, sigma):
+    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(sigma)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_blur_grows_with_a_blur_whatever_the_contrast_and_the_size(seed):
+    sharp = _photograph(seed)
+    blurs = [facts.measure(b"", _blurred(sharp, sigma))["blur"] for sigma in (0, 1, 2, 4)]
+    assert blurs == sorted(blurs)
+    assert blurs[0] < 0.25 < blurs[1] < 0.4 < blurs[2] < 0.6 < blurs[3]
+    flat = facts.measure(b"", (sharp // 3 + 80).astype(np.uint8))["blur"]
+    assert flat == pytest.approx(blurs[0], abs=0.05)
+    large = np.kron(_blurred(sharp, 2), np.ones((5, 5, 1), np.uint8))
+    assert facts.measure(b"", large)["blur"] == pytest.approx(blurs[2], abs=0.08)
+
+
+def test_blur_is_what_the_papers_formula_gives():
+    """Compared with means that are computed one by one."""
+    grey = np.random.default_rng(0).integers(0, 256, (20, 30)).astype(float)
+
+    def left(values):
+        mean = np.stack([values[row - 4 : row + 5].mean(axis=0) for row in range(4, len(values) - 4)])
+        before, after = np.abs(np.diff(values[4:-4], axis=0)), np.abs(np.diff(mean, axis=0))
+        return 1 - np.maximum(0, before - after).sum() / before.sum()
+
+    found = facts.measure(b"", np.repeat(grey.astype(np.uint8)[..., np.newaxis], 3, axis=2))
+    assert found["blur"] == pytest.approx(max(left(grey), left(grey.T)))
+
+
+def test_a_direction_without_differences_says_nothing_of_blur():
+    stripes = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 90, 1), dtype=np.uint8), 60, axis=0)
+    assert facts.measure(b"", np.repeat(stripes, 3, axis=2))["blur"] < 0.3
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (5000, 1), (3, 2)])
+def test_pictures_of_any_shape_are_measured(shape):
+    found = facts.measure(b"", np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8))
+    assert 0 <= found["blur"] <= 1
+    assert all(np.isfinite(value) for value in found.values() if isinstance(value, float))
+
+
+def test_one_colour_has_no_spread_though_a_few_pixels_differ():
+    plain = np.full((100, 100, 3), (200, 30, 90), np.uint8)
+    assert facts.measure(b"", plain)["spread"] == 0
+    assert facts.measure(b"", plain)["blur"] == 1
+    plain[:2, :20] = 0
+    assert facts.measure(b"", plain)["spread"] == 0
+    plain[:4, :50, 2] = 250
+    assert facts.measure(b"", plain)["spread"] == 250 - 90
+
+
+def test_low_and_high_are_what_few_pixels_fall_short_of_and_exceed():
+    pixels = np.full((100, 100, 3), 90, np.uint8)
+    pixels[:5], pixels[-2:] = 10, 240
+    found = facts.measure(b"", pixels)
+    assert (found["low"], found["high"]) == (10, 240)
+    pixels[4], pixels[-2] = 90, 90
+    found = facts.measure(b"", pixels)
+    assert (found["low"], found["high"]) == (90, 90)
+
+
+def test_the_format_is_that_of_the_content():
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    found = [facts.measure(content, pixels)["format"] for content in (b"\xff\xd8\xff\xe0", b"GIF89a", b"text")]
+    assert found == ["JPEG", "GIF", None]
+
+
 def test_facts_come_back_in_the_order_they_were_written(tmp_path):
     root, prepared = open_root(str(tmp_path)), _prepared()
     rows = [
@@ -42,6 +122,18 @@ def test_facts_come_back_in_the_order_they_were_written(tmp_path):
     found = facts.read(root, prepared)
     assert found["id"].to_pylist() == ["b", "a"]
     assert found["brightness"].to_pylist() == pytest.approx([0, 255])
+
+
+def test_facts_of_other_columns_are_not_there(tmp_path):
+    root, prepared = open_root(str(tmp_path)), _prepared()
+    facts.write(root, prepared.path, [])
+    assert facts.written(root, prepared.path)
+    buffer = io.BytesIO()
+    pq.write_table(facts.read(root, prepared).drop_columns(["blur"]), buffer)
+    root.write_bytes(f"{prepared.path}/{facts.FILE}", buffer.getvalue())
+    assert not facts.written(root, prepared.path)
+    with pytest.raises(DataError, match="run `thaw prepare`"):
+        facts.read(root, prepared)
 
 
 def test_a_dataset_without_facts_says_what_to_do(tmp_path):

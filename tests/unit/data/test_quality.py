@@ -16,7 +16,7 @@ from PIL import Image
 
 import hostile
 from thaw.config.experiment import Limits
-from thaw.data.quality import BadImage, decode
+from thaw.data.quality import BadImage, decode, format_of
 
 LIMITS = Limits(max_bytes=20_000_000, max_pixels=50_000_000)
 FILES = hostile.files()
@@ -143,7 +143,7 @@ def test_bombs_take_no_memory() -> None:
 import re, sys, hostile
 from pathlib import Path
 from thaw.config.experiment import Limits
-from thaw.data.quality import BadImage, decode
+from thaw.data.quality import BadImage, decode, format_of
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
@@ -186,7 +186,7 @@ def test_nothing_is_printed_and_no_other_program_is_near(tmp_path: Path) -> None
 import sys
 from pathlib import Path
 from thaw.config.experiment import Limits
-from thaw.data.quality import BadImage, decode
+from thaw.data.quality import BadImage, decode, format_of
 
 for path in Path(sys.argv[1]).iterdir():
     try:
@@ -265,3 +265,19 @@ def test_odd_files_from_real_collections_decode() -> None:
     for path in paths:
         with Image.open(io.BytesIO(path.read_bytes())) as image:
             assert decode(path.read_bytes(), LIMITS).shape == (image.height, image.width, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("JPEG", "JPEG"), ("PNG", "PNG"), ("GIF", "GIF"), ("WEBP", "WebP"), ("BMP", "BMP"), ("TIFF", "TIFF")],
+)
+def test_the_format_is_told_by_the_content(name: str, wanted: str) -> None:
+    assert format_of(hostile.encode(Image.new("RGB", (8, 8)), name)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [(b"\0\0\0\x18ftypheic", "HEIC"), (b"%PDF-1.7", "PDF"), (b" <svg >", "SVG"), (b"hello", None), (b"", None)],
+)
+def test_formats_that_are_not_read_are_told_too(content: bytes, wanted: str | None) -> None:
+    assert format_of(content) == wanted

@@ -70,3 +70,24 @@ def test_more_classes_than_a_mask_can_tell_apart_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"tasks\.pixels: 256 classes; a mask tells at most 255 apart"):
         _task(tuple(f"{place:03}" for place in range(256)))
     assert _task(tuple(f"{place:03}" for place in range(255)))
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "wanted"),
+    [
+        (("rust", "background"), {}, "background"),
+        (("BG", "rust"), {}, "BG"),
+        (("_background_", "rust"), {}, "_background_"),
+        (("back", "rust"), {}, None),
+        (("back", "background"), {"background": "back"}, "back"),
+    ],
+)
+def test_the_background_is_the_class_that_is_called_so_or_said(
+    names: tuple[str, ...], options: dict[str, str], wanted: str | None
+) -> None:
+    assert _task(names, **options).background == wanted
+
+
+def test_a_background_that_is_no_class_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"tasks\.pixels\.background: no class 'coper'; .* did you mean 'copper'"):
+        _task(background="coper")

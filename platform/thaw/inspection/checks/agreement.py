@@ -17,6 +17,9 @@ from thaw.inspection.material import Material
 from thaw.inspection.told import are, worst
 from thaw.tasks.segmentation import Task
 
+GATES: tuple[str, ...] = ()
+NEEDS_VECTORS = False
+
 _USUAL = 0.5
 """Boxes are held against masks where less than this share of them disagrees."""
 _SAME, _OUTSIDE = 0.05, 0.25

@@ -16,6 +16,9 @@ from thaw.inspection.finding import Finding
 from thaw.inspection.material import Material
 from thaw.inspection.told import named, set_aside, worst
 
+GATES: tuple[str, ...] = ("classes_absent_from_train",)
+NEEDS_VECTORS = False
+
 LEAST, START = 10, 50
 """Training images, or boxes, of a class without which nothing is to be expected, and with which to begin. A rule of
 thumb for pretrained models, for whoever plans what to label: Oracle Vision's documentation asks for at least 10 a class

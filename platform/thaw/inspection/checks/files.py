@@ -16,6 +16,9 @@ from thaw.inspection.material import Material
 from thaw.inspection.outliers import distances
 from thaw.inspection.told import are, set_aside, worst
 
+GATES: tuple[str, ...] = ()
+NEEDS_VECTORS = False
+
 _LOOK = "Look at them, and leave out what shows nothing of what the model shall see."
 
 _SET_ASIDE = {

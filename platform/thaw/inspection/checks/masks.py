@@ -14,6 +14,9 @@ from thaw.inspection.material import Material
 from thaw.inspection.told import are, set_aside, worst
 from thaw.tasks.segmentation import Task
 
+GATES: tuple[str, ...] = ()
+NEEDS_VECTORS = False
+
 _SET_ASIDE = {
     "mask_unreadable": ("they cannot be read", "Mend or replace the files named."),
     "mask_size": ("they are of another size than their image", "Make them anew at the size of the upright image."),
@@ -68,6 +71,7 @@ def _empty(
 ) -> Iterator[Finding]:
     empty = np.array([one is not None and one.shares.keys() == {task.background} for one in masks])
     if empty.any():
+        splits = material.splits
         yield Finding(
             name="masks_empty",
             level="note",
@@ -75,7 +79,7 @@ def _empty(
             told=f"{are(int(empty.sum()), len(known), 'masks')} empty for {task.name}, with {task.background} alone.",
             advice="Look whether there is truly nothing; if so, keep them: they teach the model to answer so.",
             count=int(empty.sum()),
-            cases=worst(material.ids, empty, np.zeros(len(empty)), lambda row: str(material.splits[row])),
+            cases=worst(material.ids, empty, np.zeros(len(empty)), lambda row: str(splits[row])),
         )
 
 

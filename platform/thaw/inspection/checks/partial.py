@@ -15,6 +15,9 @@ from thaw.inspection.checks.classes import margin
 from thaw.inspection.finding import Finding
 from thaw.inspection.material import Material
 
+GATES: tuple[str, ...] = ("split_empty", "task_unlabelled_in_train")
+NEEDS_VECTORS = False
+
 _ENOUGH = 100
 """Labelled images of a split from which a share is known to 10 points either way."""
 
