@@ -23,7 +23,7 @@ from thaw.config.experiment import Experiment, Limits
 from thaw.console import say, track
 from thaw.data import check, dataset, facts
 from thaw.data import prepare as stages
-from thaw.data.dataset import Dataset
+from thaw.data.dataset import Dataset, Shard
 from thaw.data.feed import Feed
 from thaw.data.prepare import Plan
 from thaw.data.shards import shard_table
@@ -71,8 +71,12 @@ def encoded_shards(root: Root, prepared: Dataset, split: str) -> list["ray.Objec
 
     Without a CPU of its own: what training processes wait for must not wait for the CPUs that they hold.
     """
-    read = ray.remote(_read_shard).options(num_cpus=0)
-    return [read.remote(root, f"{prepared.path}/{shard.file}") for shard in prepared.splits[split]]
+    return [encoded_shard(root, prepared, shard) for shard in prepared.splits[split]]
+
+
+def encoded_shard(root: Root, prepared: Dataset, shard: Shard) -> "ray.ObjectRef[pa.Table]":
+    """Return the encoded rows of one shard in the object store; see `encoded_shards`."""
+    return ray.remote(_read_shard).options(num_cpus=0).remote(root, f"{prepared.path}/{shard.file}")
 
 
 def decoded_shards(root: Root, prepared: Dataset, split: str, limits: Limits) -> list["ray.ObjectRef[pa.Table]"]:

@@ -1,8 +1,6 @@
 """Probing on Ray: features of every backbone on all nodes; what can go wrong with one ends none of the others."""
 
 import functools
-import hashlib
-import json
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +14,7 @@ import torch
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from thaw import bundle, on_ray
+from thaw import bundle, on_ray, processor
 from thaw.config.experiment import Experiment
 from thaw.console import say, track
 from thaw.data import on_ray as data
@@ -27,17 +25,17 @@ from thaw.errors import ThawError
 from thaw.probe import cost, embedding, linear
 from thaw.probe.candidates import Candidate
 from thaw.probe.cost import Latency, Size
-from thaw.probe.embedding import Embedder, Vectors, View
+from thaw.probe.embedding import Vectors, View
+from thaw.probe.key import key
 from thaw.probe.linear import Best
 from thaw.probe.ranking import Machine, Probe, Ranking, Row
+from thaw.probe.vectors import on_ray as vectors
+from thaw.probe.vectors.on_ray import CHUNK, Chunk, Eye
 from thaw.storage import open_root
 from thaw.tasks.contract import Task
-from thaw.training.precision import cpu_facts
 
 _FORMAT = 1
 """Version of what is kept; part of every key."""
-_CHUNK = 32
-"""Images that one task embeds, in one forward pass."""
 _BATCHES = (1, 32)
 """Images at a time for which latency is measured; `Request.max_latency_ms` is of the first."""
 
@@ -154,7 +152,7 @@ class _Probing:
     def _latency(self, name: str, batch: int) -> Latency:
         """Return the time of a batch on the machine of this call: kept, or measured with nothing of ours under way."""
         size = self._view.preprocess.size
-        place = f"probes/latency/{_file(name, [_FORMAT, name, size, batch, self._machine.model_dump()])}"
+        place = f"probes/latency/{key(name, [_FORMAT, name, size, batch, self._machine.model_dump()])}.json"
         if not self._request.fresh and self._root.exists(place):
             return Latency(**self._root.read_json(place)["latency"])
         there = NodeAffinitySchedulingStrategy(self._node, soft=False)
@@ -167,8 +165,8 @@ class _Probing:
 
     def _probed(self, candidate: Candidate, _size: object) -> dict[str, Any]:
         """Return what linear heads come to: kept, or found out now."""
-        sha256 = ray.get(self._remote(_sha256).remote(candidate, self._view))
-        place = f"probes/{self._prepared.name}-{self._prepared.fingerprint}/{self._key(candidate, sha256)}"
+        sha256 = vectors.sha256(Eye(candidate, self._view, self._gpus))
+        place = f"probes/{self._prepared.name}-{self._prepared.fingerprint}/{self._key(candidate, sha256)}.json"
         kept = not self._request.fresh and self._root.exists(place)
         if kept:
             probe = Probe.model_validate(self._root.read_json(place)["probe"])
@@ -179,11 +177,11 @@ class _Probing:
         return {"sha256": sha256, "probe": probe, "probed_before": kept}
 
     def _key(self, candidate: Candidate, sha256: str) -> str:
-        """Return the file of an answer, named by all that it depends on beside the dataset."""
+        """Return the name of an answer, made of all that it depends on beside the dataset."""
         options = {name: task.options.model_dump(mode="json") for name, task in self._tasks.items()}
         drawn = [self._request.max_images, self._view.seed] if self._request.max_images else []
         preprocess = self._view.preprocess.model_dump()
-        return _file(candidate.backbone, [_FORMAT, candidate.backbone, sha256, preprocess, options, drawn])
+        return key(candidate.backbone, [_FORMAT, candidate.backbone, sha256, preprocess, options, drawn])
 
     def _probe(self, candidate: Candidate) -> Probe:
         """Compute the features of all images and fit the heads."""
@@ -196,38 +194,30 @@ class _Probing:
         return Probe(
             metrics={name: best.metrics for name, best in found.items()},
             penalties={name: best.penalty for name, best in found.items() if best.penalty is not None},
-            images={split: len(vectors.features) for split, vectors in seen.items()},
+            images={split: len(part.features) for split, part in seen.items()},
             embed_s=embed_s,
             fit_s=time.monotonic() - started - embed_s,
         )
 
     def _vectors(self, candidate: Candidate) -> dict[str, Vectors]:
         """Return train and val as a backbone sees them, computed on all nodes."""
-        embed = self._remote(_embedded)
-        chunks = [(split, place, rows) for split in _SPLITS for place, rows in self._chunks(split)]
-        asked = [embed.remote(self._shards[split][place], rows, candidate, self._view) for split, place, rows in chunks]
+        chunks = [(split, chunk) for split in _SPLITS for chunk in self._chunks(split)]
+        parts = vectors.embedded(Eye(candidate, self._view, self._gpus), (chunk for _, chunk in chunks))
         found: dict[str, list[Vectors]] = {split: [] for split in _SPLITS}
-        try:
-            for (split, _, _), ref in track(
-                zip(chunks, asked, strict=True), f"{candidate.backbone}, batches", len(asked)
-            ):
-                found[split].append(ray.get(ref))
-        except RayError:
-            for ref in asked:
-                ray.cancel(ref)
-            raise
+        for (split, _), part in track(zip(chunks, parts, strict=True), f"{candidate.backbone}, batches", len(chunks)):
+            found[split].append(part)
         return {split: embedding.joined(parts) for split, parts in found.items()}
 
-    def _chunks(self, split: str) -> list[tuple[int, list[int]]]:
-        """Return the images that are seen of a split, as places of shards and some of their rows each."""
+    def _chunks(self, split: str) -> list[Chunk]:
+        """Return the images that are seen of a split."""
         shards, images = self._prepared.splits[split], self._prepared.rows(split)
         most = self._request.max_images or images
         seen = np.sort(shuffled(self._view.seed, 0, images)[:most])
         starts = np.cumsum([0, *(shard.rows for shard in shards)])
-        found = []
-        for place in range(len(shards)):
+        found: list[Chunk] = []
+        for place, table in enumerate(self._shards[split]):
             rows = seen[(starts[place] <= seen) & (seen < starts[place + 1])] - starts[place]
-            found += [(place, rows[first : first + _CHUNK].tolist()) for first in range(0, len(rows), _CHUNK)]
+            found += [(table, rows[first : first + CHUNK].tolist()) for first in range(0, len(rows), CHUNK)]
         return found
 
     @functools.cached_property
@@ -241,7 +231,11 @@ class _Probing:
 
 def _here(device: str) -> tuple[Machine, str]:
     """Return this machine, and the id of its node."""
-    name = torch.cuda.get_device_name() if device == "cuda" else str(cpu_facts().get("cpu_name", platform.processor()))
+    name = (
+        torch.cuda.get_device_name()
+        if device == "cuda"
+        else str(processor.facts().get("cpu_name", platform.processor()))
+    )
     machine = Machine(host=platform.node(), device=name or "CPU", threads=on_ray.cores(), torch=str(torch.__version__))
     return machine, str(ray.get_runtime_context().get_node_id())
 
@@ -253,30 +247,9 @@ def _measured(name: str, image_size: int, batch: int, device: str) -> Latency:
     return cost.latency(untrained.model, image_size, batch, untrained.device)
 
 
-@functools.lru_cache(maxsize=1)
-def _pretrained(candidate: Candidate, view: View) -> Embedder:
-    """Load a backbone once a process, however many images it embeds."""
-    return embedding.pretrained(candidate, view)
-
-
-def _sha256(candidate: Candidate, view: View) -> str:
-    return _pretrained(candidate, view).sha256
-
-
-def _embedded(shard: pa.Table, rows: list[int], candidate: Candidate, view: View) -> Vectors:
-    torch.set_num_threads(1)  # there is one such process a CPU
-    return embedding.vectors(_pretrained(candidate, view), shard, rows, view)
-
-
 def _fitted(train: Vectors, val: Vectors, tasks: Sequence[Task]) -> dict[str, Best]:
     torch.set_num_threads(on_ray.cores() if train.features.size > _WORTH_THREADS else 1)
     return {task.name: linear.best(task, train, val) for task in tasks}
-
-
-def _file(name: str, asked: Sequence[Any]) -> str:
-    """Return a file name for the answer to a question about a backbone."""
-    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-    return f"{name.replace('/', '-')}-{digest[:16]}.json"
 
 
 def _reason(failure: RayError) -> str:

@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from thaw import processor
+
 DTYPES: Mapping[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """What ``train.precision`` says -> what autocast computes in; None leaves everything as it is."""
 
@@ -23,18 +25,13 @@ def best(device: str) -> Literal["fp32", "bf16"]:
     """
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    able = cpu_facts()
+    able = processor.facts()
     return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "fp32"
 
 
 def name(autocast: torch.dtype | None) -> str:
     """Return what ``train.precision`` calls a type of autocast."""
     return next(known for known, dtype in DTYPES.items() if dtype == autocast)
-
-
-def cpu_facts() -> dict[str, bool | int | str]:
-    """Return what torch knows of this processor; nothing where torch is too old to say."""
-    return dict(getattr(torch.cpu, "get_capabilities", dict)())
 
 
 def learn_depthwise_in_fp32(model: nn.Module) -> None:

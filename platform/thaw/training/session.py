@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from thaw import bundle
+from thaw import bundle, processor
 from thaw.bundle import Bundle
 from thaw.config import load as config
 from thaw.config.experiment import Experiment
@@ -178,7 +178,7 @@ def model_of(experiment: Experiment, prepared: Dataset, on: Device) -> Bundle:
 
 def _environment(on: Device) -> dict[str, str | int]:
     """Return what a run's figures depend on besides its experiment."""
-    cpu = f"{precision.cpu_facts().get('cpu_name', 'CPU')} x {torch.get_num_threads()}"
+    cpu = f"{processor.facts().get('cpu_name', 'CPU')} x {torch.get_num_threads()}"
     return {
         "device": torch.cuda.get_device_name(on.device) if on.device.type == "cuda" else cpu,
         "precision": precision.name(on.autocast),

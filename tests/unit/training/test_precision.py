@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 
+from thaw import processor
 from thaw.training import precision
 
 
@@ -66,7 +67,7 @@ def test_without_autocast_nothing_changes():
 
 def test_the_best_precision_is_one_that_the_machine_has():
     assert precision.best("cpu") in ("fp32", "bf16")
-    if not any(precision.cpu_facts().get(name) for name in ("avx512_bf16", "amx_bf16")):
+    if not any(processor.facts().get(name) for name in ("avx512_bf16", "amx_bf16")):
         assert precision.best("cpu") == "fp32"
 
 

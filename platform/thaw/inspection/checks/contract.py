@@ -14,7 +14,16 @@ from thaw.inspection.material import Material
 class Check(Protocol):
     """A module in this folder."""
 
+    GATES: tuple[str, ...]
+    """Names of the findings of level gate that it may yield: what ``data.allow`` and ``--allow`` may say. A check that
+    has some and does without vectors also runs before each training, so it should be quick."""
+    NEEDS_VECTORS: bool
+    """Whether it finds nothing without vectors."""
+
     @staticmethod
     def check(material: Material) -> Iterator[Finding]:
-        """Yield what is found, gates first; nothing where all is well or the material has nothing to go by."""
+        """Yield what is found, gates first; nothing where all is well or the material has nothing to go by.
+
+        What the material holds is shared with other checks and must not be changed.
+        """
         ...

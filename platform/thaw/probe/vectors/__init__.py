@@ -1,0 +1,1 @@
+"""Vectors of whole datasets: what one frozen backbone makes of every image."""
