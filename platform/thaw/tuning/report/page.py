@@ -4,42 +4,31 @@ import html
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from thaw.tuning.report import cells, table, wording
-from thaw.tuning.report.cells import Cell
+from thaw.page import cells
+from thaw.page.cells import Cell
+from thaw.page.document import document, figures
+from thaw.page.wording import count, cut, duration
+from thaw.tuning.report import table, wording
 from thaw.tuning.report.charts import bars, curves, heat, parallel, progress
-from thaw.tuning.report.charts.paper import Chart
 from thaw.tuning.report.importance import LEAST, importance
 from thaw.tuning.report.overrides import quoted
 from thaw.tuning.report.rungs import Rung, rungs
-from thaw.tuning.report.style import CSS, SCRIPT
 from thaw.tuning.report.summary import Summary
 from thaw.tuning.trial import Trial, best_of
 
 _STAGES = {"finished": "finished", "stopped": "stopped early", "failed": "failed", "running": "still running"}
-_ASKS_NOTHING = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
 def page(summary: Summary, trials: Sequence[Trial]) -> str:
     """Return the report as HTML; of a sweep that still runs, as far as it has come."""
     shown = [summary.filled(trial) for trial in trials]
-    title = html.escape(f"{summary.experiment}: sweep {summary.sweep}")
-    return "\n".join(
-        [
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_ASKS_NOTHING}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{title}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>",
-            f"<h1>{title}</h1>",
-            *_sections(summary, shown),
-            f"</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
-        ]
-    )
+    return document(f"{summary.experiment}: sweep {summary.sweep}", _sections(summary, shown))
 
 
 def sentence(summary: Summary, trials: Sequence[Trial]) -> str:
     """Return the sweep in one sentence: how many trials, how long, and what came of them."""
     best, first = best_of(list(trials)), next((trial for trial in trials if trial.number == 0), None)
-    began = f"{wording.count(len(trials), 'trial')} in {wording.duration(summary.seconds)}"
+    began = f"{count(len(trials), 'trial')} in {duration(summary.seconds)}"
     if best is None or best.best is None:
         return f"{began}, none of which has come to a score yet."
     found = wording.score(best.best.score)
@@ -97,20 +86,12 @@ def _charts(summary: Summary, trials: Sequence[Trial]) -> Iterator[str]:
     right = [curves.draw(trials, summary.metric), parallel.draw(trials, summary.ranges, summary.metric)]
     if any(left + right):
         yield "<h2>What was seen</h2>"
-        yield f'<div class="charts"><div>{_figures(left)}</div><div>{_figures(right)}</div></div>'
+        yield f'<div class="charts"><div>{figures(left)}</div><div>{figures(right)}</div></div>'
     if shares is None and summary.ranges:
         yield (
             '<p class="soft">Importance of each dimension: too few trials to tell; it takes '
             f"{LEAST} with values and different scores.</p>"
         )
-
-
-def _figures(charts: Sequence[Chart | None]) -> str:
-    return "\n".join(
-        f"<figure><h3>{html.escape(one.title)}</h3><figcaption>{html.escape(one.caption)}</figcaption>{one.svg}</figure>"
-        for one in charts
-        if one
-    )
 
 
 def _rungs(found: Sequence[Rung]) -> Iterator[str]:
@@ -163,7 +144,7 @@ def _row(trial: Trial, summary: Summary) -> list[Cell]:
         cells.number(best.epoch, str(best.epoch)) if best else cells.NONE,
         cells.number(last.epoch if last else 0, str(last.epoch if last else 0)),
         cells.number(last.images if last else 0, f"{last.images if last else 0:,}"),
-        cells.number(trial.seconds, wording.duration(trial.seconds)),
+        cells.number(trial.seconds, duration(trial.seconds)),
         *(_drawn(trial, place) for place in summary.ranges),
     ]
 
@@ -173,7 +154,7 @@ def _drawn(trial: Trial, place: str) -> Cell:
         return cells.NONE
     value = trial.values[place]
     plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return Cell(wording.cut(wording.value(value), 40), float(value) if plain else None)
+    return Cell(cut(wording.value(value), 40), float(value) if plain else None)
 
 
 def _failures(trials: Sequence[Trial]) -> Iterator[str]:
@@ -183,9 +164,7 @@ def _failures(trials: Sequence[Trial]) -> Iterator[str]:
     yield "<h2>Failures</h2>"
     for trial in failed:
         told = (trial.error or "no reason was kept").strip()
-        after = (
-            f"after {wording.count(trial.reports[-1].epoch, 'epoch')}" if trial.reports else "before its first epoch"
-        )
+        after = f"after {count(trial.reports[-1].epoch, 'epoch')}" if trial.reports else "before its first epoch"
         line = html.escape(f"Trial {trial.number}, {after}: {told.splitlines()[-1]}")
         whole = f"<details><summary>{line}</summary><pre>{html.escape(told)}</pre></details>"
         yield whole if "\n" in told else f"<p>{line}</p>"

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from thaw.page.wording import cut, duration
 from thaw.tuning.report import wording
 from thaw.tuning.trial import Trial
 
@@ -111,6 +112,6 @@ def _cells(trial: Trial, places: Sequence[str]) -> list[str]:
         wording.score(best.score) if best else "-",
         trial.stage,
         str(trial.reports[-1].epoch if trial.reports else 0),
-        wording.duration(trial.seconds),
-        *(wording.cut(wording.value(trial.values[place]), 24) if place in trial.values else "-" for place in places),
+        duration(trial.seconds),
+        *(cut(wording.value(trial.values[place]), 24) if place in trial.values else "-" for place in places),
     ]

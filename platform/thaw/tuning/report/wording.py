@@ -1,4 +1,7 @@
-"""Wording: how the values of a sweep are written for people, the same in tables, charts and sentences."""
+"""Wording: how the values of a sweep are written for people, the same in tables, charts and sentences.
+
+What every report writes alike stands in thaw.page.wording.
+"""
 
 import json
 from collections.abc import Iterable
@@ -20,22 +23,6 @@ def score(number: float) -> str:
     return f"{number:.4f}" if abs(number) < 10 else f"{number:.5g}"
 
 
-def count(number: int, noun: str) -> str:
-    """Return a number of things, such as ``1 trial`` or ``1,200 trials``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time, such as ``41 s``, ``3 min 20 s`` or ``1 h 12 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
-
-
 def clock(seconds: float) -> tuple[float, str]:
     """Return the unit that a time axis of this length has, in seconds, and its name."""
     if seconds < 180:
@@ -47,14 +34,6 @@ def short(places: Iterable[str]) -> dict[str, str]:
     """Return the shortest ending of each dotted place that no other shares, of two steps where it has them."""
     places = list(places)
     return {place: _ending(place, [other for other in places if other != place]) for place in places}
-
-
-def cut(text: str, most: int) -> str:
-    """Return text that is no longer than ``most`` characters, its middle left out."""
-    if len(text) <= most:
-        return text
-    head = (most - 1) // 2
-    return f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"
 
 
 def _ending(place: str, others: list[str]) -> str:

@@ -6,9 +6,9 @@ import xml.etree.ElementTree as ET
 import made_up_sweep as made
 import pytest
 
+from thaw.page.paper import INK, Chart
 from thaw.tuning.report import Range
 from thaw.tuning.report.charts import bars, curves, heat, parallel, progress
-from thaw.tuning.report.charts.paper import INK, Chart
 from thaw.tuning.trial import Trial
 
 SVG = "{http://www.w3.org/2000/svg}"

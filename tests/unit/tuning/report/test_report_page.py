@@ -1,63 +1,25 @@
 """The page shows every trial, asks for nothing from anywhere, and shows text as text whatever it holds."""
 
-from html.parser import HTMLParser
-
 import made_up_sweep as made
 import pytest
 
+from reading import Reader
 from thaw.tuning.report.page import page, sentence
 from thaw.tuning.trial import Trial
 
 TRIALS = made.sweep()
-_VOID = {"meta", "br", "link", "img", "input", "hr"}
-
-
-class _Reader(HTMLParser):
-    """What a page holds: rows of its tables, its text, what it would load, and whether tags close."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.asked: list[str] = []
-        self.rows: list[list[str]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.asked += [value or "" for name, value in attrs if name in ("src", "href", "action", "data", "srcset")]
-        if tag not in _VOID:
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.asked += [value or "" for name, value in attrs if name in ("src", "href")]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] not in ("style", "script"):
-            self.text += data
-        if self.open and self.open[-1] in ("td", "th"):
-            self.rows[-1][-1] += data
 
 
 @pytest.fixture(scope="module")
-def read() -> _Reader:
-    return _Reader(page(made.SUMMARY, TRIALS))
+def read() -> Reader:
+    return Reader(page(made.SUMMARY, TRIALS))
 
 
-def test_every_tag_closes(read: _Reader) -> None:
+def test_every_tag_closes(read: Reader) -> None:
     assert read.open == []
 
 
-def test_every_trial_has_a_row_the_best_first(read: _Reader) -> None:
+def test_every_trial_has_a_row_the_best_first(read: Reader) -> None:
     heading = next(place for place, row in enumerate(read.rows) if row[0] == "trial")
     rows = read.rows[heading + 1 :]
     assert {row[0].split()[0] for row in rows} == {str(trial.number) for trial in TRIALS}
@@ -68,29 +30,29 @@ def test_every_trial_has_a_row_the_best_first(read: _Reader) -> None:
 
 def test_nothing_is_asked_for_from_elsewhere() -> None:
     text = page(made.SUMMARY, TRIALS)
-    assert all(asked.startswith("#") for asked in _Reader(text).asked)
+    assert all(asked.startswith("#") for asked in Reader(text).asked)
     outside = text.replace('xmlns="http://www.w3.org/2000/svg"', "")
     for word in ("http:", "https:", "@import", "url(/", "src=", "<link"):
         assert word not in outside
     assert "default-src 'none'" in text
 
 
-def test_the_experiment_as_written_shows_the_values_that_it_has(read: _Reader) -> None:
+def test_the_experiment_as_written_shows_the_values_that_it_has(read: Reader) -> None:
     row = next(row for row in read.rows if row[0] == "0 (as written)")
     assert row[-5:] == ["2", "0.001", "0.0001", "adamw", "null"]
 
 
-def test_the_best_configuration_can_be_copied(read: _Reader) -> None:
+def test_the_best_configuration_can_be_copied(read: Reader) -> None:
     assert "'finetune.phases[1].depth=4' \\\n" in read.text
 
 
-def test_failures_are_named_with_all_that_is_known(read: _Reader) -> None:
+def test_failures_are_named_with_all_that_is_known(read: Reader) -> None:
     assert 'Trial 5, after 2 epochs: ModelError: loss is <nan> & "lost"' in read.text
     assert 'File "step.py", line 12' in read.text
     assert "Trial 17, before its first epoch: CUDA out of memory" in read.text
 
 
-def test_scores_on_the_test_images_and_paths_are_told(read: _Reader) -> None:
+def test_scores_on_the_test_images_and_paths_are_told(read: Reader) -> None:
     assert ["defect", "f1_macro", "0.9127"] in read.rows
     assert "sweeps/steel-20261125-1f3a/best.yaml" in read.text
 
@@ -110,7 +72,7 @@ def test_text_of_users_is_never_markup() -> None:
         }
     )
     trials = [trial.model_copy(update={"error": evil, "values": {**trial.values, evil: evil}}) for trial in TRIALS]
-    read = _Reader(page(summary, trials))
+    read = Reader(page(summary, trials))
     assert read.tags.count("script") == 1
     assert "img" not in read.tags
     assert evil in read.text
@@ -132,6 +94,6 @@ def test_the_sentence_says_so_where_nothing_was_gained() -> None:
 
 @pytest.mark.parametrize("trials", [[], [Trial(number=0, values={}, stage="running")]])
 def test_a_sweep_that_has_come_to_nothing_yet_has_a_page(trials: list[Trial]) -> None:
-    read = _Reader(page(made.SUMMARY, trials))
+    read = Reader(page(made.SUMMARY, trials))
     assert "none of which has come to a score yet" in read.text
     assert "too few trials to tell" in read.text

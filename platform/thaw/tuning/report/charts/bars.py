@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
+from thaw.page import paper
+from thaw.page.paper import Chart
+from thaw.page.wording import cut
 from thaw.tuning.report import wording
-from thaw.tuning.report.charts import paper
-from thaw.tuning.report.charts.paper import Chart
 
 _TITLE = "Importance of each dimension"
 
@@ -33,7 +34,7 @@ def _draw(figure: Figure, shares: Mapping[str, float], names: Mapping[str, str])
     most = max(shares.values())
     for row, (place, share) in enumerate(shares.items()):
         axes.barh(row, share, height=0.42, color=paper.BEST if share == most else paper.PLAIN)
-        axes.text(0, row - 0.3, wording.cut(names[place], 48), va="bottom", in_layout=False)
+        axes.text(0, row - 0.3, cut(names[place], 48), va="bottom", in_layout=False)
         axes.text(share + 0.01 * most, row, f" {share:.0%}", va="center")
     axes.set_xlim(0, most * 1.15)
     axes.set_ylim(len(shares) - 0.6, -0.75)

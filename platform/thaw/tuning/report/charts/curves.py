@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from thaw.tuning.report import wording
-from thaw.tuning.report.charts import paper
-from thaw.tuning.report.charts.paper import Chart
+from thaw.page import paper
+from thaw.page.paper import Chart
+from thaw.page.wording import count
 from thaw.tuning.trial import Trial, best_of
 
 _TITLE = "Learning curves"
@@ -27,10 +27,10 @@ def _caption(trials: Sequence[Trial]) -> str:
     stopped = [trial.reports[-1].images for trial in trials if trial.stage == "stopped" and trial.reports]
     longest = max(trial.reports[-1].images for trial in trials if trial.reports)
     if not stopped:
-        return f"No trial was stopped early; the longest saw {wording.count(longest, 'image')}."
+        return f"No trial was stopped early; the longest saw {count(longest, 'image')}."
     share = sum(stopped) / (longest * len(stopped))
     return (
-        f"{wording.count(len(stopped), 'trial')} stopped early (faded) saw {share:.0%} of the images that "
+        f"{count(len(stopped), 'trial')} stopped early (faded) saw {share:.0%} of the images that "
         f"{'it' if len(stopped) == 1 else 'they'} would have seen in full."
     )
 

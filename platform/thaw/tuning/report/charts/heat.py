@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from thaw.page import paper
+from thaw.page.paper import Chart
+from thaw.page.wording import count, cut
 from thaw.tuning.report import wording
-from thaw.tuning.report.charts import paper
-from thaw.tuning.report.charts.paper import Chart
 from thaw.tuning.report.range import Range, Ranges
 from thaw.tuning.trial import Trial
 
@@ -75,7 +76,7 @@ def draw(trials: Sequence[Trial], ranges: Ranges, across: str, up: str) -> Chart
     (column, row), scores = max(cells.items(), key=lambda one: sum(one[1]) / len(one[1]))
     caption = (
         f"Best with {names[up]} {rows.labels[row]} and {names[across]} {columns.labels[column]}: "
-        f"{wording.score(sum(scores) / len(scores))}, the mean of {wording.count(len(scores), 'trial')}; "
+        f"{wording.score(sum(scores) / len(scores))}, the mean of {count(len(scores), 'trial')}; "
         "the number in brackets is how many trials a cell stands for."
     )
     return Chart(title, caption, svg)
@@ -89,7 +90,7 @@ def bins(shown: Sequence[Trial], range_: Range, place: str) -> Bins:
 
 def _labels(range_: Range) -> list[str]:
     if range_.kind == "choice":
-        return [wording.cut(wording.value(choice), 18) for choice in range_.choices]
+        return [cut(wording.value(choice), 18) for choice in range_.choices]
     if range_.low == range_.high:
         return [_edge(range_.low)]
     if range_.kind == "int":
@@ -125,9 +126,7 @@ def _draw(figure: Figure, cells: Cells, columns: Bins, rows: Bins, names: tuple[
     axes.set_xlim(-0.5, len(columns.labels) - 0.5)
     axes.set_ylim(-0.5, len(rows.labels) - 0.5)
     most = max(3, _LETTERS // len(columns.labels))
-    below = [
-        wording.cut(label, most) if " to " not in label else label.replace(" to ", "\nto ") for label in columns.labels
-    ]
+    below = [cut(label, most) if " to " not in label else label.replace(" to ", "\nto ") for label in columns.labels]
     axes.set_xticks(range(len(columns.labels)), below)
     axes.set_yticks(range(len(rows.labels)), rows.labels)
     axes.tick_params(length=0, labelsize=8.5)

@@ -10,9 +10,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from thaw.page import paper
+from thaw.page.paper import Chart
+from thaw.page.wording import cut
 from thaw.tuning.report import wording
-from thaw.tuning.report.charts import paper
-from thaw.tuning.report.charts.paper import Chart
 from thaw.tuning.report.range import Range, Ranges
 from thaw.tuning.trial import Trial, best_of
 
@@ -105,9 +106,7 @@ def _ticks(range_: Range) -> list[tuple[float, str]]:
     if range_.kind == "choice":
         most = max(3, _LETTERS // max(1, len(range_.choices)) - 2)
         shares = [(index + 0.5) / len(range_.choices) for index in range(len(range_.choices))]
-        return [
-            (share, wording.cut(wording.value(one), most)) for share, one in zip(shares, range_.choices, strict=True)
-        ]
+        return [(share, cut(wording.value(one), most)) for share, one in zip(shares, range_.choices, strict=True)]
     if range_.kind == "int":
         low, high = int(range_.low), int(range_.high)
         step = max(1, -(-(high - low) // 6))
@@ -117,7 +116,7 @@ def _ticks(range_: Range) -> list[tuple[float, str]]:
 
 def _axis(axes: Axes, row: int, name: str, ticks: list[tuple[float, str]]) -> None:
     axes.plot([0, 1], [row, row], color=paper.INK, linewidth=0.8, alpha=0.5, zorder=1)
-    axes.text(0, row - 0.17, wording.cut(name, 44), weight="bold", va="bottom", bbox=_behind(), **_LOOSE)
+    axes.text(0, row - 0.17, cut(name, 44), weight="bold", va="bottom", bbox=_behind(), **_LOOSE)
     for share, text in ticks:
         _tick(axes, share, row, text)
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from thaw.page import paper
+from thaw.page.paper import Chart
+from thaw.page.wording import count, duration
 from thaw.tuning.report import wording
-from thaw.tuning.report.charts import paper
-from thaw.tuning.report.charts.paper import Chart
 from thaw.tuning.trial import Report, Trial
 
 _TITLE = "Best score so far"
@@ -19,9 +20,9 @@ def draw(trials: Sequence[Trial], metric: str) -> Chart | None:
     if not steps:
         return None
     winner, report = steps[-1]
-    first = f"trial {winner.number} came to {wording.score(report.score)} after {wording.duration(report.at_s)}"
+    first = f"trial {winner.number} came to {wording.score(report.score)} after {duration(report.at_s)}"
     ahead = len({trial.number for trial, _ in steps}) - 1
-    rose = f"; {wording.count(ahead, 'other trial')} had led before it" if ahead else ", and no other trial ever led"
+    rose = f"; {count(ahead, 'other trial')} had led before it" if ahead else ", and no other trial ever led"
     svg = paper.drawn("progress", f"{_TITLE}: {first}", 3.4, lambda figure: _draw(figure, trials, steps, metric))
     return Chart(_TITLE, f"{first[0].upper()}{first[1:]}{rose}.", svg)
 

@@ -1,4 +1,4 @@
-"""Style: how the page of a sweep looks, on a desk, on a phone and on paper; and what sorts its table.
+"""Style: how pages look, on a desk, on a phone and on paper; and what sorts their tables.
 
 Without the script everything can be read; only sorting is missing.
 """

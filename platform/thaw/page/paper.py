@@ -19,7 +19,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from thaw.tuning.report import wording
+from thaw.page.wording import cut
 
 WIDE = 4.8
 """Inches of 72 units: about what a phone shows of them at a text's own size."""
@@ -88,8 +88,8 @@ def density(lines: int) -> float:
 
 def labelled(axes: Axes, across: str, up: str) -> None:
     """Name both axes, shortened to where there is room."""
-    axes.set_xlabel(wording.cut(across, 50))
-    axes.set_ylabel(wording.cut(up, 30))
+    axes.set_xlabel(cut(across, 50))
+    axes.set_ylabel(cut(up, 30))
 
 
 def grid(axes: Axes) -> None:
