@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from thaw.data.placement import Placement
+from thaw.probe.descent import descend
 from thaw.probe.embedding import Vectors
 from thaw.tasks.contract import Task
 
@@ -72,26 +73,13 @@ def new_head(features: int, classes: int) -> nn.Linear:
 
 
 def fit(head: nn.Linear, task: Task, features: Tensor, targets: Tensor, penalty: float) -> None:
-    """Move a head to the least mean loss of labelled images plus its penalty.
-
-    Source: L-BFGS, Liu and Nocedal 1989, doi:10.1007/BF01589116, as in PyTorch.
-    """
-    found = torch.optim.LBFGS(
-        head.parameters(),
-        max_iter=_MOST_STEPS,
-        tolerance_grad=_TOLERANCE,
-        tolerance_change=0.0,
-        history_size=20,
-        line_search_fn="strong_wolfe",
+    """Move a head to the least mean loss of labelled images plus its penalty."""
+    descend(
+        list(head.parameters()),
+        lambda: objective(head, task, features, targets, penalty),
+        _MOST_STEPS,
+        _TOLERANCE,
     )
-
-    def closure() -> Tensor:
-        found.zero_grad()
-        value = objective(head, task, features, targets, penalty)
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
-
-    found.step(closure)  # type: ignore[no-untyped-call]
 
 
 def objective(head: nn.Linear, task: Task, features: Tensor, targets: Tensor, penalty: float) -> Tensor:
