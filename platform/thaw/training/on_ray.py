@@ -82,6 +82,7 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
         return earlier
     with on_ray.cluster(experiment.train.workers * experiment.train.cpus_per_worker):
         prepared = Dataset.load(root, earlier.dataset) if earlier else prepared or data.prepare(experiment)
+        prepared = run.dataset_of(experiment, prepared)
         experiment = resolve(experiment)
         on_ray.spare_cpus(experiment.train.workers * experiment.train.cpus_per_worker)
         experiment = run.check(root, experiment, prepared)
@@ -107,9 +108,8 @@ def compare_single(experiment: Experiment, together: RunRecord) -> list[Transfer
         ThawError: as for `train`; or the run was not of several tasks.
     """
     root = open_root(experiment.storage.root)
+    transfer.check(experiment)
     prepared = Dataset.load(root, together.dataset)
-    if len(prepared.labels) < 2:
-        raise ConfigError("--compare-single needs an experiment of two tasks or more")
     found = []
     with on_ray.cluster(experiment.train.workers * experiment.train.cpus_per_worker):
         for number, task in enumerate(prepared.labels, start=1):
@@ -201,7 +201,7 @@ def fit(
     told: dict[str, Any] = result.return_value  # type: ignore[attr-defined] # of the V2 result, which fit() gives
     if "refused" in told:
         raise ConfigError(told["refused"])
-    best, figures = max(result.best_checkpoints or [], key=lambda kept: float(kept[1]["score"]))
+    best, figures = max(result.best_checkpoints or [], key=lambda kept: (float(kept[1]["score"]), kept[1]["epoch"]))
     return told["trained"], best, int(figures["epoch"])
 
 
