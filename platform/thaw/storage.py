@@ -16,7 +16,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -34,7 +34,8 @@ _ALLOWED = "give a folder, file:///folder, s3://bucket/folder or gs://bucket/fol
 _CHUNK = 8 * 2**20
 _READ_ATTEMPTS = 20
 _POLL_S = 0.05
-_MAX_PAUSE_S = 1.0
+PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""How long `patiently` waits after each refusal."""
 _LOCAL_PART = re.compile(r"\..+\.[0-9a-f]{32}\.part")
 _Names: TypeAlias = list[str]  # inside Root, `list` is its method
 _OPEN_QUERY = re.compile(r"scheme|endpoint_override|region|(allow|tls)_\w+|smart_defaults|retry_limit_seconds")
@@ -352,6 +353,25 @@ class Root:
 
 class _ReplacedError(StorageError):
     """An object was replaced between the first and the last request of reading it."""
+
+
+def patiently(write: Callable[[], None], tell: Callable[[str], None], pauses_s: Sequence[float] = PAUSES_S) -> None:
+    """Write what a store may refuse for a while, again after each pause; the last refusal is raised.
+
+    Args:
+        tell: is given a line for a person before the first pause.
+
+    Raises:
+        StorageError: it was refused every time.
+    """
+    for tried, pause_s in enumerate(pauses_s):
+        try:
+            return write()
+        except StorageError as error:
+            if tried == 0:
+                tell(f"warning: {error}; trying again for {sum(pauses_s):g} s")
+            time.sleep(pause_s)
+    return write()
 
 
 def inside(path: str) -> str:

@@ -7,15 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
+import local_nodes
 import pytest
 import yaml
 
 from thaw.config import load
-from thaw.errors import ConfigError
+from thaw.errors import ConfigError, DataError
+from thaw.evaluation import on_ray as evaluation
 from thaw.registry import record, store
 from thaw.storage import open_root
 from thaw.tuning import on_ray as tuning
@@ -55,6 +59,8 @@ def test_the_best_trial_is_registered_as_candidate_and_measured_on_the_test_imag
     written = record.load(root, found.record.id)
     assert written.environment["sweep"] == found.sweep.id
     assert written.environment["trial"] == found.best.number
+    assert (written.environment["precision"], written.environment["workers"]) == ("fp32", 1)
+    assert " x " in written.environment["device"]
     assert written.metrics["val"] == found.best.best.metrics
     assert written.metrics["test"] == found.scores.metrics
     assert found.scores.images == 14
@@ -181,8 +187,8 @@ def test_a_refusal_of_two_workers_fails_their_trial(experiment, prepared):
     assert "the loss is not a finite number" in came.trials[1].error
 
 
-def kill_trials_until(over, killed, wanted):
-    """Kill the process of a trial once it has a report, so many times."""
+def kill_trials_until(over, killed, wanted, root):
+    """Kill the process of a trial once it has a report, so many times; note for each how long the next one took."""
     import psutil
 
     seen = set()
@@ -193,84 +199,279 @@ def kill_trials_until(over, killed, wanted):
                     seen.add(process.pid)
                     time.sleep(2)
                     os.kill(process.pid, signal.SIGKILL)
-                    killed.append(process.pid)
+                    killed.append(seconds_to_next_report(root, time.monotonic()))
         time.sleep(0.1)
 
 
 @pytest.mark.slow
-def test_a_killed_trial_goes_on_and_the_sweep_ends_as_undisturbed(experiment, prepared):
+def test_a_killed_trial_goes_on_and_the_sweep_ends_as_undisturbed(experiment, prepared, told):
     one = study(budget={"concurrent": 1, "max_failures": 2})
     undisturbed = tuning.search(changed(experiment, name="calm"), one, experiment.storage.root)
     over, killed = threading.Event(), []
-    killer = threading.Thread(target=kill_trials_until, args=(over, killed, 1), daemon=True)
+    shaken = changed(experiment, name="shaken", storage__root=f"{experiment.storage.root}/shaken")
+    killing = (over, killed, 1, open_root(shaken.storage.root))
+    killer = threading.Thread(target=kill_trials_until, args=killing, daemon=True)
     killer.start()
-    disturbed = tuning.search(changed(experiment, name="shaken"), one, experiment.storage.root)
+    disturbed = tuning.search(shaken, one, shaken.storage.root)
     over.set()
     killer.join(timeout=10)
-    assert killed
+    told("trial", killed[0])
     assert scores(disturbed.trials) == scores(undisturbed.trials)
     assert disturbed.best.number == undisturbed.best.number
+
+
+@pytest.fixture
+def told(record_property, capsys):
+    """Tells how long a sweep took, after something of it was killed, to the next report of an epoch."""
+
+    def tell(killed, seconds):
+        record_property(f"seconds_from_killed_{killed}_to_next_report", round(seconds, 1))
+        with capsys.disabled():
+            print(f"\nkilled {killed}: {seconds:.1f} s to the next report of an epoch")
+
+    return tell
+
+
+def seconds_to_next_report(root, since):
+    """Return how long after a moment something is reported that is not known yet."""
+    settle()
+    known = set(reports(root))
+    wait_until(lambda: set(reports(root)) - known)
+    return time.monotonic() - since
+
+
+def settle():
+    """Let what was under way when something was killed be written down."""
+    time.sleep(0.5)
+
+
+def wait_until(happens, seconds=500):
+    deadline = time.monotonic() + seconds
+    while not (found := happens()):
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.05)
+    return found
 
 
 def scores(trials):
     return {trial.number: [report.score for report in trial.reports] for trial in trials}
 
 
-def command(folder, *arguments):
+def command(folder, *arguments, **environment):
     paths = os.pathsep.join(path for path in sys.path if path)
-    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
+    begun = subprocess.Popen(
         [sys.executable, "-c", "import sys; from thaw import cli; sys.exit(cli.run())", "tune", *arguments, "--json"],
         cwd=folder,
-        env=environment,
+        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+    _BEGUN.append(begun)
+    return begun
+
+
+_BEGUN = []
+
+
+@pytest.fixture(autouse=True)
+def _none_is_left():
+    """Ends what a test that failed has left behind."""
+    yield
+    while _BEGUN:
+        with _BEGUN.pop() as left:
+            if left.poll() is None:
+                os.killpg(left.pid, signal.SIGKILL)
+
+
+def ended(process):
+    """Return what a sweep printed, once it has ended well."""
+    found, said = process.communicate(timeout=500)
+    assert process.returncode == 0, said
+    return json.loads(found)
+
+
+def assert_alike(came, wanted):
+    """Every epoch of every trial of two sweeps came to the same, and so did the best one's model."""
+    assert came["best"] == wanted["best"]
+    assert [one["stage"] for one in came["trials"]] == [one["stage"] for one in wanted["trials"]]
+    for one, other in zip(came["trials"], wanted["trials"], strict=True):
+        assert [report["score"] for report in one["reports"]] == [report["score"] for report in other["reports"]]
+    assert came["scores"]["metrics"] == wanted["scores"]["metrics"]
+
+
+BEGIN = ("experiment.yaml", "--space", "space.yaml")
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory):
+    """A folder with an experiment and a space, and what its sweep comes to when nothing disturbs it."""
+    folder = tmp_path_factory.mktemp("calm")
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(EXPERIMENT))
+    (folder / "space.yaml").write_text(yaml.safe_dump({**SPACE, "budget": {"concurrent": 1}}))
+    return folder, ended(command(folder, *BEGIN, "--storage", str(folder / "calm")))
 
 
 @pytest.mark.slow
-def test_after_the_driver_and_its_cluster_are_killed_the_sweep_ends_as_undisturbed(tmp_path):
-    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(EXPERIMENT))
-    (tmp_path / "space.yaml").write_text(yaml.safe_dump({**SPACE, "budget": {"concurrent": 1}}))
-    begin = ("experiment.yaml", "--space", "space.yaml")
-    calm = command(tmp_path, *begin, "--storage", str(tmp_path / "calm"))
-    told, said = calm.communicate(timeout=300)
-    assert calm.returncode == 0, said
-    wanted = json.loads(told)
-
-    shaken = command(tmp_path, *begin, "--storage", str(tmp_path / "shaken"))
-    root = open_root(str(tmp_path / "shaken"))
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and len(reports(root)) < 6:
-        time.sleep(0.1)
+def test_after_the_driver_and_its_cluster_are_killed_the_sweep_ends_as_undisturbed(calm, told):
+    folder, wanted = calm
+    shaken = command(folder, *BEGIN, "--storage", str(folder / "shaken"))
+    root = open_root(str(folder / "shaken"))
+    wait_until(lambda: len(reports(root)) >= 6)
     os.killpg(shaken.pid, signal.SIGKILL)  # the driver, and all of Ray that it started
     shaken.communicate()
     before = reports(root)
     assert 6 <= len(before) < sum(len(one["reports"]) for one in wanted["trials"])
 
     [name] = root.list("sweeps")
-    again = command(tmp_path, "--resume", name, "--storage", str(tmp_path / "shaken"))
-    told, said = again.communicate(timeout=300)
-    assert again.returncode == 0, said
-    came = json.loads(told)
-    assert came["best"] == wanted["best"]
-    assert [one["stage"] for one in came["trials"]] == [one["stage"] for one in wanted["trials"]]
-    for one, other in zip(came["trials"], wanted["trials"], strict=True):
-        assert [report["score"] for report in one["reports"]] == [report["score"] for report in other["reports"]]
-    after = reports(root)
-    assert after[: len(before)] == before or set(before) <= set(after)  # nothing that was known was trained again
-    assert came["scores"]["metrics"] == wanted["scores"]["metrics"]
+    again = command(folder, "--resume", name, "--storage", str(folder / "shaken"))
+    told("everything", seconds_to_next_report(root, time.monotonic()))
+    assert_alike(ended(again), wanted)
+    assert set(before) <= set(reports(root))  # nothing that was known was trained again
 
 
-def reports(root):
-    """Return trial, epoch and time of every epoch that is written down."""
-    found = []
+@pytest.mark.slow
+def test_a_sweep_that_can_no_longer_be_written_down_ends_with_what_to_do_and_goes_on(calm):
+    folder, wanted = calm
+    refused = command(folder, *BEGIN, "--storage", str(folder / "refused"))
+    root = open_root(str(folder / "refused"))
+    wait_until(lambda: len(reports(root)) >= 1)
+    [name] = root.list("sweeps")
+    known = folder / "refused" / "sweeps" / name / "trials" / "0000" / "trial.json"
+    block(known)
+    printed, said = refused.communicate(timeout=500)
+    assert refused.returncode == 2, said
+    assert not printed
+    assert "Traceback" not in said
+    last = said.strip().splitlines()[-1]
+    assert last.startswith(f"thaw: sweep {name} can no longer be written down: ")
+    assert f"run `thaw tune --resume {name}`" in last
+    assert root.list(f"sweeps/{name}/trials/0000/checkpoints")
+
+    known.rmdir()
+    known.with_name("kept.json").rename(known)
+    assert_alike(ended(command(folder, "--resume", name, "--storage", str(folder / "refused"))), wanted)
+
+
+def block(file):
+    """Put a folder where a file was that is written again and again, and keep the file beside it."""
+    while True:
+        file.rename(file.with_name("kept.json"))
+        with suppress(FileExistsError):  # it was written again in between
+            file.mkdir()
+            return
+
+
+@pytest.mark.slow
+def test_the_best_is_trained_anew_on_all_images_and_goes_on_after_a_kill(tmp_path):
+    plan = {
+        "phases": [{"epochs": 2, "rates": {"head": 1e-4}}, {"epochs": 18, "rates": {"head": 1e-4}}],
+        "early_stopping": {"patience": None, "monitor": "verdict.loss"},
+    }
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "finetune": plan}))
+    few = {"search": {"by": "random", "trials": 1}, "set": {}}
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump({**SPACE, **few}))
+    store_of = ("--storage", str(tmp_path / "store"))
+    root = open_root(str(tmp_path / "store"))
+    first = command(tmp_path, *BEGIN, "--refit-on", "train+val", *store_of)
+    wait_until(lambda: any(root.exists(f"runs/{name}/metrics.csv") for name in root.list("runs")))
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    [run_id] = root.list("runs")
+    before = rows(root, run_id)
+
+    [name] = root.list("sweeps")
+    came = ended(command(tmp_path, "--resume", name, *store_of))
+    assert (came["run"], root.list("runs")) == (run_id, [run_id])
+    [trial] = came["trials"]
+    best = max(trial["reports"], key=lambda report: report["score"])["epoch"]
+    after = rows(root, run_id)
+    assert 0 < len(before) < best == len(after)
+    assert after[: len(before)] == before  # down to the seconds that they took
+    assert "no image was left to validate on" in came["anew"]
+    written = record.load(root, run_id)
+    assert list(written.metrics) == ["test"]
+    assert (written.environment["sweep"], written.environment["trial"]) == (name, 0)
+    version = store.resolve(root, f"tiny@{winner.CANDIDATE}")
+    assert store.lineage(root, version).learnt_from == "train+val"
+    last = f"runs/{run_id}/checkpoints/epoch_{best:04d}/model.safetensors"
+    assert root.read_bytes(f"{version.path}/model.safetensors") == root.read_bytes(last)
+    on_val = changed(load.parse(EXPERIMENT, "test"), storage__root=root.uri, evaluate__split="val")
+    with pytest.raises(DataError, match="tiny/1 has learnt from the val images"):
+        evaluation.evaluate(on_val, "tiny/1")
+
+
+def rows(root, run_id):
+    return list(csv.DictReader(io.StringIO(root.read_bytes(f"runs/{run_id}/metrics.csv").decode())))
+
+
+@pytest.fixture(scope="module")
+def two_nodes():
+    """Two Ray nodes of one CPU each, and a folder with a sweep whose two trials at a time need both of them.
+
+    Its trials come to the same in whatever order their reports come.
+    """
+    whole = {**EXPERIMENT["train"], "cpus_per_worker": 1}
+    plan = {"phases": [{"epochs": 2}, {"epochs": 10, "depth": 3}], "early_stopping": {"patience": None}}
+    space = {"scheduler": {"by": "none"}, "budget": {"concurrent": 2}, "search": {"by": "random", "trials": 3}}
+    with tempfile.TemporaryDirectory(prefix="thaw") as short, local_nodes.two_nodes(Path(short) / "ray") as nodes:
+        folder = Path(short)
+        (folder / "experiment.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "train": whole, "finetune": plan}))
+        (folder / "space.yaml").write_text(yaml.safe_dump({**SPACE, **space}))
+        yield (
+            nodes,
+            folder,
+            ended(command(folder, *BEGIN, "--storage", str(folder / "calm"), RAY_ADDRESS=nodes.address)),
+        )
+
+
+@pytest.mark.slow
+def test_after_the_driver_is_killed_on_a_cluster_the_sweep_ends_as_undisturbed(two_nodes, told):
+    nodes, folder, wanted = two_nodes
+    shaken = command(folder, *BEGIN, "--storage", str(folder / "driver"), RAY_ADDRESS=nodes.address)
+    root = open_root(str(folder / "driver"))
+    wait_until(lambda: len(reports(root)) >= 4)
+    os.kill(shaken.pid, signal.SIGKILL)
+    shaken.communicate()
+    [name] = root.list("sweeps")
+    again = command(folder, "--resume", name, "--storage", str(folder / "driver"), RAY_ADDRESS=nodes.address)
+    told("driver", seconds_to_next_report(root, time.monotonic()))
+    assert_alike(ended(again), wanted)
+
+
+@pytest.mark.slow
+def test_after_the_raylet_of_a_node_is_killed_its_trial_goes_on_and_the_sweep_ends_as_undisturbed(two_nodes, told):
+    nodes, folder, wanted = two_nodes
+    shaken = command(folder, *BEGIN, "--storage", str(folder / "raylet"), RAY_ADDRESS=nodes.address)
+    root = open_root(str(folder / "raylet"))
+    wait_until(lambda: len({number for number, *_ in reports(root)}) == 2)  # both trials have learnt something
+    assert nodes.is_working("ImplicitFunc")
+    nodes.kill_raylet()
+    since = time.monotonic()
+    nodes.add()
+    settle()
+    known, both = set(reports(root)), running(root)
+    # one of them is untouched, so that the other one has gone on once neither waits any more
+    wait_until(lambda: not both & running(root) - {number for number, *_ in set(reports(root)) - known})
+    told("raylet", time.monotonic() - since)
+    assert_alike(ended(shaken), wanted)
+
+
+def trials(root):
+    """Yield every trial as it is written down."""
     for name in root.list("sweeps"):
         for number in root.list(f"sweeps/{name}/trials"):
             place = f"sweeps/{name}/trials/{number}/trial.json"
             if root.exists(place):
-                kept = root.read_json(place)
-                found += [(kept["number"], report["epoch"], report["at_s"]) for report in kept["reports"]]
-    return found
+                yield root.read_json(place)
+
+
+def running(root):
+    """Return the numbers of the trials that are not over."""
+    return {one["number"] for one in trials(root) if one["stage"] == "running"}
+
+
+def reports(root):
+    """Return trial, epoch and time of every epoch that is written down."""
+    return [(one["number"], report["epoch"], report["at_s"]) for one in trials(root) for report in one["reports"]]

@@ -160,6 +160,34 @@ def test_an_upload_that_fails_leaves_no_part(root, tmp_path):
     assert root.list("up") == []
 
 
+def test_what_a_store_refuses_for_a_while_is_written_in_the_end(tmp_path):
+    root, told = storage.open_root(str(tmp_path)), []
+    (tmp_path / "folder").write_text("in the way")
+
+    def make_way(line):
+        told.append(line)
+        (tmp_path / "folder").unlink()
+
+    storage.patiently(lambda: root.write_bytes("folder/file", b"1"), make_way, pauses_s=(0.001, 0.001))
+    assert root.read_bytes("folder/file") == b"1"
+    [line] = told
+    assert "folder/file: cannot write" in line
+    assert "trying again for 0.002 s" in line
+
+
+def test_what_a_store_refuses_for_good_is_raised_after_every_pause(tmp_path):
+    root, tried = storage.open_root(str(tmp_path)), []
+    (tmp_path / "folder").write_text("in the way")
+
+    def write():
+        tried.append(1)
+        root.write_bytes("folder/file", b"1")
+
+    with pytest.raises(StorageError, match="cannot write"):
+        storage.patiently(write, lambda line: None, pauses_s=(0.001, 0.001))
+    assert len(tried) == 3
+
+
 def test_a_reader_never_sees_a_part(root):
     writing = threading.Event()
     writing.set()

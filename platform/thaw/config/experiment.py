@@ -311,6 +311,20 @@ class Phase(Section):
     views: PositiveInt | None = None
     """How many differently augmented views of each image take turns over the epochs; left out: new ones in every
     epoch. With few, what the frozen layers make of them can be kept (see train.cache)."""
+    stop_after: PositiveInt | None = None
+    """Epochs after which the phase ends, while rates fall as they would over all of ``epochs``: to repeat a run that
+    stopped there, where no validation says so. Left out: after all of them."""
+
+    @model_validator(mode="after")
+    def _stop_within_its_epochs(self) -> Self:
+        if self.stop_after is not None and self.stop_after > self.epochs:
+            raise ValueError(f"stop_after {self.stop_after} lies beyond its {self.epochs} epochs; lower it")
+        return self
+
+    @property
+    def lasts(self) -> int:
+        """Most epochs that it trains."""
+        return self.stop_after or self.epochs
 
     @property
     def rise(self) -> float:
@@ -431,6 +445,9 @@ class Train(Section):
     that carry a label for it, so an image with a label that few have comes more often, each time changed anew.
     classes: as many, drawn; each class of one task equally often: of ``data.split.stratify``, or the first
     single-class task. Images without a label for it come as often as with uniform."""
+    learn_from: Literal["train", "train+val"] = "train"
+    """train+val: from the validation images too. Nothing then says which epoch was best, so the last one is registered:
+    for a plan whose length an earlier run has found, with ``finetune.early_stopping.patience: null``."""
     prefetch: Annotated[int, Field(ge=1, le=256)] = 8
     """Batches that are decoded at the same time for each worker; up to 768 MiB of them, or 96, wait ready for it."""
     cache: Cache = Cache()
@@ -449,6 +466,11 @@ class Train(Section):
                 "batch cannot be cut into so many pieces"
             )
         return self
+
+    @property
+    def validates(self) -> bool:
+        """Whether images are left to validate on."""
+        return self.learn_from == "train"
 
 
 class Evaluate(Section):
@@ -605,6 +627,20 @@ class Experiment(Section):
                 "model.checkpointing: what is computed again would move BatchNorm's statistics twice a step: set it "
                 "to false, or finetune.batchnorm to held"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _ask_nothing_of_images_that_are_learnt_from(self) -> Self:
+        if self.train.validates:
+            return self
+        stopping = self.finetune.early_stopping
+        told = f"train.learn_from: {self.train.learn_from} leaves no image to"
+        if stopping.patience is not None or stopping.monitor is not None:
+            raise ValueError(
+                f"{told} stop early by: set finetune.early_stopping.patience to null and leave its monitor out"
+            )
+        if self.evaluate.split == "val":
+            raise ValueError(f"{told} measure the model on but those of test: set evaluate.split to test")
         return self
 
     @model_validator(mode="after")

@@ -66,6 +66,22 @@ class Report(BaseModel):
             }
         )
 
+    def folded(self) -> Self:
+        """Return what is said of the same images with those of val among those of train."""
+        classes = {task: _summed(found, self.classes["val"][task]) for task, found in self.classes["train"].items()}
+        none_left = {task: dict.fromkeys(found, 0) for task, found in self.classes["val"].items()}
+        labelled = _summed(self.labelled["train"], self.labelled["val"])
+        return self.model_copy(
+            update={
+                "classes": {**self.classes, "train": classes, "val": none_left},
+                "labelled": {**self.labelled, "train": labelled, "val": dict.fromkeys(labelled, 0)},
+            }
+        )
+
+
+def _summed(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
+
 
 class Dataset(BaseModel):
     """Prepared images, their labels and how they were divided.
@@ -99,6 +115,11 @@ class Dataset(BaseModel):
     def only(self, task: str) -> Self:
         """Return the same images with the labels of one task."""
         return self.model_copy(update={"labels": {task: self.labels[task]}, "report": self.report.only(task)})
+
+    def folded(self) -> Self:
+        """Return the same images with those of val after those of train, and none of val: to learn from both."""
+        splits = {**self.splits, "train": (*self.splits["train"], *self.splits["val"]), "val": ()}
+        return self.model_copy(update={"splits": splits, "report": self.report.folded()})
 
     @classmethod
     def load(cls, root: Root, path: str) -> Self:

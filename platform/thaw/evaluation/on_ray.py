@@ -46,7 +46,7 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
         prepared: the dataset to measure on; the one that the model was trained on when left out.
 
     Raises:
-        DataError: the dataset is gone, or its classes are not those of the model.
+        DataError: the dataset is gone, its classes are not those of the model, or it has learnt from these images.
         StorageError: there is no such model.
     """
     on_ray.check_shared(experiment.storage.root)
@@ -55,6 +55,11 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
     lineage = store.lineage(root, found)
     prepared = prepared or _trained_on(root, lineage.run_id)
     split, model = experiment.evaluate.split, f"{found.name}/{found.version}"
+    if split in lineage.learnt_from.split("+"):
+        raise DataError(
+            f"evaluate.split: {model} has learnt from the {split} images, so that what it answers to them tells "
+            "nothing; set it to test"
+        )
     loaded = _loaded(root, found, "cpu")
     _check_labels(loaded, prepared, found)
     place = _place(root, lineage.run_id, prepared)

@@ -43,6 +43,8 @@ class Lineage(BaseModel):
     """The dataset it was trained on."""
     git_commit: str | None = None
     """The code that trained it; None when it is not known."""
+    learnt_from: str = "train"
+    """The splits of the dataset that it has learnt from, joined by ``+``: it cannot be measured on them."""
     parent: str | None = None
     """``name/version`` of the champion when it was registered; filled in by `register`."""
     created: str | None = None

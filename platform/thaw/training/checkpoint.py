@@ -31,7 +31,7 @@ def save(folder: Path, trained: Bundle, state: State) -> None:
     replace(trained, model=state.served(trained.model)).save(folder)
     torch.save(_learnt(trained, state), folder / OPTIMIZER)
     history = [epoch.model_dump() for epoch in state.history]
-    content = {"step": state.step, "history": history}
+    content = {"step": state.step, "history": history, "environment": state.environment}
     (folder / STATE).write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -79,6 +79,12 @@ def load(folder: Path, trained: Bundle, plan: FinetunePlan, options: Finetune, s
     state.history = [Epoch.model_validate(epoch) for epoch in content["history"]]
     _restore(state, saved, served)
     return state
+
+
+def environment(folder: Path) -> dict[str, str | int]:
+    """Return what the figures of a checkpoint depend on besides the experiment: where and how it was trained."""
+    found: dict[str, str | int] = json.loads((folder / STATE).read_text(encoding="utf-8"))["environment"]
+    return found
 
 
 def _restore(state: State, saved: Mapping[str, Any], served: Mapping[str, Tensor]) -> None:

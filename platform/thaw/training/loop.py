@@ -89,6 +89,7 @@ def fit(
         if _is_over(state, span.place, options):
             state.step = span.over
             continue
+        state.step = max(state.step, span.start)  # the phase before may have stopped ahead of its last epoch
         model.open_groups(span.depth)
         optimizer.follow(state.optimizer, model, options.optimizer)
         trainer = Trainer(wrap(model), model, tasks, plan, options, state, on, seed)

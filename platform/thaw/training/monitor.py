@@ -137,7 +137,7 @@ def flat(epoch: Epoch) -> dict[str, float]:
             for name, value in found.items()
         },
         **{f"val/{task}/{name}": value for task, found in epoch.metrics.items() for name, value in found.items()},
-        "val/score": epoch.score,
+        **({"val/score": epoch.score} if epoch.val_loss else {}),
         "plan/depth": epoch.depth,
         "speed/images_per_s": epoch.images_per_s,
         "speed/waiting": epoch.waiting,
@@ -172,16 +172,24 @@ def best(root: Root, run_id: str, task: str, metric: str) -> float:
 
 def line(epoch: Epoch, planned: int) -> str:
     """Return one line that tells a person how an epoch went; metrics are of training/validation images, as losses."""
-    tasks = []
-    for task, loss in epoch.train_loss.items():
-        best = next(iter(epoch.metrics.get(task, {}).items()), None)
-        own = epoch.train_metrics.get(task, {}).get(best[0]) if best else None
-        shown = f" {best[0]} {'' if own is None else f'{own:.3f}/'}{best[1]:.3f}" if best else ""
-        tasks.append(f"{task} loss {loss:.3f}/{epoch.val_loss.get(task, float('nan')):.3f}{shown}")
+    tasks = "  ".join(f"{task} {_went(epoch, task)}" for task in epoch.train_loss)
     return (
-        f"epoch {epoch.epoch}/{planned}  phase {epoch.phase + 1} depth {epoch.depth}  {'  '.join(tasks)}  "
+        f"epoch {epoch.epoch}/{planned}  phase {epoch.phase + 1} depth {epoch.depth}  {tasks}  "
         f"{epoch.images_per_s:.0f} img/s, {epoch.waiting:.0%} waiting, {epoch.seconds:.1f} s"
     )
+
+
+def _went(epoch: Epoch, task: str) -> str:
+    """Return loss and best metric of a task; where nothing was validated, of training images alone."""
+    losses = [epoch.train_loss[task], *([epoch.val_loss[task]] if task in epoch.val_loss else [])]
+    found = [metrics.get(task, {}) for metrics in (epoch.train_metrics, epoch.metrics)]
+    best = next(iter(found[1] or found[0]), None)
+    values = [metrics[best] for metrics in found if best in metrics]
+    return f"loss {_joined(losses)}" + (f" {best} {_joined(values)}" if values else "")
+
+
+def _joined(values: Sequence[float]) -> str:
+    return "/".join(f"{value:.3f}" for value in values)
 
 
 def settings(experiment: Experiment) -> dict[str, str | int | float | bool | None]:

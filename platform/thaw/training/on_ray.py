@@ -92,6 +92,7 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
         prepared = Dataset.load(root, earlier.dataset) if earlier else prepared or data.prepare(experiment)
         if not earlier:
             gates.check(root, experiment, prepared)
+        prepared = run.dataset_of(experiment, prepared)
         experiment = resolve(experiment)
         on_ray.spare_cpus(experiment.train.workers * experiment.train.cpus_per_worker)
         experiment = run.check(root, experiment, prepared)
@@ -119,11 +120,12 @@ def register(root: Root, begun: RunRecord, trained: Trained, best: Path, best_ep
     experiment = run.resumed(root, begun.id)
     with tempfile.TemporaryDirectory(prefix="thaw-register-") as place:
         folder = Path(shutil.copytree(best, Path(place) / "bundle"))
-        settled = evaluation.settle(root, folder, experiment, Dataset.load(root, begun.dataset))
-        for line in settling.lines(settled):
-            say(line)
-        values = {name: one.model_dump(mode="json") for name, one in settled.items()}
-        root.write_json(f"runs/{begun.id}/evaluation/settled.json", values)
+        if experiment.train.validates:  # else there are no images left to settle anything on
+            settled = evaluation.settle(root, folder, experiment, Dataset.load(root, begun.dataset))
+            for line in settling.lines(settled):
+                say(line)
+            values = {name: one.model_dump(mode="json") for name, one in settled.items()}
+            root.write_json(f"runs/{begun.id}/evaluation/settled.json", values)
         done = run.finish(root, begun, trained, folder, best_epoch, wall_s)
         number = str(done.bundle).removeprefix("models/")
         card.write(root, store.resolve(root, number), bundle.describe(folder))
@@ -137,9 +139,8 @@ def compare_single(experiment: Experiment, together: RunRecord) -> list[Transfer
         ThawError: as for `train`; or the run was not of several tasks.
     """
     root = open_root(experiment.storage.root)
+    transfer.check(experiment)
     prepared = Dataset.load(root, together.dataset)
-    if len(prepared.labels) < 2:
-        raise ConfigError("--compare-single needs an experiment of two tasks or more")
     found = []
     with on_ray.cluster(experiment.train.workers * experiment.train.cpus_per_worker):
         for number, task in enumerate(prepared.labels, start=1):
@@ -231,7 +232,7 @@ def fit(
     told: dict[str, Any] = result.return_value  # type: ignore[attr-defined] # of the V2 result, which fit() gives
     if "refused" in told:
         raise ConfigError(told["refused"])
-    best, figures = max(result.best_checkpoints or [], key=lambda kept: float(kept[1]["score"]))
+    best, figures = max(result.best_checkpoints or [], key=lambda kept: (float(kept[1]["score"]), kept[1]["epoch"]))
     return told["trained"], best, int(figures["epoch"])
 
 

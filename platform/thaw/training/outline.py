@@ -59,7 +59,7 @@ class Outline:
             Row(one, len(groups) - place, sum(sizes[weight] for weight in group.parameters), *_fate(plan, one))
             for place, (one, group) in enumerate(groups.items())
         ]
-        bounds = {span.place: (span.phase, span.begun + 1, span.over) for span in plan.spans}
+        bounds = {span.place: (span.phase, span.begun + 1, span.stop) for span in plan.spans}
         return cls(
             (*rows, Row(HEADS, None, None, *_fate(plan, HEADS))), tuple(bounds.values()), tuple(plan.shortfalls())
         )

@@ -27,7 +27,8 @@ class Span:
         start, stop: first step, and the one after the last.
         depth: how many layer groups learn.
         aim: how many are to be open when the phase ends.
-        begun, over: first step of the whole phase, and the one after its last.
+        begun, over: first step of the whole phase, and the one after its last; where the phase is to stop before that,
+            no span covers what is left of it.
     """
 
     phase: Phase
@@ -45,7 +46,7 @@ class FinetunePlan:
     """Phases over the layer groups of one backbone.
 
     Attributes:
-        spans: in order, without gap or overlap; one or more a phase.
+        spans: in order, without overlap; one or more a phase, and a gap only where one stops before its last epoch.
         groups: layer group names, input side first.
         epoch_steps: steps in an epoch.
     """
@@ -71,23 +72,25 @@ class FinetunePlan:
             ConfigError: as for `of`.
         """
         spans: list[Span] = []
+        begun, opened = 0, 0
         for place, phase in enumerate(phases):
-            begun, opened = (spans[-1].stop, spans[-1].depth) if spans else (0, 0)
             over, start = begun + phase.epochs * epoch_steps, begun
             aim = _aim(phase, place, backbone, groups)
-            for depth, epochs in groupby(_depths(phase, place, opened, aim)):
+            depths = _depths(phase, place, opened, aim)
+            for depth, epochs in groupby(depths[: phase.lasts]):
                 stop = start + len(list(epochs)) * epoch_steps
                 spans.append(Span(phase, place, start, stop, depth, aim, begun, over))
                 start = stop
+            begun, opened = over, depths[-1]
         return cls(tuple(spans), tuple(groups), epoch_steps)
 
     @property
     def steps(self) -> int:
-        """Steps of all phases together."""
+        """The step after the last one."""
         return self.spans[-1].stop
 
     def span_at(self, step: int) -> Span:
-        """Return the span that ``step`` belongs to."""
+        """Return the span that ``step`` belongs to, or the next one."""
         return next(span for span in self.spans if step < span.stop)
 
     def phase_at(self, step: int) -> int:
@@ -116,7 +119,7 @@ class FinetunePlan:
         ends = {span.place: span for span in self.spans}
         return [
             f"finetune.phases[{place}]: opens {last.depth} of {last.aim} groups, one every {last.phase.open_every} "
-            f"epoch(s), in its {last.phase.epochs} epochs; the others stay frozen"
+            f"epoch(s), in its {last.phase.lasts} epochs; the others stay frozen"
             for place, last in ends.items()
             if last.depth < last.aim
         ]

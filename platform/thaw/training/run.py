@@ -44,7 +44,7 @@ def check(root: Root, experiment: Experiment, prepared: Dataset) -> Experiment:
     Raises:
         ThawError: data, labels, model or plan do not fit the experiment.
     """
-    for split in ("train", "val"):
+    for split in ("train", "val") if experiment.train.validates else ("train",):
         if prepared.rows(split) < experiment.train.workers:
             raise DataError(
                 f"train.workers: {experiment.train.workers} workers cannot share the {prepared.rows(split)} images of "
@@ -62,6 +62,11 @@ def check(root: Root, experiment: Experiment, prepared: Dataset) -> Experiment:
     if taken := created.description.origin.get("detector"):
         say(f"model.weights: {taken}")
     return _with_anchors(root, experiment, prepared, created.model)
+
+
+def dataset_of(experiment: Experiment, prepared: Dataset) -> Dataset:
+    """Return the dataset as an experiment learns from it."""
+    return prepared if experiment.train.validates else prepared.folded()
 
 
 def _with_anchors(root: Root, experiment: Experiment, prepared: Dataset, model: FinetuneModel) -> Experiment:
@@ -120,7 +125,9 @@ def excerpt_of(experiment: Experiment, prepared: Dataset, split: str, most: int,
 
 
 def subjects(experiment: Experiment, prepared: Dataset, tasks: Mapping[str, Task]) -> dict[str, Subject]:
-    """Return what a diagnosis needs to know of each task beside the curves."""
+    """Return what a diagnosis needs to know of each task beside the curves; nothing where validation has none."""
+    if not experiment.train.validates:
+        return {}
     images = excerpt_of(experiment, prepared, "train", experiment.track.train_images).images
     found = {}
     for name, task in tasks.items():
@@ -209,14 +216,20 @@ def finish(root: Root, begun: RunRecord, trained: Trained, best: Path, best_epoc
         best: folder of the checkpoint saved after ``best_epoch``.
     """
     name = str(begun.experiment["name"])
-    lineage = Lineage(run_id=begun.id, dataset_fingerprint=begun.dataset_fingerprint, git_commit=begun.git_commit)
+    lineage = Lineage(
+        run_id=begun.id,
+        dataset_fingerprint=begun.dataset_fingerprint,
+        git_commit=begun.git_commit,
+        learnt_from=begun.experiment["train"]["learn_from"],
+    )
     version = store.register(root, name, best, lineage, leave_out=checkpoint.TRAINING_ONLY)
+    measured = next(epoch.metrics for epoch in trained.history if epoch.epoch == best_epoch)
     done = begun.model_copy(
         update={
             "stage": "trained",
             "weights": trained.weights,
-            "environment": trained.environment,
-            "metrics": {"val": next(epoch.metrics for epoch in trained.history if epoch.epoch == best_epoch)},
+            "environment": {**begun.environment, **trained.environment},
+            "metrics": {"val": measured} if measured else {},
             "diagnosis": {one.task: one.model_dump(exclude={"task"}) for one in trained.diagnosis},
             "epochs_run": len(trained.history),
             "wall_s": wall_s,

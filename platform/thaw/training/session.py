@@ -100,7 +100,7 @@ def train(setup: Setup, seat: Seat) -> Trained:
     trained = model_of(experiment, prepared, on)
     plan = run.plan_of(experiment, trained.model, prepared)
     state = _state(trained, plan, experiment, on, seat)
-    environment = _environment(on)
+    environment = state.environment = _environment(on)
     tell = seat.tell if on.worker == 0 else (lambda _line: None)
     tell(f"{environment['device']} in {environment['precision']}, from step {state.step} of {plan.steps}")
     served = replace(trained, model=state.served(trained.model))
@@ -215,7 +215,8 @@ def _images(
 
 def _split(setup: Setup, seat: Seat, experiment: Experiment, prepared: Dataset, split: str) -> Images:
     feed = run.feed_of(experiment, prepared, split, seat.worker, setup.chances)
-    return Images(f"{prepared.fingerprint} {split}", feed, functools.partial(seat.stream, split))
+    name = experiment.train.learn_from if split == "train" else split
+    return Images(f"{prepared.fingerprint} {name}", feed, functools.partial(seat.stream, split))
 
 
 def _validation(
@@ -229,6 +230,8 @@ def _validation(
     on: Device,
 ) -> Validation:
     """Return what measures the model that is served; the layers of an average are not those that images were cut at."""
+    if not experiment.train.validates:
+        return Validation(served, None, (), on)
     plain = _split(setup, seat, experiment, prepared, "val")
     batches = functools.partial(plain.stream, plain.feed, 0, plain.feed.epoch_steps) if averaged else images.validation
     shown: list[Batch] = []

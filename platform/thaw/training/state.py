@@ -39,7 +39,8 @@ class Epoch(BaseModel):
     train_metrics: dict[str, dict[str, float]] = {}
     """Task -> metric -> value on the same images."""
     score: float
-    """What early stopping and the choice of the best checkpoint go by; higher is better."""
+    """What early stopping and the choice of the best checkpoint go by; higher is better. Always 0 where nothing is
+    validated."""
     seconds: float
     """After a restart inside the epoch, this and the next two tell of the part since then."""
     images_per_s: float
@@ -72,6 +73,7 @@ class State:
         begun: the epoch that ``step`` lies in, at a pause of the loop; None between epochs.
         average: of the weights, where the experiment asks for one.
         scaler: of the losses; does nothing but with fp16.
+        environment: what the figures depend on besides the experiment, in this process.
     """
 
     optimizer: Optimizer
@@ -81,6 +83,7 @@ class State:
     begun: Begun | None = None
     average: Average | None = None
     scaler: GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))
+    environment: dict[str, str | int] = field(default_factory=dict)
 
     def served(self, model: FinetuneModel) -> FinetuneModel:
         """Return what is validated and registered: the average of the weights, or the model as it is trained."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from thaw.config.experiment import Experiment
 from thaw.data.dataset import Dataset
+from thaw.errors import ConfigError
 
 LOSS = 0.01
 """By how much its metric must be lower in company for a task to count as one that loses."""
@@ -31,6 +32,20 @@ class Transfer(BaseModel):
     def loses(self) -> bool:
         """Whether the task is worse off in company."""
         return self.together < self.alone - LOSS
+
+
+def check(experiment: Experiment) -> None:
+    """Refuse an experiment whose tasks cannot be compared together and alone.
+
+    Raises:
+        ConfigError: it has one task, or no validation images to compare on.
+    """
+    if len(experiment.tasks) < 2:
+        raise ConfigError("--compare-single needs an experiment of two tasks or more")
+    if not experiment.train.validates:
+        raise ConfigError(
+            "--compare-single compares on validation images, which train.learn_from takes: set it to train"
+        )
 
 
 def alone(experiment: Experiment, prepared: Dataset, task: str) -> tuple[Experiment, Dataset]:

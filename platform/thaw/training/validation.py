@@ -41,22 +41,24 @@ class Validation:
     """
 
     def __init__(
-        self, served: Bundle, batches: Callable[[], Iterable[Batch]], shown: Sequence[Batch], on: Device
+        self, served: Bundle, batches: Callable[[], Iterable[Batch]] | None, shown: Sequence[Batch], on: Device
     ) -> None:
         """Keep what to validate on.
 
         Args:
             served: what is to be registered: with averaged weights where the experiment asks for an average.
-            batches: gives this worker's validation images.
+            batches: gives this worker's validation images; None where all are learnt from.
             shown: a few images that are to be drawn.
         """
         self._served, self._batches, self._shown, self._on = served, batches, shown, on
         self.seen = Seen()
 
     def __call__(self) -> Measured:
-        """Return losses and metrics by task."""
+        """Return losses and metrics by task; none where there are no images for it."""
         model, tasks = self._served.model, self._served.tasks
         workers.share_buffers(model)
+        if self._batches is None:
+            return {}, {}
         meters = {name: task.meter() for name, task in tasks.items()}
         found = loop.evaluate(model, tasks, self._batches(), self._on, meters)
         confusion = {name: table for name, meter in meters.items() if (table := meter.confusion()) is not None}

@@ -44,8 +44,9 @@ class Hunt:
         return self.epoch_images * self.epochs({})
 
     def epochs(self, values: dict[str, Any]) -> int:
-        """Return the epochs of a trial's plan."""
-        return sum(phase.epochs for phase in self.of(values).finetune.phases)
+        """Return the number of the last epoch of a trial's plan."""
+        *before, last = self.of(values).finetune.phases
+        return sum(phase.epochs for phase in before) + last.lasts
 
     def of(self, values: dict[str, Any]) -> Experiment:
         """Return the experiment of a trial, which draws no pictures and keeps all that others can use.

@@ -27,9 +27,10 @@ from thaw.training import on_ray as training
 from thaw.training import run
 from thaw.training.frozen_prefix.on_ray import shared_store
 from thaw.training.plan import FinetunePlan
-from thaw.tuning import sweep, winner
+from thaw.tuning import refit, sweep, winner
 from thaw.tuning.hunt import Hunt
-from thaw.tuning.journal.on_ray import Draws, Journal
+from thaw.tuning.journal.on_ray import Draws, Journal, WithJournal
+from thaw.tuning.refit import Images
 from thaw.tuning.schedule.on_ray import ByNumber
 from thaw.tuning.search import sampler
 from thaw.tuning.study import Study
@@ -52,14 +53,19 @@ time to end its step before the next one begins in its place."""
 
 
 def search(
-    experiment: Experiment | None, study: Study | None, root_uri: str, resume: str | None = None, refit: bool = False
+    experiment: Experiment | None,
+    study: Study | None,
+    root_uri: str,
+    resume: str | None = None,
+    asked: Images | None = None,
 ) -> Found:
     """Search a space around an experiment, and register the best trial's model as candidate.
 
     Args:
         experiment, study: may be left out where a sweep is resumed.
         resume: id of a sweep that was interrupted.
-        refit: train the best experiment anew, to the end of its plan, and register that.
+        asked: train the best experiment anew on these images, and register that; left out where a sweep is resumed,
+            as it was asked for before.
 
     Raises:
         ThawError: data, study, experiment or cluster do not fit what is asked; or no trial came to anything.
@@ -72,19 +78,20 @@ def search(
         experiment = sweep.experiment_of(root, earlier)
     if experiment is None or study is None:
         raise ConfigError("give an experiment and --space, such as jobs/spaces/unfreeze.yaml, or --resume a sweep")
+    refit.check(experiment, asked)
     experiment = experiment.model_copy(update={"storage": Storage(root=root.uri)})
     with on_ray.cluster(experiment.train.workers * experiment.train.cpus_per_worker):
-        hunt = _begun(root, earlier, experiment, study)
+        hunt = _begun(root, earlier, experiment, study, asked)
         say(f"sweep {hunt.current.id}: {run.describe(hunt.base, hunt.prepared)}")
         try:
             _run(hunt)
-            return winner.finish(hunt, refit)
+            return winner.finish(hunt)
         except BaseException:
             say(f"sweep {hunt.current.id} stopped; `thaw tune --resume {hunt.current.id}` goes on from where it is")
             raise
 
 
-def _begun(root: Root, earlier: Sweep | None, experiment: Experiment, study: Study) -> Hunt:
+def _begun(root: Root, earlier: Sweep | None, experiment: Experiment, study: Study, asked: Images | None) -> Hunt:
     """Return a sweep that is written down; refuse what some trial would stumble over."""
     checking.refuse_unknown(experiment.data.allow, "data.allow")
     prepared = Dataset.load(root, earlier.dataset) if earlier else data.prepare(experiment)
@@ -105,11 +112,10 @@ def _begun(root: Root, earlier: Sweep | None, experiment: Experiment, study: Stu
     known = study.resolved(fewest)
     known.check(experiment, check_drawn)
     run.check(root, first, prepared)
-    current = earlier or sweep.begin(root, experiment, study, prepared)
     if earlier:
-        grown = {"attempts": earlier.attempts + 1, "study": study.model_dump(mode="json")}
-        current = earlier.model_copy(update=grown)
-        sweep.save(root, current)
+        current = sweep.again(root, earlier, study, asked)
+    else:
+        current = sweep.begin(root, experiment, study, prepared, asked)
     return Hunt(root, current, experiment, known, prepared, groups)
 
 
@@ -173,9 +179,11 @@ def _run(hunt: Hunt) -> None:
                 storage_path=folder,
                 failure_config=tune.FailureConfig(max_failures=study.budget.max_failures),
                 callbacks=[journal],
+                stop=WithJournal(journal),
                 verbose=0,
             ),
         ).fit()
+    journal.check()
 
 
 def _shards(hunt: Hunt) -> training.Shards:

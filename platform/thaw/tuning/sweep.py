@@ -20,6 +20,7 @@ from thaw.errors import ConfigError, StorageError
 from thaw.registry import record as records
 from thaw.storage import Root
 from thaw.training import run
+from thaw.tuning.refit import Images
 from thaw.tuning.study import Study
 from thaw.tuning.trial import Trial
 
@@ -43,11 +44,13 @@ class Sweep(BaseModel):
     """What is searched and how, as it was written, with every default."""
     dataset: str
     """Where the prepared dataset is below the root."""
+    refit: Images | None = None
+    """What the best trial is to be trained anew on; None registers the trial as it is."""
     attempts: int = 1
     """Drivers that worked on it, one after another."""
     stage: Literal["running", "finished"] = "running"
     run_id: str | None = None
-    """The run that the best trial is written down as."""
+    """The run that the best trial, or its training anew, is written down as."""
     trial: int | None = None
     """Number of that trial."""
 
@@ -57,7 +60,7 @@ class Sweep(BaseModel):
         return f"{FOLDER}/{self.id}"
 
 
-def begin(root: Root, experiment: Experiment, study: Study, prepared: Dataset) -> Sweep:
+def begin(root: Root, experiment: Experiment, study: Study, prepared: Dataset, refit: Images | None = None) -> Sweep:
     """Write down that a sweep begins."""
     begun = Sweep(
         id=records.new_run_id(f"{experiment.name[:40]}-{study.name[:20]}"),
@@ -67,9 +70,24 @@ def begin(root: Root, experiment: Experiment, study: Study, prepared: Dataset) -
         experiment=run.without_secrets(experiment).model_dump(mode="json"),
         study=study.model_dump(mode="json"),
         dataset=prepared.path,
+        refit=refit,
     )
     save(root, begun)
     return begun
+
+
+def again(root: Root, earlier: Sweep, study: Study, refit: Images | None) -> Sweep:
+    """Write down that another driver goes on with a sweep.
+
+    Args:
+        refit: left out, what was asked for before; with another one, the best trial is to be written down anew.
+    """
+    grown = {"attempts": earlier.attempts + 1, "study": study.model_dump(mode="json")}
+    if refit and refit != earlier.refit:
+        grown |= {"refit": refit, "run_id": None, "trial": None}
+    current = earlier.model_copy(update=grown)
+    save(root, current)
+    return current
 
 
 def save(root: Root, sweep: Sweep) -> None:
@@ -142,6 +160,7 @@ def check_drawn(written: Experiment, drawn: Experiment) -> None:
     for place, one, other in (
         ("data", _prepared_by(written), _prepared_by(drawn)),
         ("train.workers", written.train.workers, drawn.train.workers),
+        ("train.learn_from", written.train.learn_from, drawn.train.learn_from),
         ("train.cpus_per_worker", written.train.cpus_per_worker, drawn.train.cpus_per_worker),
         ("train.device", written.train.device, drawn.train.device),
         ("storage", written.storage, drawn.storage),

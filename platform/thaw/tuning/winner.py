@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from thaw import bundle
@@ -15,10 +14,10 @@ from thaw.evaluation.evaluate import Scores
 from thaw.registry import record as records
 from thaw.registry import store
 from thaw.registry.record import RunRecord
+from thaw.training import checkpoint, run
 from thaw.training import on_ray as training
-from thaw.training import run
 from thaw.training.run import Trained
-from thaw.tuning import checkpoints, report, sweep
+from thaw.tuning import checkpoints, refit, report, sweep
 from thaw.tuning.dimension import Dimension
 from thaw.tuning.hunt import Hunt
 from thaw.tuning.schedule.on_ray import rungs
@@ -38,6 +37,7 @@ class Found:
         scores: of its bundle on the test images.
         experiment: path below the root of the best trial's experiment, ready to be trained.
         report: path below the root of the report.
+        anew: what is to be known of a model that was trained anew; None where the best trial is registered as it is.
     """
 
     sweep: Sweep
@@ -47,9 +47,10 @@ class Found:
     scores: Scores
     experiment: str
     report: str
+    anew: str | None = None
 
 
-def finish(hunt: Hunt, refit: bool) -> Found:
+def finish(hunt: Hunt) -> Found:
     """Write down and register what the best trial came to, measure it on the test images, and report.
 
     Whatever of this an earlier attempt has done is not done again.
@@ -64,7 +65,7 @@ def finish(hunt: Hunt, refit: bool) -> Found:
     experiment = hunt.study.experiment(hunt.written, best.values)
     ready = f"{current.path}/best.yaml"
     root.write_bytes(ready, config.dump(run.without_secrets(experiment)).encode())
-    record = _registered(hunt, experiment, best, refit)
+    record = _registered(hunt, experiment, best)
     number = int(str(record.bundle).rsplit("/", 1)[1])
     scores = evaluation.stored(root, record.id, experiment.evaluate.split)
     if scores is None:
@@ -72,29 +73,37 @@ def finish(hunt: Hunt, refit: bool) -> Found:
         store.set_alias(root, experiment.name, CANDIDATE, number)
     done = current.model_copy(update={"stage": "finished", "run_id": record.id, "trial": best.number})
     sweep.save(root, done)
-    report.publish(root, current.path, _summary(hunt, trials, scores, f"{experiment.name}/{number}"), trials)
-    return Found(done, trials, best, record, scores, ready, f"{current.path}/report.html")
+    anew = refit.told(best, current.refit, hunt.prepared) if current.refit else None
+    summary = _summary(hunt, trials, scores, f"{experiment.name}/{number}", anew)
+    report.publish(root, current.path, summary, trials)
+    return Found(done, trials, best, record, scores, ready, f"{current.path}/report.html", anew)
 
 
-def _registered(hunt: Hunt, experiment: Experiment, best: Trial, refit: bool) -> RunRecord:
-    """Return the record of the best trial as a run of its own, with its bundle registered."""
+def _registered(hunt: Hunt, experiment: Experiment, best: Trial) -> RunRecord:
+    """Return the record of the best trial, or of its training anew, as a run of its own with its bundle registered.
+
+    The run is named in the sweep before it begins, so that whatever ends it, the next attempt goes on with it.
+    """
     root, current = hunt.root, hunt.current
     known = current.run_id if current.trial == best.number else None
     if known and root.exists(f"runs/{known}/record.json"):
-        record = records.load(root, known)
-        if record.bundle:
-            return record
-    if refit:
-        return training.train(experiment, hunt.prepared)
-    experiment = run.check(root, experiment, hunt.prepared)
-    begun = run.begin(experiment, hunt.prepared)
-    sweep.save(root, current.model_copy(update={"run_id": begun.id, "trial": best.number}))
-    return _written_down(hunt, experiment, begun, best)
+        begun = records.load(root, known)
+    else:
+        asked = refit.experiment_of(experiment, best, current.refit) if current.refit else experiment
+        asked = run.check(root, asked, run.dataset_of(asked, hunt.prepared))
+        begun = run.begin(asked, hunt.prepared)
+        begun = begun.model_copy(update={"environment": {"sweep": current.id, "trial": best.number}})
+        sweep.save(root, current.model_copy(update={"run_id": begun.id, "trial": best.number}))
+        run.announce(root, begun, asked)
+    if begun.bundle:
+        return begun
+    if current.refit:
+        return training.train(run.resumed(root, begun.id), resume=begun.id)
+    return _written_down(hunt, begun, best)
 
 
-def _written_down(hunt: Hunt, experiment: Experiment, begun: RunRecord, best: Trial) -> RunRecord:
+def _written_down(hunt: Hunt, begun: RunRecord, best: Trial) -> RunRecord:
     root, place = hunt.root, sweep.place_of(hunt.current, best.number)
-    run.announce(root, begun, experiment)
     for name in root.list(place):
         if name == "metrics.csv" or name.startswith("events."):
             root.write_bytes(f"runs/{begun.id}/{name}", root.read_bytes(f"{place}/{name}"))
@@ -103,13 +112,11 @@ def _written_down(hunt: Hunt, experiment: Experiment, begun: RunRecord, best: Tr
         history = checkpoints.history(newest) if newest else []
     with tempfile.TemporaryDirectory(prefix="thaw-best-") as folder:
         root.download(checkpoints.path_of(place, epoch), Path(folder))
-        origin = bundle.describe(Path(folder)).origin
-        versions = {name: version(name) for name in ("ray", "torch", "timm")}
-        facts: dict[str, str | int] = {"sweep": hunt.current.id, "trial": best.number, **versions}
+        origin, facts = bundle.describe(Path(folder)).origin, checkpoint.environment(Path(folder))
         return training.register(root, begun, Trained(history, origin, facts), Path(folder), epoch, best.seconds)
 
 
-def _summary(hunt: Hunt, trials: Sequence[Trial], scores: Scores, model: str) -> report.Summary:
+def _summary(hunt: Hunt, trials: Sequence[Trial], scores: Scores, model: str, anew: str | None) -> report.Summary:
     """Return what the report says of the sweep as a whole."""
     study, root = hunt.study, hunt.root
     return report.Summary(
@@ -123,6 +130,7 @@ def _summary(hunt: Hunt, trials: Sequence[Trial], scores: Scores, model: str) ->
         scheduler=study.scheduler.by,
         rungs=rungs(study.scheduler, hunt.epoch_images, hunt.all_images),
         tested=scores.metrics,
+        anew=anew,
         paths={"model": model, "experiment": root.shown(f"{hunt.current.path}/best.yaml")},
     )
 

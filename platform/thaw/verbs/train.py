@@ -37,11 +37,14 @@ def run(options: argparse.Namespace) -> Result:
         root = open_root(experiment.storage.root)
     from thaw.training import on_ray, transfer
 
+    if options.compare_single:
+        transfer.check(experiment)
     record = on_ray.train(experiment, resume=options.resume)
     compared = on_ray.compare_single(experiment, record) if options.compare_single else []
+    best = "best on validation:" if "val" in record.metrics else "measured on no image yet: run `thaw evaluate`"
     lines = [
-        f"run {record.id}: {record.epochs_run} epochs in {record.wall_s:.0f} s; best on validation:",
-        *summary.lines(record.metrics["val"]),
+        f"run {record.id}: {record.epochs_run} epochs in {record.wall_s:.0f} s; {best}",
+        *summary.lines(record.metrics.get("val", {})),
         f"bundle      {root.shown(str(record.bundle))}",
         f"TensorBoard tensorboard --logdir {root.shown(f'runs/{record.id}')}",
     ]

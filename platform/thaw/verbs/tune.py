@@ -15,7 +15,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trials", type=arguments.count, metavar="N", help="trials in all, in place of the space's own number"
     )
-    parser.add_argument("--refit", action="store_true", help="train the best anew, to the end, and register that")
+    parser.add_argument(
+        "--refit",
+        action="store_const",
+        const="train",
+        help="train the best anew on the training images, to the end of its plan, and register that",
+    )
+    parser.add_argument(
+        "--refit-on",
+        dest="refit",
+        choices=("train", "train+val"),
+        help="the same; train+val: on the validation images too, for as many epochs as took the best trial to its best "
+        "score, and then nothing but the test images says how good it is",
+    )
     parser.add_argument("--resume", metavar="SWEEP", help="continue an interrupted sweep from what it has come to")
     arguments.add_storage(parser)
 
@@ -32,12 +44,13 @@ def run(options: argparse.Namespace) -> Result:
         if chosen is None:
             raise ConfigError("--trials goes with --space: a sweep is continued with as many as it began with")
         chosen = chosen.model_copy(update={"search": chosen.search.model_copy(update={"trials": options.trials})})
-    found = on_ray.search(experiment, chosen, arguments.root(options), resume=options.resume, refit=options.refit)
+    found = on_ray.search(experiment, chosen, arguments.root(options), options.resume, options.refit)
     root = open_root(arguments.root(options))
     number = str(found.record.bundle).removeprefix("models/")
     lines = [
         *table.lines(found.trials, list(found.sweep.study["dimensions"])),
         f"best        trial {found.best.number}; as an experiment: {root.shown(found.experiment)}",
+        *([f"refit       {found.anew}"] if found.anew else []),
         f"test        {number}, now @{winner.CANDIDATE}, on {found.scores.images} {found.scores.split} images:",
         *summary.lines(found.scores.metrics),
         f"report      {root.shown(found.report)}",
@@ -52,5 +65,6 @@ def run(options: argparse.Namespace) -> Result:
         "scores": found.scores.model_dump(mode="json"),
         "experiment": found.experiment,
         "report": found.report,
+        "anew": found.anew,
     }
     return Result(values, lines)

@@ -166,6 +166,29 @@ def test_a_wrong_depth_is_one_line_with_the_very_place(value):
             {"model": {"checkpointing": True}, "finetune": {"batchnorm": "adapt"}},
             "model.checkpointing: what is computed again would move BatchNorm's statistics twice",
         ),
+        (
+            {"train": {"learn_from": "train+val"}},
+            "train.learn_from: train+val leaves no image to stop early by: set finetune.early_stopping.patience",
+        ),
+        (
+            {
+                "train": {"learn_from": "train+val"},
+                "finetune": {"early_stopping": {"patience": None, "monitor": "tags"}},
+            },
+            "train.learn_from: train+val leaves no image to stop early by",
+        ),
+        (
+            {
+                "train": {"learn_from": "train+val"},
+                "finetune": {"early_stopping": {"patience": None}},
+                "evaluate": {"split": "val"},
+            },
+            "train.learn_from: train+val leaves no image to measure the model on but those of test",
+        ),
+        (
+            {"finetune": {"phases": [{"epochs": 3}, {"epochs": 2, "stop_after": 3}]}},
+            "finetune.phases[1]: stop_after 3 lies beyond its 2 epochs",
+        ),
         ({"model": {"weights": {"source": "path"}}}, "model.weights: path must be given"),
         ({"model": {"weights": {"source": "hub", "path": "w"}}}, "model.weights: path must be given"),
     ],

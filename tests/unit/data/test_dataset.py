@@ -148,6 +148,26 @@ def test_rows_of_a_split_are_those_of_its_shards():
     assert described(splits={"train": ()}).rows("train") == 0
 
 
+def test_folded_the_validation_images_are_among_those_of_training_and_nowhere_else():
+    files = {split: (Shard(file=f"{split}.parquet", rows=rows),) for split, rows in (("train", 5), ("val", 2))}
+    report = Report(
+        listed=9,
+        rejected={},
+        classes={"train": {"kind": {"cat": 5}}, "val": {"kind": {"cat": 1, "dog": 1}}, "test": {"kind": {"cat": 2}}},
+        labelled={"train": {"kind": 5}, "val": {"kind": 2}, "test": {"kind": 2}},
+        warnings=(),
+    )
+    plain = described(splits={**files, "test": (Shard(file="test.parquet", rows=2),)}, report=report)
+    folded = plain.folded()
+    assert [shard.file for shard in folded.splits["train"]] == ["train.parquet", "val.parquet"]
+    assert {split: folded.rows(split) for split in folded.splits} == {"train": 7, "val": 0, "test": 2}
+    assert folded.report.classes["train"] == {"kind": {"cat": 6, "dog": 1}}
+    assert folded.report.classes["val"] == {"kind": {"cat": 0, "dog": 0}}
+    assert folded.report.labelled == {"train": {"kind": 7}, "val": {"kind": 0}, "test": {"kind": 2}}
+    assert (folded.path, folded.fingerprint) == (plain.path, plain.fingerprint)
+    assert folded.folded() == folded
+
+
 def test_a_description_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
         described().name = "x"

@@ -45,6 +45,13 @@ def test_a_checkpoint_is_a_bundle_that_answers_with_the_same_weights(run: Run, t
     assert all(torch.equal(value, mine[name]) for name, value in loaded.model.state_dict().items())
 
 
+def test_a_checkpoint_says_where_and_how_it_was_trained(run: Run, tmp_path: Path) -> None:
+    assert checkpoint.environment(tmp_path) == {}
+    run.state.environment = {"device": "a loom", "workers": 2}
+    checkpoint.save(tmp_path, run.trained, run.state)
+    assert checkpoint.environment(tmp_path) == {"device": "a loom", "workers": 2}
+
+
 def test_what_is_no_part_of_the_bundle_is_known_by_name(run: Run, tmp_path: Path) -> None:
     files = {file.name for file in tmp_path.iterdir()}
     assert files - set(checkpoint.TRAINING_ONLY) == {bundle.DESCRIPTION, bundle.WEIGHTS}

@@ -141,6 +141,20 @@ def test_a_run_interrupted_when_a_phase_was_to_end_early_goes_on_with_the_next(t
     assert _same(_weights(resumed), _weights(whole))
 
 
+def test_a_phase_that_is_to_stop_learns_as_one_that_early_stopping_ends(tmp_path: Path) -> None:
+    stopped = Run.new(experiment(phases=LONG, early_stopping=NEVER_BETTER))
+    list(stopped.fit())
+    told = Run.new(experiment(phases=[{**phase, "stop_after": 2} for phase in LONG]))
+    for progress in told.fit(validate=lambda: ({}, {})):
+        if progress.epoch.epoch == 2:
+            checkpoint.save(tmp_path, told.trained, told.state)
+    assert [epoch.epoch for epoch in told.state.history] == [1, 2, 5, 6]
+    assert _same(_weights(told), _weights(stopped))
+    resumed = _resumed(told.experiment, tmp_path)
+    assert [progress.epoch.epoch for progress in resumed.fit()] == [5, 6]
+    assert _same(_weights(resumed), _weights(told))
+
+
 def test_groups_that_open_one_by_one_learn_each_from_its_own_epoch_on() -> None:
     run = Run.new(experiment(phases=GRADUAL))
     members = {name: list(weights) for name, weights in run.trained.model.group_parameters()}

@@ -66,9 +66,17 @@ def test_the_table_has_a_line_an_epoch_and_every_figure_that_any_epoch_has() -> 
 def test_the_line_of_an_epoch_tells_every_tasks_losses_and_metric() -> None:
     told = monitor.line(_epoch(3), planned=13)
     assert told == (
-        "epoch 3/13  phase 2 depth 2  kind loss 0.500/0.750 accuracy 0.875  tags loss 0.250/nan  "
+        "epoch 3/13  phase 2 depth 2  kind loss 0.500/0.750 accuracy 0.875  tags loss 0.250  "
         "123 img/s, 25% waiting, 2.5 s"
     )
+
+
+def test_without_validation_figures_are_of_training_alone() -> None:
+    alone = _epoch(3, val_loss={}, metrics={}, score=0.0, train_metrics={"kind": {"accuracy": 0.99}})
+    assert monitor.line(alone, planned=13) == (
+        "epoch 3/13  phase 2 depth 2  kind loss 0.500 accuracy 0.990  tags loss 0.250  123 img/s, 25% waiting, 2.5 s"
+    )
+    assert not [name for name in monitor.flat(alone) if name.startswith("val")]
 
 
 def test_the_line_shows_a_metric_of_training_beside_that_of_validation() -> None:

@@ -50,6 +50,11 @@ def test_every_group_has_the_epoch_in_which_it_opens() -> None:
     assert [(first, last) for _, first, last in _outline(PHASES).phases] == [(1, 2), (3, 8), (9, 12)]
 
 
+def test_a_phase_is_shown_to_the_epoch_after_which_it_stops() -> None:
+    shown = _outline([{"epochs": 4, "stop_after": 3}, {"epochs": 2}]).phases
+    assert [(first, last) for _, first, last in shown] == [(1, 3), (5, 6)]
+
+
 def test_parameters_of_the_groups_are_all_of_the_backbone() -> None:
     total = sum(weight.numel() for weight in timm_models.create(NAME, 32).parameters())
     assert sum(row.parameters or 0 for row in _outline(PHASES).rows) == total

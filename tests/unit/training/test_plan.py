@@ -217,3 +217,15 @@ def test_a_plan_asked_in_any_order_says_the_same() -> None:
     assert [plan.rates_at(step) for step in reversed(range(plan.steps))] == forward[::-1]
     assert plan == _plan(*THREE)
     assert hash(plan.groups) == hash(_plan(*THREE).groups)
+
+
+def test_a_phase_that_stops_early_leaves_all_others_and_its_own_rates_as_they_are() -> None:
+    gradual = {"epochs": 4, "depth": 2, "open_every": 2}
+    further = {"epochs": 2, "depth": "all", "open_every": 1}
+    whole = _plan({"epochs": 3}, gradual, further)
+    cut = _plan({"epochs": 3, "stop_after": 2}, {**gradual, "stop_after": 1}, {**further, "stop_after": 1})
+    assert [(span.start, span.stop) for span in cut.spans] == [(0, 10), (15, 20), (35, 40)]
+    assert cut.steps == 40
+    for span in cut.spans:
+        for step in range(span.start, span.stop):
+            assert (cut.depth_at(step), cut.rates_at(step)) == (whole.depth_at(step), whole.rates_at(step))

@@ -6,6 +6,7 @@ from tiny_run import experiment
 from thaw.config import load as config
 from thaw.data.dataset import Dataset, Report, Shard
 from thaw.data.labels import LabelSchema
+from thaw.errors import ConfigError
 from thaw.storage import open_root
 from thaw.training import monitor, transfer
 from thaw.training.transfer import Transfer
@@ -45,6 +46,17 @@ def test_alone_images_are_drawn_by_class_only_where_the_task_has_one_an_image(sa
     single, _ = transfer.alone(chosen, prepared(), task)
     assert single.train.sampling == alone
     assert config.parse(single.model_dump(mode="json"), "test") == single
+
+
+def test_what_cannot_be_compared_is_refused():
+    transfer.check(experiment())
+    single, _ = transfer.alone(experiment(), prepared(), "tags")
+    with pytest.raises(ConfigError, match="two tasks or more"):
+        transfer.check(single)
+    values = experiment(early_stopping={"patience": None}).model_dump(mode="json")
+    values["train"]["learn_from"] = "train+val"
+    with pytest.raises(ConfigError, match="validation images, which train.learn_from takes"):
+        transfer.check(config.parse(values, "test"))
 
 
 def test_a_task_that_is_worse_in_company_is_named_and_no_other():

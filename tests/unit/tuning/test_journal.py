@@ -1,5 +1,6 @@
 """The journal writes down what becomes of trials, once each, and gives out what is left to do."""
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +11,8 @@ from thaw.config import load
 from thaw.config.experiment import Experiment
 from thaw.errors import ConfigError, StorageError
 from thaw.storage import Root, open_root
-from thaw.tuning import progress, sweep
-from thaw.tuning.journal.on_ray import Draws, Journal
+from thaw.tuning import checkpoints, progress, sweep
+from thaw.tuning.journal.on_ray import Draws, Journal, WithJournal
 from thaw.tuning.search import Random
 from thaw.tuning.study import Study
 from thaw.tuning.sweep import Sweep
@@ -178,3 +179,78 @@ def test_lines_say_what_was_drawn_what_came_and_where_the_sweep_stands(root: Roo
     assert told == (
         "trial 0 finished after 1 epoch, score 0.2500 in epoch 1; best 0.2500 by trial 0; 1 of 3 done, 1.5 min"
     )
+
+
+@pytest.fixture
+def refused(root: Root, begun: Sweep, tmp_path: Path) -> Journal:
+    """The journal of a sweep whose first trial, of one report, can no longer be written down."""
+    journal = Journal(root, begun, [], 3, pauses_s=(0.001, 0.001))
+    config = draws(journal).suggest("ray0")
+    report(journal, config, 1)
+    root.write_bytes(f"{checkpoints.path_of(sweep.place_of(begun, 0), 1)}/state.json", b"{}")
+    root.write_bytes(f"{checkpoints.path_of(sweep.place_of(begun, 0), 1)}/optimizer.pt", b"moments")
+    known = tmp_path / sweep.place_of(begun, 0) / "trial.json"
+    known.rename(known.with_name("kept.json"))
+    (known / "in the way").mkdir(parents=True)
+    report(journal, config, 2)
+    return journal
+
+
+def test_a_journal_that_cannot_be_written_ends_the_sweep_and_says_what_to_do(begun: Sweep, refused: Journal) -> None:
+    with pytest.raises(StorageError) as caught:
+        refused.check()
+    assert "trial.json: cannot write" in str(caught.value)
+    assert f"run `thaw tune --resume {begun.id}`" in str(caught.value)
+    assert WithJournal(refused).stop_all()
+    assert draws(refused).suggest("ray1") == Draws.FINISHED
+
+
+def test_after_a_refusal_nothing_changes_of_what_trials_go_on_from(
+    root: Root, begun: Sweep, refused: Journal, tmp_path: Path
+) -> None:
+    known = tmp_path / sweep.place_of(begun, 0) / "trial.json"
+    (known / "in the way").rmdir()
+    known.rmdir()
+    known.with_name("kept.json").rename(known)
+    over(refused, {"trial": 0})
+    [kept] = sweep.trials(root, begun)
+    assert (kept.stage, [one.epoch for one in kept.reports]) == ("running", [1])
+    assert root.read_bytes(f"{checkpoints.path_of(sweep.place_of(begun, 0), 1)}/optimizer.pt") == b"moments"
+
+
+def test_a_store_that_refuses_for_a_while_only_delays_the_sweep(root: Root, begun: Sweep, tmp_path: Path) -> None:
+    journal = Journal(root, begun, [], 3, pauses_s=(0.5, 5.0))
+    obstacle = tmp_path / sweep.place_of(begun, 0)
+    obstacle.parent.mkdir()
+    obstacle.write_text("in the way")
+    with_time = threading.Timer(0.1, obstacle.unlink)
+    with_time.start()
+    assert draws(journal).suggest("ray0")["trial"] == 0
+    with_time.join()
+    journal.check()
+    assert not WithJournal(journal).stop_all()
+    assert [trial.number for trial in sweep.trials(root, begun)] == [0]
+
+
+def test_a_trial_that_the_store_crashed_is_no_failure_of_its_own(root: Root, begun: Sweep) -> None:
+    journal = Journal(root, begun, [], 3)
+    config = draws(journal).suggest("ray0")
+    crashed = SimpleNamespace(config=config, get_error=lambda: StorageError("/store/x: cannot upload: disk full"))
+    journal.on_trial_error(iteration=0, trials=[], trial=crashed)
+    [kept] = sweep.trials(root, begun)
+    assert (kept.stage, kept.error) == ("running", None)
+    with pytest.raises(StorageError, match="disk full"):
+        journal.check()
+
+
+def test_another_attempt_keeps_what_the_best_trial_is_to_be_trained_on_unless_told_otherwise(
+    root: Root, begun: Sweep
+) -> None:
+    done = begun.model_copy(update={"refit": "train", "run_id": "tiny-1", "trial": 2})
+    study = Study.model_validate(STUDY)
+    for asked in (None, "train"):
+        again = sweep.again(root, done, study, asked)
+        assert (again.refit, again.run_id, again.trial, again.attempts) == ("train", "tiny-1", 2, 2)
+    other = sweep.again(root, done, study, "train+val")
+    assert (other.refit, other.run_id, other.trial) == ("train+val", None, None)
+    assert sweep.load(root, begun.id) == other

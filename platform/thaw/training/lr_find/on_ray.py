@@ -61,7 +61,7 @@ def find(experiment: Experiment, chosen: Range, out: Path | None = None) -> Foun
     on_ray.check_shared(experiment.storage.root)
     root = open_root(experiment.storage.root)
     with on_ray.cluster(experiment.train.cpus_per_worker):
-        prepared = data.prepare(experiment)
+        prepared = run.dataset_of(experiment, data.prepare(experiment))
         experiment = _alone(training.resolve(experiment))
         on_ray.spare_cpus(experiment.train.cpus_per_worker)
         experiment = run.check(root, experiment, prepared)

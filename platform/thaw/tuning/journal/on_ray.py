@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ray.tune import Callback
+from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
 from thaw.console import say
-from thaw.storage import Root
+from thaw.errors import StorageError
+from thaw.storage import PAUSES_S, Root, patiently
 from thaw.tuning import checkpoints, progress, sweep
 from thaw.tuning.schedule.on_ray import EPOCHS, TRIAL
 from thaw.tuning.search import Sampler
@@ -24,17 +25,28 @@ class Journal(Callback):
     Attributes:
         trials: all trials of the sweep, by number.
         wanted: how many there are to be in all, where that is known.
+        refusal: why nothing can be written down any more; the sweep is to end then, as it was last written down.
     """
 
-    def __init__(self, root: Root, current: Sweep, told: Sequence[Trial], wanted: int | None) -> None:
+    def __init__(
+        self,
+        root: Root,
+        current: Sweep,
+        told: Sequence[Trial],
+        wanted: int | None,
+        pauses_s: Sequence[float] = PAUSES_S,
+    ) -> None:
         """Begin where the sweep stands.
 
         Args:
             wanted: trials in all, where that is known.
+            pauses_s: before what the store refused is written again.
         """
         self.trials = {trial.number: trial for trial in told}
         self._root, self._sweep = root, current
         self.wanted = wanted
+        self.refusal: StorageError | None = None
+        self._pauses_s = pauses_s
         self._clock = time.monotonic() - sweep.seconds(told)
         self._begun: dict[int, float] = {}
         self._refused: dict[int, str] = {}
@@ -77,8 +89,11 @@ class Journal(Callback):
             self.end(number, "stopped")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Write down that a trial crashed too often."""
+        """Write down that a trial crashed too often; unless the store is to blame, of which the others are not free."""
         cause = getattr(trial.get_error(), "cause", None) or trial.get_error()
+        if isinstance(cause, StorageError):
+            self.refusal = self.refusal or cause
+            return
         lines = [line for line in str(cause).splitlines() if line.strip()]
         self.end(_number(trial), "failed", lines[-1].strip()[:500] if lines else type(cause).__name__)
 
@@ -86,8 +101,8 @@ class Journal(Callback):
         """Write down that a trial is over, and tell."""
         update = {"stage": stage, "error": error, "seconds": self._spent(number)}
         self.write(self.trials[number].model_copy(update=update))
-        checkpoints.strip(self._root, sweep.place_of(self._sweep, number))
-        say(progress.ends(self.trials[number], self.trials, self.wanted, self.seconds))
+        if self._wrote(lambda: checkpoints.strip(self._root, sweep.place_of(self._sweep, number))):
+            say(progress.ends(self.trials[number], self.trials, self.wanted, self.seconds))
 
     def _spent(self, number: int) -> float:
         begun = self._begun.get(number, time.monotonic())
@@ -97,7 +112,43 @@ class Journal(Callback):
     def write(self, trial: Trial) -> None:
         """Keep what is known of a trial now."""
         self.trials[trial.number] = trial
-        sweep.save_trial(self._root, self._sweep, trial)
+        self._wrote(lambda: sweep.save_trial(self._root, self._sweep, trial))
+
+    def _wrote(self, write: Callable[[], None]) -> bool:
+        """Do what the store may refuse; nothing more once it has refused for good."""
+        if self.refusal is None:
+            try:
+                patiently(write, say, self._pauses_s)
+            except StorageError as error:
+                self.refusal = error
+        return self.refusal is None
+
+    def check(self) -> None:
+        """Raise what keeps the sweep from being written down, if anything does.
+
+        Raises:
+            StorageError: with what to do.
+        """
+        if self.refusal:
+            raise StorageError(
+                f"sweep {self._sweep.id} can no longer be written down: {self.refusal}. Mend that, such as by freeing "
+                f"space, and run `thaw tune --resume {self._sweep.id}`: its trials go on from their checkpoints"
+            )
+
+
+class WithJournal(Stopper):
+    """Ends all trials once nothing can be written down any more."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Leave single trials to the scheduler."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Return whether the journal has ended."""
+        return self._journal.refusal is not None
 
 
 class Draws(Searcher):
@@ -123,7 +174,7 @@ class Draws(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """Return a trial's config, or that there are no more."""
-        if self._is_out_of_time():
+        if self._is_out_of_time() or self._journal.refusal:
             return Searcher.FINISHED
         if self._unfinished:
             return self._config(self._unfinished.pop(0))
@@ -132,6 +183,8 @@ class Draws(Searcher):
         if drawn is None:
             return Searcher.FINISHED
         self._journal.write(Trial(number=self._next, values=drawn, stage="running"))
+        if self._journal.refusal:
+            return Searcher.FINISHED
         self._next += 1
         return self._config(self._next - 1)
 

@@ -72,6 +72,8 @@ def _best(summary: Summary, trials: Sequence[Trial]) -> Iterator[str]:
             for metric, value in metrics.items()
         ]
         yield "<h2>On the test images</h2>"
+        if summary.anew:
+            yield f"<p>{html.escape(f'The model was {summary.anew}.')}</p>"
         yield cells.table(["task", "metric", "value"], rows)
 
 

@@ -31,6 +31,8 @@ class Summary(BaseModel):
     """What the experiment itself has at the dimensions' places: the values of trial 0."""
     tested: dict[str, dict[str, float]] = {}
     """Task -> metric -> value of the best configuration on the test images, where it was evaluated."""
+    anew: str | None = None
+    """What is to be known of the model that was tested, where the best configuration was trained anew."""
     paths: dict[str, str] = {}
     """What else the sweep left -> where that is, such as ``best experiment`` -> ``sweeps/x/best.yaml``."""
 

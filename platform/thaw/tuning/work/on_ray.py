@@ -23,7 +23,7 @@ from thaw.data import here
 from thaw.data.dataset import Dataset
 from thaw.data.feed import Feed
 from thaw.errors import ConfigError, DataError, ModelError
-from thaw.storage import Root
+from thaw.storage import Root, patiently
 from thaw.training import on_ray as training
 from thaw.training import run, session
 from thaw.training.frozen_prefix.fill import Store
@@ -88,7 +88,7 @@ def _train_in_place(task: Task, experiment: Experiment, place: str) -> None:
     def report(_name: str, folder: Path | None, history: Sequence[Epoch] | None) -> None:
         if folder and history:
             task.check_attempt()
-            checkpoints.keep(task.root, place, folder, history)
+            patiently(functools.partial(checkpoints.keep, task.root, place, folder, history), _silent)
             tune.report(session.figures(history, experiment.train.batch))
 
     seat = Seat(
