@@ -42,7 +42,7 @@ from thaw.registry import record as records
 from thaw.registry import store
 from thaw.registry.record import RunRecord
 from thaw.storage import Root, open_root
-from thaw.training import monitor, run, session, transfer, workers
+from thaw.training import checkpoint, monitor, run, session, transfer, workers
 from thaw.training.frozen_prefix.on_ray import shared_store
 from thaw.training.run import Trained
 from thaw.training.session import Seat, Setup
@@ -119,7 +119,8 @@ def register(root: Root, begun: RunRecord, trained: Trained, best: Path, best_ep
     """
     experiment = run.resumed(root, begun.id)
     with tempfile.TemporaryDirectory(prefix="thaw-register-") as place:
-        folder = Path(shutil.copytree(best, Path(place) / "bundle"))
+        leave_out = shutil.ignore_patterns(*checkpoint.TRAINING_ONLY)
+        folder = Path(shutil.copytree(best, Path(place) / "bundle", ignore=leave_out))
         if experiment.train.validates:  # else there are no images left to settle anything on
             settled = evaluation.settle(root, folder, experiment, Dataset.load(root, begun.dataset))
             for line in settling.lines(settled):
