@@ -126,7 +126,7 @@ def test_facts_come_back_in_the_order_they_were_written(tmp_path):
 
 def test_facts_of_other_columns_are_not_there(tmp_path):
     root, prepared = open_root(str(tmp_path)), _prepared()
-    facts.write(root, prepared.path, [])
+    facts.write(root, prepared.path, facts.SCHEMA.empty_table())
     assert facts.written(root, prepared.path)
     buffer = io.BytesIO()
     pq.write_table(facts.read(root, prepared).drop_columns(["blur"]), buffer)
