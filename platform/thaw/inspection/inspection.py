@@ -81,8 +81,9 @@ class Inspection(BaseModel):
         """What it comes to, in one sentence."""
         images = f"{sum(self.images.values()):,} images"
         if self.failed:
-            fails = "1 gate fails" if len(self.failed) == 1 else f"{len(self.failed)} gates fail"
-            return f"{fails} on {images}: mend what it is, or let it through by name, before training on them."
+            one = len(self.failed) == 1
+            fails, it = ("1 gate fails", "it") if one else (f"{len(self.failed)} gates fail", "them")
+            return f"{fails} on {images}: mend {it}, or let {it} through by name, before training."
         through = f"; let through by name: {', '.join(self.let_through)}" if self.let_through else ""
         warnings = len(self.of_level("warning"))
         if warnings:

@@ -131,7 +131,8 @@ def test_bars_are_drawn_of_numbers_by_name_alone() -> None:
     chart = charts.bars(made.finding(figures={"start": 50, "more": {"rye": 4, "oat": 1}}), "x")
     assert chart is not None
     assert "rye" in chart.svg
-    assert charts.listed(made.finding(figures={"start": 50, "more": {"rye": 4}})) == {"start": "50"}
+    figures = {"start": 50, "more": {"rye": 4, "oat": 1}, "margin": {"rye": 0.1}}
+    assert charts.listed(made.finding(figures=figures)) == {"start": "50", "margin": "rye 0.1"}
 
 
 def test_quantiles_and_numbers_with_two_names_are_tables() -> None:

@@ -34,7 +34,7 @@ def bars(finding: Finding, name: str) -> Chart | None:
     Args:
         name: a word that no other drawing of the page has.
     """
-    series = {_words(key): one for key, one in finding.figures.items() if _are_numbers(one) and not _are_shares(one)}
+    series = {_words(key): one for key, one in finding.figures.items() if _are_bars(one)}
     names = list(dict.fromkeys(name for one in series.values() for name in one))
     if not names:
         return None
@@ -60,7 +60,9 @@ def tables(finding: Finding) -> Iterator[str]:
 def listed(finding: Finding) -> dict[str, str]:
     """Return the single values among the figures, as name and text."""
     return {
-        _words(key): _text(one) for key, one in finding.figures.items() if not _are_numbers(one) and not _are_rows(one)
+        _words(key): _text(one)
+        for key, one in finding.figures.items()
+        if not (_are_bars(one) or _are_shares(one) or _are_rows(one))
     }
 
 
@@ -74,6 +76,11 @@ def _table(name: str, rows: Mapping[str, Mapping[str, float]]) -> str:
 
 def _cell(value: float | None) -> Cell:
     return cells.number(value, "" if value is None else _text(value))
+
+
+def _are_bars(value: Any) -> bool:
+    """Return whether these are numbers worth comparing."""
+    return _are_numbers(value) and len(value) > 1 and not _are_shares(value)
 
 
 def _are_rows(value: Any) -> bool:
@@ -145,7 +152,7 @@ def _text(value: Any) -> str:
         case float():
             return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
         case Mapping():
-            return "; ".join(f"{_words(str(key))}: {_text(one)}" for key, one in value.items())
+            return "; ".join(f"{key} {_text(one)}" for key, one in value.items())
         case list() | tuple():
             return ", ".join(_text(one) for one in value)
     return str(value)

@@ -48,7 +48,9 @@ details.rest { margin-top: .7rem; }
 @media print {
   .finding { border-color: #bbb; }
   .case, .picture { break-inside: avoid; }
-  .finding h3, .name { break-after: avoid; }
+  .finding h3, .finding > p, .legend { break-after: avoid; }
+  .notes { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 8px; }
+  .notes .finding { break-inside: avoid; }
   .picture, .picture .none { width: 96px; }
   .picture img { max-width: 96px; height: auto; }
   .case.one .note { max-width: 96px; }
