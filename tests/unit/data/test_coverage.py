@@ -83,6 +83,12 @@ def test_a_long_line_is_no_speck_however_it_winds():
     assert specks(pixels) == {}
 
 
+def test_eight_pixels_in_a_row_are_a_speck_and_nine_are_not():
+    pixels = np.zeros((3, 30), np.uint8)
+    pixels[1, 2 : 2 + SPECK], pixels[1, 15 : 16 + SPECK] = 1, 2
+    assert specks(pixels) == {1: 1}
+
+
 def test_boxes_are_held_against_what_is_below_them():
     pixels = np.zeros((10, 20))
     pixels[2:4, 2:4], pixels[6:8, 12:14] = 1, 7

@@ -59,6 +59,12 @@ def test_a_box_of_another_class_than_the_mask_is_told():
     assert said["boxes_of_another_class_than_mask"].told.startswith("1 of 5 boxes of things is of another class")
 
 
+def test_where_most_boxes_are_of_another_class_names_are_not_meant_alike():
+    other = (GOOD[0], boxes((8, 8, 22, 22, CRACK)))
+    assert found(other, other, other).keys() == {"boxes_of_another_class_than_mask"}
+    assert found(other, other, other, good=3) == {}
+
+
 def test_classes_that_the_mask_does_not_know_say_nothing_of_it():
     assert found((GOOD[0], boxes((8, 8, 22, 22, CRACK))), box_names=("hole", "dent")) == {}
 
@@ -85,6 +91,13 @@ def test_without_a_background_only_classes_are_compared():
     assert found(empty, names=named, background="floor").keys() == {"boxes_on_background"}
 
 
+def test_without_a_background_nothing_is_outside_of_boxes():
+    whole, part = (mask(), boxes((0, 0, 64, 48, RUST))), (mask(), boxes((0, 0, 20, 20, RUST)))
+    assert found(part, *[whole] * 4, names=("floor", "wall"), box_names=("hole", "dent"), good=0) == {}
+
+
 def test_images_without_one_of_the_two_are_passed_over():
     assert found((None, boxes((40, 10, 50, 20, RUST))), (mask((0, 0, 9, 9, 1)), None)) == {}
     assert found((None, boxes()), good=0) == {}
+    said = found((None, boxes()), (GOOD[0], boxes((8, 8, 22, 22, RUST), (40, 10, 50, 20, RUST))))
+    assert said["boxes_on_background"].cases[0].images == ("train-001",)

@@ -54,6 +54,12 @@ def test_a_class_that_is_trained_and_not_measured_is_a_warning(kind, split):
     assert said[f"classes_absent_from_{split}"].told.endswith(f"never occur in {split}: bee.")
 
 
+def test_a_class_that_occurs_nowhere_misleads_nobody_but_is_told_to_lack_images():
+    said = found(of_kinds((60, 60, 0), (20, 20, 0), (20, 20, 0)))
+    assert said.keys() == {"classes_few_in_train", "class_counts"}
+    assert said["classes_few_in_train"].figures["more"] == {"cat": START}
+
+
 def test_a_split_without_any_label_is_not_told_class_by_class():
     said = found(of_kinds((60, 60, 60), (20, 20, 20), (0, 0, 0)))
     assert said.keys() == {"class_counts"}
