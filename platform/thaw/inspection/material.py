@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,13 +41,13 @@ class Material:
     boxes: Mapping[str, tuple[Boxes | None, ...]]
     vectors: NDArray[np.float32] | None
 
-    @property
+    @cached_property
     def ids(self) -> list[str]:
         """The images."""
         found: list[str] = self.facts["id"].to_pylist()
         return found
 
-    @property
+    @cached_property
     def splits(self) -> NDArray[np.str_]:
         """(N,) train, val or test."""
         return np.array(self.facts["split"].to_pylist(), dtype=np.str_)

@@ -35,6 +35,8 @@ details.rest { margin-top: .7rem; }
 .legend i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; border: 1px solid var(--line); }
 .notes { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 14px; align-items: start; }
 .notes .finding { margin: 0; min-width: 0; }
+.finding table { font-size: .82rem; }
+.finding th, .finding td { padding: 4px 7px; }
 .finding .scroll { margin-top: .7rem; width: fit-content; max-width: 100%; }
 @media (max-width: 760px) {
   .notes { grid-template-columns: minmax(0, 1fr); gap: 10px; }
