@@ -3,7 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import hostile
 from thaw.data import dataset
@@ -70,9 +74,61 @@ def test_an_interrupted_preparation_goes_on_to_the_same_dataset(experiment, prep
     assert (folder / prepared.splits["train"][0].file).stat().st_mtime_ns == kept
 
 
-def test_the_stream_gives_exactly_the_feed_in_order(experiment, prepared):
-    import numpy as np
+def photographs(folder, first, count):
+    """Draw small images in two classes."""
+    for index in range(first, first + count):
+        place = folder / "ab"[index % 2] / f"{index:04d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(index).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(place)
 
+
+def of_folder(experiment, folder, tmp_path, **changes):
+    places = {"data__source": {"type": "folder", "path": str(folder)}, "storage__root": str(tmp_path / "store")}
+    tasks = {"side": {"type": "classification", "column": "label"}}
+    return changed(experiment, tasks=tasks, **places, **changes)
+
+
+def test_images_that_are_added_rewrite_only_the_shards_that_they_come_into(experiment, tmp_path):
+    folder = tmp_path / "images"
+    photographs(folder, 0, 120)
+    chosen = of_folder(experiment, folder, tmp_path, data__shard_images=8)
+    before = data.prepare(chosen)
+    photographs(folder, 120, 1)
+    after = data.prepare(chosen)
+    assert after.path != before.path
+    store = tmp_path / "store"
+    kept = {file.name for file in (store / before.path).glob("*.parquet") if (store / after.path / file.name).exists()}
+    shards = [shard.file for side in after.splits.values() for shard in side]
+    assert len(shards) - len(kept - {"facts.parquet"}) <= 5
+    for name in kept & set(shards):  # the same file on disk, not written again
+        assert (store / before.path / name).stat().st_ino == (store / after.path / name).stat().st_ino
+    alone = data.prepare(changed(chosen, storage__root=str(tmp_path / "elsewhere")))
+    assert alone == after
+    for name in root_files(tmp_path / "elsewhere", alone):
+        assert (tmp_path / "elsewhere" / alone.path / name).read_bytes() == (store / after.path / name).read_bytes()
+
+
+def root_files(store, prepared):
+    return open_root(str(store)).list(prepared.path)
+
+
+def test_an_image_that_changes_while_the_dataset_is_prepared_is_refused_once(experiment, tmp_path):
+    folder = tmp_path / "images"
+    photographs(folder, 0, 40)
+    chosen = of_folder(experiment, folder, tmp_path)
+    data.prepare(chosen)
+    [piece] = (tmp_path / "store" / "examined").rglob("*.parquet")
+    rows = pq.read_table(piece).to_pylist()
+    for row in rows:  # as if the files had changed behind the back of their stamps
+        row["fact"] = json.dumps(json.loads(row["fact"]) | {"sha256": "0" * 64})
+    pq.write_table(pa.Table.from_pylist(rows), piece)
+    with pytest.raises(DataError, match="changed while the dataset was being prepared"):
+        data.prepare(chosen)
+    data.prepare(chosen)
+
+
+def test_the_stream_gives_exactly_the_feed_in_order(experiment, prepared):
     from thaw.training.run import feed_of
 
     root = open_root(experiment.storage.root)

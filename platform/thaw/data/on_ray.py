@@ -216,45 +216,40 @@ def _set_aside(root: Root, experiment: Experiment, plan: Plan) -> None:
 
 
 def _write(root: Root, experiment: Experiment, plan: Plan) -> None:
-    """Bring the shards that are missing from earlier datasets or write them, and then the description that makes the
-    dataset exist."""
+    """Write the shards that are missing, unless earlier datasets have them; then what makes the dataset exist."""
     prepared, data = plan.dataset, experiment.data
-    there = set(root.list(prepared.path))
-    missing = [file for file in plan.rows if file not in there]
-    known = _shards_of_others(root, prepared)
-    with ThreadPoolExecutor(_COPIES) as pool:
-        copied = [pool.submit(root.copy, known[file], f"{prepared.path}/{file}") for file in missing if file in known]
-        for copy in copied:
-            copy.result()
-    new = [file for file in missing if file not in known]
+    written = set(root.list(prepared.path))
+    new = _without_copied(root, prepared, [file for file in plan.rows if file not in written])
     tables = [_with(plan.rows.table(file), "file", file) for file in new]
 
     def write(rows: pa.Table) -> pa.Table:
         source, file = stages.open_source(data.source), rows["file"][0].as_py()
         try:
             table = shard_table(source, plain(rows), prepared.labels, data.reencode, data.limits)
-        except DataError:  # what is kept of these images may be what is wrong
+        except DataError as refusal:  # what is kept of these images may be what is wrong
             Shelf.of(root, experiment).forget([key(image_id) for image_id in rows["id"].to_pylist()])
-            raise
+            return pa.table({"rows": [0], "refusal": [str(refusal)]})
         dataset.write_shard(root, f"{prepared.path}/{file}", table)
-        return pa.table({"rows": [len(rows)]})
+        return pa.table({"rows": [len(rows)], "refusal": [""]})
 
     if new:
-        say(f"{len(missing) - len(new)} of {len(missing)} shards are those of earlier datasets")
-        written = ray.data.from_arrow(tables).map_batches(write, batch_size=None, batch_format="pyarrow").iter_rows()
+        done = ray.data.from_arrow(tables).map_batches(write, batch_size=None, batch_format="pyarrow").iter_rows()
         images = sum(len(table) for table in tables)
-        for _ in track(written, "writing images", images, lambda row: int(row["rows"])):
-            pass
+        for row in track(done, "writing images", images, lambda row: int(row["rows"])):
+            if row["refusal"]:
+                raise DataError(row["refusal"])
     prepared.save(root)
 
 
-def _shards_of_others(root: Root, prepared: Dataset) -> dict[str, str]:
-    """Return where the shards of earlier datasets of this name are, and of preparations that were interrupted."""
+def _without_copied(root: Root, prepared: Dataset, missing: Sequence[str]) -> list[str]:
+    """Copy the shards that earlier datasets of this name have, or preparations that ended early; return the others."""
     folder, _, own = prepared.path.rpartition("/")
-    others = (name for name in root.list(folder) if name.startswith(f"{prepared.name}-") and name != own)
-    return {
-        file: f"{folder}/{name}/{file}"
-        for name in others
-        for file in root.list(f"{folder}/{name}")
-        if file.endswith(".parquet")
-    }
+    others = [name for name in root.list(folder) if name.startswith(f"{prepared.name}-") and name != own]
+    there = {file: f"{folder}/{name}/{file}" for name in others for file in root.list(f"{folder}/{name}")}
+    copied = [file for file in missing if file in there]
+    with ThreadPoolExecutor(_COPIES) as pool:
+        for copy in [pool.submit(root.copy, there[file], f"{prepared.path}/{file}") for file in copied]:
+            copy.result()
+    if copied:
+        say(f"{len(copied)} of {sum(map(len, prepared.splits.values()))} shards are those of earlier datasets")
+    return [file for file in missing if file not in there]
