@@ -38,7 +38,7 @@ def kill(process):
     for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
         with suppress(psutil.NoSuchProcess):
             os.kill(one.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
 
 
 def disturb(process, store, moment):

@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import ray
@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from thaw import on_ray
-from thaw.config.experiment import Experiment, Limits
+from thaw.config.experiment import Decode, Experiment, Limits, Train
 from thaw.console import say, track
 from thaw.data import check, cut, dataset, facts
 from thaw.data import prepare as stages
@@ -27,6 +27,7 @@ from thaw.data.dataset import Dataset
 from thaw.data.examined import Shelf
 from thaw.data.feed import Feed
 from thaw.data.found import Found, joined
+from thaw.data.lending.on_ray import Lent, Loan, read
 from thaw.data.listing import key, listed, references
 from thaw.data.prepare import Plan
 from thaw.data.rows import plain
@@ -74,12 +75,23 @@ def prepare(experiment: Experiment) -> Dataset:
 
 
 def encoded_shards(root: Root, prepared: Dataset, split: str) -> list["ray.ObjectRef[pa.Table]"]:
-    """Return the encoded rows of a split in the object store, one reference a shard, read on any node.
+    """Return the encoded rows of a split in the object store, one reference a shard, read on any node."""
+    return [read(root, f"{prepared.path}/{shard.file}", {}) for shard in prepared.splits[split]]
 
-    Without a CPU of its own: what training processes wait for must not wait for the CPUs that they hold.
-    """
-    read = ray.remote(_read_shard).options(num_cpus=0)
-    return [read.remote(root, f"{prepared.path}/{shard.file}") for shard in prepared.splits[split]]
+
+def lent_shards(root: Root, prepared: Dataset, split: str, chosen: Train) -> "Lendable":
+    """Return the encoded rows of a split for `stream`: all of them, or those that are about to be read."""
+    shards, labels = prepared.splits[split], chosen.decode.labels
+    paths = [f"{prepared.path}/{shard.file}" for shard in shards]
+    if sum(shard.bytes for shard in shards) > chosen.shuffle_mb * 2**20:
+        return Lent(root, paths, labels)
+    return [read(root, path, labels) for path in paths]
+
+
+Held: TypeAlias = "Sequence[ray.ObjectRef[pa.Table]]"
+"""Encoded rows of all of a split's shards, by their places."""
+Lendable: TypeAlias = "Held | Lent"
+"""The same, or those that are about to be read."""
 
 
 def decoded_shards(root: Root, prepared: Dataset, split: str, limits: Limits) -> list["ray.ObjectRef[pa.Table]"]:
@@ -92,37 +104,52 @@ def _read_bitmaps(root: Root, path: str, limits: Limits) -> pa.Table:
     return dataset.as_bitmaps(dataset.read_shard(root, path), limits)
 
 
-def _read_shard(root: Root, path: str) -> pa.Table:
-    """Read a shard; being of this module, it makes its process load what decoding will need, while models are built."""
-    return dataset.read_shard(root, path)
-
-
 def stream(
-    feed: Feed, shards: Sequence["ray.ObjectRef[pa.Table]"], start: int, stop: int, prefetch: int
+    feed: Feed, shards: Lendable, start: int, stop: int, prefetch: int | None, decode: Decode | None = None
 ) -> Generator[dict[str, NDArray[Any]]]:
     """Yield the batches of steps ``start`` to ``stop``, decoded and augmented by Ray Data ahead of their use.
 
     Args:
-        shards: what `encoded_shards` returned, in the feed's order.
-        prefetch: batches decoded at the same time.
+        shards: in the feed's order.
+        prefetch: batches decoded at the same time; None for as many as there are CPUs.
+        decode: on which nodes; left out, on any.
     """
     length = max(_LEAST, min(_STRETCH, _AHEAD_BYTES // feed.batch_bytes))
     stretches = [range(first, min(first + length, stop)) for first in range(start, stop, length)]
-    with ThreadPoolExecutor(1) as ahead:
-        begun = [ahead.submit(_begun, feed, shards, steps, prefetch) for steps in stretches[:1]]
-        for steps, following in zip(stretches, [*stretches[1:], None], strict=True):
-            first, rest = begun.pop().result()
-            for place, batch in enumerate(itertools.chain(first, rest), start=1):
-                if following and place == (len(steps) + 1) // 2:  # it takes seconds to begin, and none are lost so
-                    begun.append(ahead.submit(_begun, feed, shards, following, prefetch))
-                yield batch
-            if following and not begun:
-                begun.append(ahead.submit(_begun, feed, shards, following, prefetch))
+    reader = f"{type(feed).__name__} {feed.worker}"
+
+    def begin(steps: range) -> _Pipeline:
+        loan = _lent(shards, reader, feed, steps, stop)
+        return _begun(feed, loan, steps, prefetch, decode or Decode())
+
+    try:
+        with ThreadPoolExecutor(1) as ahead:
+            begun = [ahead.submit(begin, steps) for steps in stretches[:1]]
+            for steps, following in zip(stretches, [*stretches[1:], None], strict=True):
+                first, rest = begun.pop().result()
+                for place, batch in enumerate(itertools.chain(first, rest), start=1):
+                    if following and place == (len(steps) + 1) // 2:  # it takes seconds to begin, and none are lost so
+                        begun.append(ahead.submit(begin, following))
+                    yield batch
+                if following and not begun:
+                    begun.append(ahead.submit(begin, following))
+    finally:
+        if isinstance(shards, Lent):
+            shards.lend(reader, ())
 
 
-def _begun(
-    feed: Feed, shards: Sequence["ray.ObjectRef[pa.Table]"], steps: range, prefetch: int
-) -> tuple[list[dict[str, NDArray[Any]]], Iterator[dict[str, NDArray[Any]]]]:
+_Pipeline = tuple[list[dict[str, NDArray[Any]]], Iterator[dict[str, NDArray[Any]]]]
+
+
+def _lent(shards: Lendable, reader: str, feed: Feed, steps: range, stop: int) -> Loan:
+    """Return the shards that some steps read; those of the steps to come are read meanwhile."""
+    if not isinstance(shards, Lent):
+        return dict(enumerate(shards))
+    loan = shards.lend(reader, feed.shards(range(steps.start, min(steps.stop + feed.steps_ahead, stop))))
+    return {place: loan[place] for place in feed.shards(steps)}
+
+
+def _begun(feed: Feed, loan: Loan, steps: range, prefetch: int | None, decode: Decode) -> _Pipeline:
     """Return the first batch of a stretch, and the others, from one pipeline with a task a step.
 
     There may be none: Ray Data passes over a batch without images, which a worker has where others got the last ones.
@@ -132,8 +159,11 @@ def _begun(
     """
     batches = ray.data.range(len(steps), override_num_blocks=len(steps)).map_batches(
         _load_batch,  # type: ignore[arg-type] # the stubs know no keyword arguments
-        fn_kwargs={"feed": feed, "shards": list(shards), "start": steps.start},
+        fn_kwargs={"feed": feed, "loan": loan, "start": steps.start},
         concurrency=prefetch,
+        num_cpus=decode.cpus,
+        resources=decode.resources or None,
+        label_selector=decode.labels or None,
     )
     found = iter(batches.iter_batches(batch_size=None, prefetch_batches=2))
     return list(itertools.islice(found, 1)), found
@@ -151,13 +181,11 @@ def quiet() -> None:
     context.execution_options.verbose_progress = False
 
 
-def _load_batch(
-    block: Any, feed: Feed, shards: Sequence["ray.ObjectRef[pa.Table]"], start: int
-) -> dict[str, NDArray[Any]]:
+def _load_batch(block: Any, feed: Feed, loan: Loan, start: int) -> dict[str, NDArray[Any]]:
     """Return the batch of the one step in a block."""
     _step_back()
     [step] = block["id"]
-    return feed.load(int(step) + start, lambda place: ray.get(shards[place]))
+    return feed.load(int(step) + start, lambda place: ray.get(loan[place]))
 
 
 @functools.cache
