@@ -4,7 +4,7 @@ import json
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,36 @@ def spare_cpus(reserved: float) -> float:
             f"{_SPARE_CPUS} more: lower train.workers or train.cpus_per_worker, or add a node"
         )
     return total - reserved
+
+
+def decoding_cpus(reserved: float, resources: Mapping[str, float], labels: Mapping[str, str]) -> float:
+    """Return the CPUs of the nodes that have these resources and labels: of all nodes, those beside ``reserved`` ones.
+
+    Raises:
+        ClusterError: there is no such node, so decoding could never start and everything would wait for ever.
+    """
+    every = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    fitting = [
+        node
+        for node in every
+        if all(node["Resources"].get(name, 0) >= amount for name, amount in resources.items())
+        and all(_meets(node["Labels"].get(name), wanted) for name, wanted in labels.items())
+    ]
+    cpus = sum(float(node["Resources"].get("CPU", 0)) for node in fitting)
+    if not cpus:
+        asked = ", ".join(f"{name}: {value}" for name, value in {**resources, **labels}.items())
+        raise ClusterError(
+            f"train.decode: none of the {len(every)} node(s) has {asked or 'CPUs'}; start some with `ray start "
+            "--labels` or `--resources`, or leave train.decode out"
+        )
+    return cpus if len(fitting) < len(every) else max(0.0, cpus - reserved)
+
+
+def _meets(label: str | None, wanted: str) -> bool:
+    """Return whether a node's label is one that a selector of Ray asks for: a, !a, in(a, b) or !in(a, b)."""
+    values = wanted.removeprefix("!")
+    allowed = values[3:-1].split(",") if values.startswith("in(") else [values]
+    return (label in [value.strip() for value in allowed]) != wanted.startswith("!")
 
 
 def check_gpus(place: str, wanted: float) -> None:

@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ class Images(Dataset[Any]):
         return self.feed.images
 
     def __getitem__(self, place: int) -> dict[str, Any]:
-        one = Feed(**{**vars(self.feed), "batch": 1, "augment": self.feed.augment})
+        one = replace(self.feed, batch=1)
         return {name: value[0] for name, value in one.load(place, self.shards.__getitem__).items()}
 
 

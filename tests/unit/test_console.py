@@ -59,3 +59,9 @@ def test_an_error_of_the_work_comes_through_unchanged():
 
     with pytest.raises(KeyError, match="broken"), contextlib.redirect_stderr(io.StringIO()):
         list(console.track(work(), "counting", 2))
+
+
+def test_an_item_may_count_for_many(monkeypatch, capsys):
+    monkeypatch.setattr(console, "_EVERY_S", -1)
+    assert list(console.track([30, 12], "counting", 42, int)) == [30, 12]
+    assert capsys.readouterr().err.splitlines() == ["counting: 30 of 42", "counting: 42 of 42"]

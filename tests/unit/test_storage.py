@@ -141,6 +141,19 @@ def test_folders_go_up_and_come_down_whole(root, tmp_path):
     assert root.list("up") == ["deep", "large.bin"]
 
 
+def test_a_file_can_have_a_second_place_that_outlives_the_first(root):
+    root.write_bytes("old/shard", b"content")
+    root.copy("old/shard", "new/folder/shard")
+    root.copy("old/shard", "new/folder/shard")  # again, as after an interruption
+    root.write_bytes("old/shard", b"another")
+    assert root.read_bytes("new/folder/shard") == b"content"
+    root.remove("old")
+    assert root.read_bytes("new/folder/shard") == b"content"
+    assert root.list("new/folder") == ["shard"]
+    with pytest.raises(StorageError, match="old/shard"):
+        root.copy("old/shard", "new/other")
+
+
 def test_what_cannot_be_copied_is_named(root, tmp_path):
     with pytest.raises(StorageError, match="no such folder"):
         root.upload(tmp_path / "nowhere", "x")

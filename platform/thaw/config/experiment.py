@@ -422,6 +422,21 @@ class Cache(Section):
     """Most memory of Ray's object store that it takes; left out: half of that of the node that has the least."""
 
 
+class Decode(Section):
+    """Where training images are decoded and augmented; left out: on every node that has CPUs to spare."""
+
+    cpus: Annotated[float, Field(gt=0, le=64)] = 1.0
+    """CPUs that Ray reserves for each batch that is decoded, by one thread."""
+    resources: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Custom resources that each batch takes too, such as {decoder: 0.1}: only nodes started with
+    ``ray start --resources`` have some."""
+    labels: dict[str, Annotated[str, Field(pattern=r"^!?(in\([\w.-]+(, ?[\w.-]+)*\)|[\w.-]+)$")]] = Field(
+        default_factory=dict
+    )
+    """Labels that a node must have, such as {role: data}, so that CPU nodes decode for GPU nodes; given by
+    ``ray start --labels role=data``. A value may also be !data, in(data, spare) or !in(data, spare)."""
+
+
 class Train(Section):
     """The machines that train."""
 
@@ -448,8 +463,13 @@ class Train(Section):
     learn_from: Literal["train", "train+val"] = "train"
     """train+val: from the validation images too. Nothing then says which epoch was best, so the last one is registered:
     for a plan whose length an earlier run has found, with ``finetune.early_stopping.patience: null``."""
-    prefetch: Annotated[int, Field(ge=1, le=256)] = 8
-    """Batches that are decoded at the same time for each worker; up to 768 MiB of them, or 96, wait ready for it."""
+    shuffle_mb: Annotated[int, Field(ge=16)] = 1024
+    """MiB of encoded images that are held in Ray's object store and shuffled together. Of a larger training set each
+    epoch goes through windows of this size, whose shards are drawn anew; twice as much is then held at most."""
+    decode: Decode = Decode()
+    prefetch: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Batches that are decoded at the same time for each worker; up to 768 MiB of them, or 96, wait ready for it. Left
+    out: as many as the CPUs that are there to decode, shared among the workers, and at least 4."""
     cache: Cache = Cache()
     max_failures: Annotated[int, Field(ge=0)] = 3
     """Crashes of workers or nodes after which training goes on from its last checkpoint."""

@@ -228,6 +228,15 @@ def sizes_of(root: Root, prepared: Dataset, split: str) -> NDArray[np.int64]:
     return np.stack([_whole(found[name]) for name in ("width", "height")], axis=1)
 
 
+def shorter_side(root: Root, prepared: Dataset, split: str = "train") -> int:
+    """Return the median of the shorter sides of stored images, in pixels, by one shard of a split."""
+    for shard in prepared.splits[split][:1]:
+        path = root.path_of(f"{prepared.path}/{shard.file}")
+        rows = pq.read_table(path, filesystem=root.filesystem, columns=["width", "height"])
+        return int(np.median(np.minimum(rows["width"].to_numpy(), rows["height"].to_numpy())))
+    return 0
+
+
 def encoded(shard: pa.Table, row: int) -> tuple[str, bytes, dict[str, Annotation]]:
     """Return the id, the encoded image and the annotations by task of one row."""
     annotations = {

@@ -4,8 +4,10 @@ Nothing is remembered between steps. A step of the whole group is the same set o
 share it, and a restart continues with exactly the batch that is due.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,14 @@ from torch import Tensor
 from thaw.config.experiment import Augment, Limits
 from thaw.data import augment, dataset, mix, quality
 from thaw.data.labels import Annotation, LabelSchema
+from thaw.data.order import Order, of_epoch
 from thaw.data.preprocess import Preprocess
 from thaw.data.sample import Sample
 from thaw.data.scene import Scene
 
 TARGET = "target."
+_AHEAD = 64
+"""Steps before they are read in order at which shards should be on their way."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Feed:
         views: how many differently augmented views of each image take turns over the epochs; None makes new ones in
             every epoch. In which order images come differs between epochs all the same.
         in_order: read every image once, in order, even where they are augmented.
+        window: about how many images are held and shuffled together (see thaw.data.order); None is all of them.
     """
 
     shard_rows: tuple[int, ...]
@@ -52,7 +58,8 @@ class Feed:
     chances: NDArray[np.float64] | None = None
     views: int | None = None
     in_order: bool = False
-    _orders: dict[int, NDArray[np.int64]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    window: int | None = None
+    _orders: dict[int, Order] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def images(self) -> int:
@@ -79,7 +86,7 @@ class Feed:
             mine = np.arange(self.worker, self.images, self.workers)
             local = self.batch // self.workers
             return mine[place * local : (place + 1) * local]
-        order = self._order(epoch)
+        order = self._order(epoch).rows
         whole = np.resize(order, self.batch) if self.images < self.batch else order
         return whole[place * self.batch : (place + 1) * self.batch][self.worker :: self.workers]
 
@@ -87,17 +94,39 @@ class Feed:
     def _reads(self) -> bool:
         return self.augment is None or self.in_order
 
-    def _order(self, epoch: int) -> NDArray[np.int64]:
+    def _order(self, epoch: int) -> Order:
         """Return the order of an epoch, kept until another epoch is asked for."""
-        if epoch not in self._orders:
-            if self.chances is None:
-                order = shuffled(self.seed, epoch, self.images)
-            else:
-                order = drawn(self.seed, epoch, self.chances)
-            order.flags.writeable = False  # every caller gets the same one
+        order = self._orders.get(epoch)
+        if order is None:
+            order = of_epoch(self.seed, epoch, self.shard_rows, self.chances, self.window)
             self._orders.clear()
             self._orders[epoch] = order
-        return self._orders[epoch]
+        return order
+
+    def shards(self, steps: range) -> set[int]:
+        """Return the places of the shards that these steps read; where images are shuffled, all of their windows."""
+        found = set[int]()
+        for epoch, mine in itertools.groupby(steps, lambda step: step // self.epoch_steps):
+            places = [step % self.epoch_steps for step in mine]
+            if not self._reads or self._mixes:
+                found |= self._order(epoch).shards(places[0] * self.batch, (places[-1] + 1) * self.batch)
+            if self._reads:
+                rows = np.concatenate([self.rows(step) for step in places])
+                found.update(self._shards_of(rows).tolist())
+        return found
+
+    @property
+    def steps_ahead(self) -> int:
+        """Steps before they are read at which shards should be on their way: where windows are, those of half a one."""
+        return _AHEAD if self.window is None else self.window // self.batch // 2
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        """One after the last row of each shard."""
+        return np.cumsum(self.shard_rows, dtype=np.int64)
+
+    def _shards_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.searchsorted(self._ends, rows, side="right")
 
     def load(self, step: int, shard: Callable[[int], pa.Table]) -> dict[str, NDArray[Any]]:
         """Return this worker's batch: ``pixels`` (B, 3, S, S) uint8, and ``target.<task>`` as in LabelSchema.
@@ -106,10 +135,9 @@ class Feed:
             step: counted over all epochs.
             shard: gives the rows of a shard by its place.
         """
-        view = self.view(step)
         first = step % self.epoch_steps * self.batch + self.worker
         seen = [
-            self._seen(int(row), view, first + place * self.workers, shard) for place, row in enumerate(self.rows(step))
+            self._seen(int(row), step, first + place * self.workers, shard) for place, row in enumerate(self.rows(step))
         ]
         size = self.preprocess.size
         pixels = np.empty((len(seen), 3, size, size), dtype=np.uint8)  # a worker may be left without an image
@@ -135,7 +163,12 @@ class Feed:
         """Whether images are mixtures of two, all of them, so that the shape of targets never changes."""
         return self.augment is not None and (self.augment.mixup > 0 or self.augment.cutmix > 0)
 
-    def _seen(self, row: int, view: int, place: int, shard: Callable[[int], pa.Table]) -> "_Seen":
+    @property
+    def _mixes(self) -> bool:
+        """Whether other images come into an image."""
+        return self._blends or (self.augment is not None and self.augment.copy_paste > 0)
+
+    def _seen(self, row: int, step: int, place: int, shard: Callable[[int], pa.Table]) -> "_Seen":
         """Return an image as the model sees it, with its annotations in the same pixels.
 
         Args:
@@ -147,30 +180,35 @@ class Feed:
             pixels, annotations = Scene.of(sample.image, sample.annotations).placed(self.preprocess, self.least_box)
             return _Seen(pixels, annotations, annotations, 1.0)
         drawn_as = sample.id if self.chances is None else f"{sample.id}/{place}"
-        random = augment.generator(self.seed, view, drawn_as)
+        random = augment.generator(self.seed, self.view(step), drawn_as)
         scene = augment.augment(Scene.of(sample.image, sample.annotations), options, random)
         if options.copy_paste and random.random() < options.copy_paste:
-            scene = mix.pasted(scene, self._another(options, view, shard, random), random)
+            scene = mix.pasted(scene, self._another(options, step, place, shard, random), random)
         pixels, annotations = scene.placed(self.preprocess, self.least_box)
         if not self._blends:
             return _Seen(pixels, annotations, annotations, 1.0)
-        other, others = self._another(options, view, shard, random).placed(self.preprocess, self.least_box)
+        other, others = self._another(options, step, place, shard, random).placed(self.preprocess, self.least_box)
         pixels, share = mix.blended(pixels, other, options, random)
         return _Seen(pixels, annotations, others, share)
 
     def _another(
-        self, options: Augment, view: int, shard: Callable[[int], pa.Table], random: np.random.Generator
+        self, options: Augment, step: int, place: int, shard: Callable[[int], pa.Table], random: np.random.Generator
     ) -> Scene:
-        """Return another image of the split, as likely as it is drawn, changed as it is in this view."""
-        row = random.integers(self.images) if self.chances is None else random.choice(self.images, p=self.chances)
+        """Return another image, as likely as it is drawn and of those that are held, changed as it is in this view."""
+        if self.window is not None:
+            row = random.choice(self._order(step // self.epoch_steps).near(place))
+        elif self.chances is not None:
+            row = random.choice(self.images, p=self.chances)
+        else:
+            row = random.integers(self.images)
         sample = self._sample(int(row), shard)
-        own = augment.generator(self.seed, view, sample.id)
+        own = augment.generator(self.seed, self.view(step), sample.id)
         return augment.augment(Scene.of(sample.image, sample.annotations), options, own)
 
     def _sample(self, row: int, shard: Callable[[int], pa.Table]) -> Sample:
-        starts = np.cumsum([0, *self.shard_rows])
-        place = int(np.searchsorted(starts, row, side="right")) - 1
-        sample_id, image, annotations = dataset.encoded(shard(place), int(row - starts[place]))
+        place = int(self._shards_of(np.array([row]))[0])
+        first = int(self._ends[place]) - self.shard_rows[place]
+        sample_id, image, annotations = dataset.encoded(shard(place), row - first)
         return Sample(sample_id, quality.decode(image, self.limits), {task: annotations[task] for task in self.labels})
 
 
@@ -187,36 +225,3 @@ class _Seen:
     annotations: Mapping[str, Annotation]
     other: Mapping[str, Annotation]
     share: float
-
-
-def shuffled(seed: int, epoch: int, images: int) -> NDArray[np.int64]:
-    """Return the order of an epoch: a permutation of all images, seeded by (seed, epoch)."""
-    return augment.generator(seed, epoch, "order").permutation(images)
-
-
-def drawn(seed: int, epoch: int, chances: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return as many images as there are, each as often as its chance has it, seeded by (seed, epoch).
-
-    Throws of a die would leave out a third of the images in every epoch. Evenly spaced points come within one of the
-    expected count instead, for each image and for all images of one chance together.
-
-    Source: systematic sampling, Madow and Madow 1944, on an order in which images of one chance are shuffled.
-    """
-    random, images = augment.generator(seed, epoch, "order"), len(chances)
-    order = random.permutation(images)
-    order = order[np.argsort(chances[order], kind="stable")]
-    reach = np.cumsum(chances[order])
-    points = (random.random() + np.arange(images)) / images * reach[-1]
-    return random.permutation(order[np.searchsorted(reach, points, side="right").clip(max=images - 1)])
-
-
-def even_chances(classes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return (N,) chances that sum to 1 and together are the same for every class that occurs.
-
-    Args:
-        classes: (N,) class index of each image; -1 where it has none, and its chance stays 1 / N.
-    """
-    found, of, counts = np.unique(classes, return_inverse=True, return_counts=True)
-    labelled = classes >= 0
-    shared = labelled.mean() / max(1, np.count_nonzero(found >= 0))
-    return np.where(labelled, shared / counts[of], 1 / len(classes))

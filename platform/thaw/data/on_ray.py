@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import ray
@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from thaw import on_ray
-from thaw.config.experiment import Experiment, Limits
+from thaw.config.experiment import Decode, Experiment, Limits, Train
 from thaw.console import say, track
 from thaw.data import check, cut, dataset, facts
 from thaw.data import prepare as stages
@@ -27,6 +27,7 @@ from thaw.data.dataset import Dataset, Shard
 from thaw.data.examined import Shelf
 from thaw.data.feed import Feed
 from thaw.data.found import Found, joined
+from thaw.data.lending.on_ray import Lent, Loan, read
 from thaw.data.listing import key, listed, references
 from thaw.data.prepare import Plan
 from thaw.data.rows import plain
@@ -74,16 +75,28 @@ def prepare(experiment: Experiment) -> Dataset:
 
 
 def encoded_shards(root: Root, prepared: Dataset, split: str) -> list["ray.ObjectRef[pa.Table]"]:
-    """Return the encoded rows of a split in the object store, one reference a shard, read on any node.
-
-    Without a CPU of its own: what training processes wait for must not wait for the CPUs that they hold.
-    """
+    """Return the encoded rows of a split in the object store, one reference a shard, read on any node."""
     return [encoded_shard(root, prepared, shard) for shard in prepared.splits[split]]
 
 
 def encoded_shard(root: Root, prepared: Dataset, shard: Shard) -> "ray.ObjectRef[pa.Table]":
     """Return the encoded rows of one shard in the object store; see `encoded_shards`."""
-    return ray.remote(_read_shard).options(num_cpus=0).remote(root, f"{prepared.path}/{shard.file}")
+    return read(root, f"{prepared.path}/{shard.file}", {})
+
+
+def lent_shards(root: Root, prepared: Dataset, split: str, chosen: Train) -> "Lendable":
+    """Return the encoded rows of a split for `stream`: all of them, or those that are about to be read."""
+    shards, labels = prepared.splits[split], chosen.decode.labels
+    paths = [f"{prepared.path}/{shard.file}" for shard in shards]
+    if sum(shard.bytes for shard in shards) > chosen.shuffle_mb * 2**20:
+        return Lent(root, paths, labels)
+    return [read(root, path, labels) for path in paths]
+
+
+Held: TypeAlias = "Sequence[ray.ObjectRef[pa.Table]]"
+"""Encoded rows of all of a split's shards, by their places."""
+Lendable: TypeAlias = "Held | Lent"
+"""The same, or those that are about to be read."""
 
 
 def decoded_shards(root: Root, prepared: Dataset, split: str, limits: Limits) -> list["ray.ObjectRef[pa.Table]"]:
@@ -96,37 +109,52 @@ def _read_bitmaps(root: Root, path: str, limits: Limits) -> pa.Table:
     return dataset.as_bitmaps(dataset.read_shard(root, path), limits)
 
 
-def _read_shard(root: Root, path: str) -> pa.Table:
-    """Read a shard; being of this module, it makes its process load what decoding will need, while models are built."""
-    return dataset.read_shard(root, path)
-
-
 def stream(
-    feed: Feed, shards: Sequence["ray.ObjectRef[pa.Table]"], start: int, stop: int, prefetch: int
+    feed: Feed, shards: Lendable, start: int, stop: int, prefetch: int | None, decode: Decode | None = None
 ) -> Generator[dict[str, NDArray[Any]]]:
     """Yield the batches of steps ``start`` to ``stop``, decoded and augmented by Ray Data ahead of their use.
 
     Args:
-        shards: what `encoded_shards` returned, in the feed's order.
-        prefetch: batches decoded at the same time.
+        shards: in the feed's order.
+        prefetch: batches decoded at the same time; None for as many as there are CPUs.
+        decode: on which nodes; left out, on any.
     """
     length = max(_LEAST, min(_STRETCH, _AHEAD_BYTES // feed.batch_bytes))
     stretches = [range(first, min(first + length, stop)) for first in range(start, stop, length)]
-    with ThreadPoolExecutor(1) as ahead:
-        begun = [ahead.submit(_begun, feed, shards, steps, prefetch) for steps in stretches[:1]]
-        for steps, following in zip(stretches, [*stretches[1:], None], strict=True):
-            first, rest = begun.pop().result()
-            for place, batch in enumerate(itertools.chain(first, rest), start=1):
-                if following and place == (len(steps) + 1) // 2:  # it takes seconds to begin, and none are lost so
-                    begun.append(ahead.submit(_begun, feed, shards, following, prefetch))
-                yield batch
-            if following and not begun:
-                begun.append(ahead.submit(_begun, feed, shards, following, prefetch))
+    reader = f"{type(feed).__name__} {feed.worker}"
+
+    def begin(steps: range) -> _Pipeline:
+        loan = _lent(shards, reader, feed, steps, stop)
+        return _begun(feed, loan, steps, prefetch, decode or Decode())
+
+    try:
+        with ThreadPoolExecutor(1) as ahead:
+            begun = [ahead.submit(begin, steps) for steps in stretches[:1]]
+            for steps, following in zip(stretches, [*stretches[1:], None], strict=True):
+                first, rest = begun.pop().result()
+                for place, batch in enumerate(itertools.chain(first, rest), start=1):
+                    if following and place == (len(steps) + 1) // 2:  # it takes seconds to begin, and none are lost so
+                        begun.append(ahead.submit(begin, following))
+                    yield batch
+                if following and not begun:
+                    begun.append(ahead.submit(begin, following))
+    finally:
+        if isinstance(shards, Lent):
+            shards.lend(reader, ())
 
 
-def _begun(
-    feed: Feed, shards: Sequence["ray.ObjectRef[pa.Table]"], steps: range, prefetch: int
-) -> tuple[list[dict[str, NDArray[Any]]], Iterator[dict[str, NDArray[Any]]]]:
+_Pipeline = tuple[list[dict[str, NDArray[Any]]], Iterator[dict[str, NDArray[Any]]]]
+
+
+def _lent(shards: Lendable, reader: str, feed: Feed, steps: range, stop: int) -> Loan:
+    """Return the shards that some steps read; those of the steps to come are read meanwhile."""
+    if not isinstance(shards, Lent):
+        return dict(enumerate(shards))
+    loan = shards.lend(reader, feed.shards(range(steps.start, min(steps.stop + feed.steps_ahead, stop))))
+    return {place: loan[place] for place in feed.shards(steps)}
+
+
+def _begun(feed: Feed, loan: Loan, steps: range, prefetch: int | None, decode: Decode) -> _Pipeline:
     """Return the first batch of a stretch, and the others, from one pipeline with a task a step.
 
     There may be none: Ray Data passes over a batch without images, which a worker has where others got the last ones.
@@ -136,8 +164,11 @@ def _begun(
     """
     batches = ray.data.range(len(steps), override_num_blocks=len(steps)).map_batches(
         _load_batch,  # type: ignore[arg-type] # the stubs know no keyword arguments
-        fn_kwargs={"feed": feed, "shards": list(shards), "start": steps.start},
+        fn_kwargs={"feed": feed, "loan": loan, "start": steps.start},
         concurrency=prefetch,
+        num_cpus=decode.cpus,
+        resources=decode.resources or None,
+        label_selector=decode.labels or None,
     )
     found = iter(batches.iter_batches(batch_size=None, prefetch_batches=2))
     return list(itertools.islice(found, 1)), found
@@ -155,13 +186,11 @@ def quiet() -> None:
     context.execution_options.verbose_progress = False
 
 
-def _load_batch(
-    block: Any, feed: Feed, shards: Sequence["ray.ObjectRef[pa.Table]"], start: int
-) -> dict[str, NDArray[Any]]:
+def _load_batch(block: Any, feed: Feed, loan: Loan, start: int) -> dict[str, NDArray[Any]]:
     """Return the batch of the one step in a block."""
     _step_back()
     [step] = block["id"]
-    return feed.load(int(step) + start, lambda place: ray.get(shards[place]))
+    return feed.load(int(step) + start, lambda place: ray.get(loan[place]))
 
 
 @functools.cache
@@ -220,45 +249,40 @@ def _set_aside(root: Root, experiment: Experiment, plan: Plan) -> None:
 
 
 def _write(root: Root, experiment: Experiment, plan: Plan) -> None:
-    """Bring the shards that are missing from earlier datasets or write them, and then the description that makes the
-    dataset exist."""
+    """Write the shards that are missing, unless earlier datasets have them; then what makes the dataset exist."""
     prepared, data = plan.dataset, experiment.data
-    there = set(root.list(prepared.path))
-    missing = [file for file in plan.rows if file not in there]
-    known = _shards_of_others(root, prepared)
-    with ThreadPoolExecutor(_COPIES) as pool:
-        copied = [pool.submit(root.copy, known[file], f"{prepared.path}/{file}") for file in missing if file in known]
-        for copy in copied:
-            copy.result()
-    new = [file for file in missing if file not in known]
+    written = set(root.list(prepared.path))
+    new = _without_copied(root, prepared, [file for file in plan.rows if file not in written])
     tables = [_with(plan.rows.table(file), "file", file) for file in new]
 
     def write(rows: pa.Table) -> pa.Table:
         source, file = stages.open_source(data.source), rows["file"][0].as_py()
         try:
             table = shard_table(source, plain(rows), prepared.labels, data.reencode, data.limits)
-        except DataError:  # what is kept of these images may be what is wrong
+        except DataError as refusal:  # what is kept of these images may be what is wrong
             Shelf.of(root, experiment).forget([key(image_id) for image_id in rows["id"].to_pylist()])
-            raise
+            return pa.table({"rows": [0], "refusal": [str(refusal)]})
         dataset.write_shard(root, f"{prepared.path}/{file}", table)
-        return pa.table({"rows": [len(rows)]})
+        return pa.table({"rows": [len(rows)], "refusal": [""]})
 
     if new:
-        say(f"{len(missing) - len(new)} of {len(missing)} shards are those of earlier datasets")
-        written = ray.data.from_arrow(tables).map_batches(write, batch_size=None, batch_format="pyarrow").iter_rows()
+        done = ray.data.from_arrow(tables).map_batches(write, batch_size=None, batch_format="pyarrow").iter_rows()
         images = sum(len(table) for table in tables)
-        for _ in track(written, "writing images", images, lambda row: int(row["rows"])):
-            pass
+        for row in track(done, "writing images", images, lambda row: int(row["rows"])):
+            if row["refusal"]:
+                raise DataError(row["refusal"])
     prepared.save(root)
 
 
-def _shards_of_others(root: Root, prepared: Dataset) -> dict[str, str]:
-    """Return where the shards of earlier datasets of this name are, and of preparations that were interrupted."""
+def _without_copied(root: Root, prepared: Dataset, missing: Sequence[str]) -> list[str]:
+    """Copy the shards that earlier datasets of this name have, or preparations that ended early; return the others."""
     folder, _, own = prepared.path.rpartition("/")
-    others = (name for name in root.list(folder) if name.startswith(f"{prepared.name}-") and name != own)
-    return {
-        file: f"{folder}/{name}/{file}"
-        for name in others
-        for file in root.list(f"{folder}/{name}")
-        if file.endswith(".parquet")
-    }
+    others = [name for name in root.list(folder) if name.startswith(f"{prepared.name}-") and name != own]
+    there = {file: f"{folder}/{name}/{file}" for name in others for file in root.list(f"{folder}/{name}")}
+    copied = [file for file in missing if file in there]
+    with ThreadPoolExecutor(_COPIES) as pool:
+        for copy in [pool.submit(root.copy, there[file], f"{prepared.path}/{file}") for file in copied]:
+            copy.result()
+    if copied:
+        say(f"{len(copied)} of {sum(map(len, prepared.splits.values()))} shards are those of earlier datasets")
+    return [file for file in missing if file not in there]

@@ -19,7 +19,7 @@ from thaw.config.experiment import Experiment
 from thaw.console import say, track
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
-from thaw.data.feed import shuffled
+from thaw.data.order import shuffled
 from thaw.data.preprocess import Preprocess
 from thaw.errors import ThawError
 from thaw.probe import cost, embedding, linear

@@ -117,14 +117,14 @@ def _epoch(
     pause_steps: int | None,
 ) -> Iterator[Progress | Pause]:
     """Train to the end of the epoch that ``state`` stands in, from its beginning or from a pause."""
-    started, waited, images = time.perf_counter(), 0.0, 0
+    started, waits, images = time.perf_counter(), list[float](), 0
     model.train()
     stop = (state.step // plan.epoch_steps + 1) * plan.epoch_steps
     losses, counts = _steps_done(state, trainer.on)
     while state.step < stop:
         asked = time.perf_counter()
         batch = next(stream)
-        waited += time.perf_counter() - asked
+        waits.append(time.perf_counter() - asked)
         loss, count = trainer.step(batch, state.step)
         losses.append(loss)
         counts.append(count)
@@ -157,7 +157,8 @@ def _epoch(
         score=early_stopping.score(trainer.tasks, trainer.options.early_stopping, val_loss, metrics),
         seconds=time.perf_counter() - started,
         images_per_s=images / trained_s,
-        waiting=waited / trained_s,
+        waiting=sum(waits) / trained_s,
+        waiting_first=waits[0] / trained_s,
     )
     state.history.append(epoch)
     yield Progress(epoch, torch.stack(losses).cpu())

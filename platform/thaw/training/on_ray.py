@@ -15,7 +15,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import ray
 import ray.train
 import ray.train.torch
@@ -27,7 +26,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import nn
 
 from thaw import bundle, catalog, on_ray
-from thaw.config.experiment import Experiment
+from thaw.config.experiment import Experiment, Train
 from thaw.console import say
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
@@ -52,7 +51,7 @@ from thaw.training.transfer import Transfer
 
 _CHECKPOINTS = "checkpoints"
 
-Shards = Mapping[str, Sequence["ray.ObjectRef[pa.Table]"]]
+Shards = Mapping[str, data.Lendable]
 """Encoded rows in the object store, by split."""
 
 KEEP_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
@@ -62,6 +61,8 @@ KEEP_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**33), "M
 SWITCH_S = 1e-4
 """How long a thread of the training process may hold the interpreter while another wants it, in seconds. PyTorch lets
 go of it for every operation; Ray Data's scheduler, in the same process, would make each wait Python's usual 5 ms."""
+
+_FEWEST_AT_ONCE, _MOST_AT_ONCE = 4, 256
 
 _NEVER_BEST = -sys.float_info.max
 """Score of a checkpoint inside an epoch: below that of every epoch, so that Ray Train keeps it, beside the best, only
@@ -100,7 +101,7 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
         run.announce(root, begun, experiment)
         say(f"run {begun.id}: {run.describe(experiment, prepared)}")
         try:
-            trained, best, epoch = fit(root, f"runs/{begun.id}", experiment, prepared, encoded(root, prepared))
+            trained, best, epoch = fit(root, f"runs/{begun.id}", experiment, prepared, lent(root, prepared, experiment))
             with best.as_directory() as folder:
                 done = register(root, begun, trained, Path(folder), epoch, time.monotonic() - started)
         except BaseException:
@@ -157,7 +158,7 @@ def compare_single(experiment: Experiment, together: RunRecord) -> list[Transfer
 
 
 def resolve(experiment: Experiment) -> Experiment:
-    """Return the experiment with the device chosen for this cluster, where it was left out."""
+    """Return the experiment with what was left out chosen for this cluster: the device, and batches decoded at once."""
     chosen, gpus = experiment.train, on_ray.num_gpus()
     device = chosen.device or ("gpu" if gpus >= chosen.workers else "cpu")
     if device == "gpu" and gpus < chosen.workers:
@@ -165,12 +166,19 @@ def resolve(experiment: Experiment) -> Experiment:
             f"train.workers: {chosen.workers} GPUs are needed and the cluster has {gpus}; lower it, or set "
             "train.device=cpu"
         )
-    return experiment.model_copy(update={"train": chosen.model_copy(update={"device": device})})
+    prefetch = chosen.prefetch or min(_MOST_AT_ONCE, max(_FEWEST_AT_ONCE, round(decoding(chosen))))
+    return experiment.model_copy(update={"train": chosen.model_copy(update={"device": device, "prefetch": prefetch})})
 
 
-def encoded(root: Root, prepared: Dataset) -> Shards:
-    """Return the rows that training reads, in the object store."""
-    return {split: data.encoded_shards(root, prepared, split) for split in ("train", "val")}
+def decoding(chosen: Train) -> float:
+    """Return how many batches can be decoded at the same time for each worker, by the CPUs that are there for it."""
+    cpus = on_ray.decoding_cpus(chosen.workers * chosen.cpus_per_worker, chosen.decode.resources, chosen.decode.labels)
+    return cpus / chosen.decode.cpus / chosen.workers
+
+
+def lent(root: Root, prepared: Dataset, experiment: Experiment) -> Shards:
+    """Return the rows that training reads."""
+    return {split: data.lent_shards(root, prepared, split, experiment.train) for split in ("train", "val")}
 
 
 def fit(
@@ -189,7 +197,7 @@ def fit(
 
     Args:
         path: folder below the root where curves, events and checkpoints are kept.
-        shards: what `encoded` returned.
+        shards: what `lent` returned.
         callbacks: of Ray Train, told of every report.
         tell: is given a line for a person after every epoch.
 
@@ -203,11 +211,13 @@ def fit(
         trainer = TorchTrainer(
             _work,  # type: ignore[arg-type] # V2 hands rank 0's return value on; the stubs are V1's
             train_loop_config={
-                "setup": Setup.of(experiment, prepared, root, path),
+                "setup": Setup.of(experiment, prepared.without("test"), root, path),
                 "channel": channel,
                 "kept": kept,
                 "shards": shards,
                 "prefetch": chosen.prefetch,
+                "decode": chosen.decode,
+                "decoders": decoding(chosen),
                 "batch": chosen.batch,
             },
             scaling_config=ScalingConfig(
@@ -285,7 +295,7 @@ def _seat(given: Mapping[str, Any]) -> Seat:
     context = ray.train.get_context()
 
     def stream(split: str, feed: Feed, start: int, stop: int) -> Generator[Batch]:
-        return data.stream(feed, given["shards"][split], start, stop, given["prefetch"])
+        return data.stream(feed, given["shards"][split], start, stop, given["prefetch"], given["decode"])
 
     return Seat(
         device=ray.train.torch.get_device(),
@@ -298,6 +308,7 @@ def _seat(given: Mapping[str, Any]) -> Seat:
         worker=context.get_world_rank(),
         workers=context.get_world_size(),
         wrap=_wrap,
+        decoders=given["decoders"],
     )
 
 

@@ -15,6 +15,7 @@ MAY_CHANGE = (
     "storage",
     "train.checkpoint_steps",
     "train.cpus_per_worker",
+    "train.decode",
     "train.max_failures",
     "train.prefetch",
 )

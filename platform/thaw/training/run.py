@@ -18,7 +18,8 @@ from thaw.config.experiment import Experiment
 from thaw.console import say
 from thaw.data.dataset import Dataset, boxes_of, classes_of, labelled
 from thaw.data.excerpt import Excerpt, choose
-from thaw.data.feed import Feed, even_chances
+from thaw.data.feed import Feed
+from thaw.data.order import even_chances
 from thaw.data.preprocess import Preprocess
 from thaw.errors import DataError
 from thaw.model import FinetuneModel
@@ -111,7 +112,14 @@ def feed_of(
         worker=worker,
         workers=experiment.train.workers,
         chances=drawn_by if split == "train" else None,
+        window=_window(prepared, split, experiment.train.shuffle_mb * 2**20),
     )
+
+
+def _window(prepared: Dataset, split: str, most_bytes: int) -> int | None:
+    """Return how many images of a split are shuffled together; None where all of them are."""
+    held = sum(shard.bytes for shard in prepared.splits[split])
+    return int(prepared.rows(split) * most_bytes / held) if held > most_bytes else None
 
 
 def excerpt_of(experiment: Experiment, prepared: Dataset, split: str, most: int, worker: int = 0) -> Excerpt:
@@ -120,8 +128,10 @@ def excerpt_of(experiment: Experiment, prepared: Dataset, split: str, most: int,
     images = min(most, _EXCERPT_BYTES // (size * size * 3))
     plain = feed_of(experiment, prepared, "val", worker)
     known = {one.name: getattr(plain, one.name) for one in fields(plain) if one.init}
-    rows = tuple(shard.rows for shard in prepared.splits[split])
-    return Excerpt(**{**known, "shard_rows": rows}, chosen=choose(prepared.rows(split), images, experiment.seed))
+    rows, window = (getattr(feed_of(experiment, prepared, split), name) for name in ("shard_rows", "window"))
+    # the first rows of a split are a random sample too, and of few shards
+    of = prepared.rows(split) if window is None else min(images, prepared.rows(split))
+    return Excerpt(**{**known, "shard_rows": rows, "window": None}, chosen=choose(of, images, experiment.seed))
 
 
 def subjects(experiment: Experiment, prepared: Dataset, tasks: Mapping[str, Task]) -> dict[str, Subject]:

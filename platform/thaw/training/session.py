@@ -21,11 +21,12 @@ from thaw import bundle, processor
 from thaw.bundle import Bundle
 from thaw.config import load as config
 from thaw.config.experiment import Experiment
+from thaw.data import dataset
 from thaw.data.dataset import Dataset
 from thaw.data.feed import Feed
 from thaw.model import FinetuneModel
 from thaw.storage import Root
-from thaw.training import checkpoint, compilation, diagnosis, loop, monitor, precision, run, trackers
+from thaw.training import checkpoint, compilation, diagnosis, loop, monitor, precision, run, trackers, waiting
 from thaw.training.frozen_prefix.cache import FrozenPrefix, Images
 from thaw.training.frozen_prefix.fill import Store
 from thaw.training.loop import Batch, Device, Pause, State
@@ -34,6 +35,7 @@ from thaw.training.plan import FinetunePlan
 from thaw.training.run import Trained
 from thaw.training.state import Epoch
 from thaw.training.validation import Validation
+from thaw.training.waiting import Supply
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Seat:
         report: is handed the name of a checkpoint, its folder with the first worker, and the epochs so far if it ends
             one; None inside an epoch. Called by all workers alike.
         tell: is given lines for a person.
+        decoders: batches that can be decoded at the same time for this worker; 0 where that is not known.
     """
 
     device: torch.device
@@ -84,6 +87,7 @@ class Seat:
     worker: int = 0
     workers: int = 1
     wrap: Callable[[FinetuneModel], nn.Module] = lambda model: model
+    decoders: float = 0.0
 
 
 def train(setup: Setup, seat: Seat) -> Trained:
@@ -121,6 +125,7 @@ def train(setup: Setup, seat: Seat) -> Trained:
         pause_steps=experiment.train.checkpoint_steps,
     )
     subjects = run.subjects(experiment, prepared, trained.tasks)
+    supply, said = Supply(dataset.shorter_side(setup.root, prepared), seat.decoders), ""
     followers = trackers.begin(setup.root, setup.run_path, experiment, tell) if on.worker == 0 else None
     # What was told of an epoch that is to be finished after a restart would be told twice.
     epoch_start = state.step // plan.epoch_steps * plan.epoch_steps
@@ -137,10 +142,21 @@ def train(setup: Setup, seat: Seat) -> Trained:
                 followers.tell(state.history)
             _report(trained, state, on, seat, f"epoch_{one.epoch.epoch:04d}", state.history)
             tell(monitor.line(one.epoch, plan.steps // plan.epoch_steps))
+            said = _tell_of_waiting(one.epoch, experiment, supply, said, tell)
             for line in diagnosis.news(state.history, subjects):
                 tell(line)
     told = diagnosis.diagnose(state.history, subjects)
     return Trained(state.history, trained.description.origin, environment, told)
+
+
+def _tell_of_waiting(
+    epoch: Epoch, experiment: Experiment, supply: Supply, said: str, tell: Callable[[str], None]
+) -> str:
+    """Say what to do about waiting for data, unless that was said last; return it."""
+    advised = waiting.advice(epoch, experiment, supply)
+    if advised not in ("", said):
+        tell(advised)
+    return advised or said
 
 
 def figures(history: Sequence[Epoch], batch: int) -> dict[str, Any]:

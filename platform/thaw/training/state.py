@@ -42,10 +42,13 @@ class Epoch(BaseModel):
     """What early stopping and the choice of the best checkpoint go by; higher is better. Always 0 where nothing is
     validated."""
     seconds: float
-    """After a restart inside the epoch, this and the next two tell of the part since then."""
+    """After a restart inside the epoch, this and all that follow tell of the part since then."""
     images_per_s: float
     waiting: float
     """Share of the training time spent waiting for data."""
+    waiting_first: float = 0.0
+    """Share of it spent waiting for the first batch: where a phase begins, decoding begins too, and what frozen layers
+    make of images is computed if it is kept."""
 
 
 @dataclass(frozen=True)

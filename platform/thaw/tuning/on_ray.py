@@ -186,13 +186,13 @@ def _run(hunt: Hunt) -> None:
     journal.check()
 
 
-def _shards(hunt: Hunt) -> training.Shards:
+def _shards(hunt: Hunt) -> dict[str, data.Held]:
     """Return the rows that trials read: decoded once for all of them, where that fits into memory."""
     root, prepared, limits = hunt.root, hunt.prepared, hunt.base.data.limits
     sizes = np.concatenate([dataset.bitmap_sizes(root, prepared, split) for split in ("train", "val")])
     room = _DECODED * min(node["object_store_memory"] for node in on_ray.nodes() if "object_store_memory" in node)
     if hunt.base.train.workers > 1 or sizes.sum() > room or sizes.max() > limits.max_bytes:
-        return training.encoded(root, prepared)
+        return {split: data.encoded_shards(root, prepared, split) for split in ("train", "val")}
     say(f"images are decoded once for all trials: {sizes.sum() / 2**20:.0f} MiB")
     return {split: data.decoded_shards(root, prepared, split, limits) for split in ("train", "val")}
 

@@ -11,8 +11,9 @@ from PIL import Image
 
 from thaw.config.experiment import Augment, Limits
 from thaw.data import dataset
-from thaw.data.feed import Feed, drawn, even_chances, shuffled
+from thaw.data.feed import Feed
 from thaw.data.labels import LabelSchema
+from thaw.data.order import drawn, even_chances, shuffled
 from thaw.data.preprocess import Preprocess
 
 SEEDS = range(6)
@@ -360,3 +361,44 @@ def test_in_order_every_image_comes_once_as_it_is_in_the_epoch_of_that_number(sh
         first = epoch * shuffling.epoch_steps
         batch = shuffling.load(first, shards.__getitem__)["pixels"]
         assert (read[shuffling.rows(first)] == batch).all()
+
+
+def windowed(window=9, **changes):
+    return replace(feed(), window=window, batch=4, **changes)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("window", [1, 9, 100])
+def test_in_windows_too_every_image_comes_once_an_epoch_however_many_workers_there_are(window, workers):
+    feeds = together(windowed(window), workers)
+    steps = feeds[0].epoch_steps
+    for epoch in range(3):
+        seen = [row for step in range(epoch * steps, (epoch + 1) * steps) for row in all_rows(feeds, step)]
+        assert len(seen) == len(set(seen)) == TOTAL // 4 * 4
+
+
+def test_only_the_shards_of_the_windows_that_steps_lie_in_are_read(shards):
+    one, met = windowed(), []
+    for step in range(2 * one.epoch_steps):
+        asked = set()
+        one.load(step, lambda place, asked=asked: asked.add(place) or shards[place])
+        assert asked <= one.shards(range(step, step + 1))
+        met.append(one.shards(range(step, step + 1)))
+    assert min(map(len, met)) < len(SHARDS)
+    assert one.shards(range(2 * one.epoch_steps)) == set(range(len(SHARDS)))
+    assert one.shards(range(2, 5)) == met[2] | met[3] | met[4]
+
+
+@pytest.mark.parametrize("options", [{"mixup": 0.4}, {"cutmix": 1.0}])
+def test_what_is_mixed_in_is_of_the_same_window(shards, options):
+    one = windowed(augment=Augment(**options))
+    for step in range(2 * one.epoch_steps):
+        asked = set()
+        one.load(step, lambda place, asked=asked: asked.add(place) or shards[place])
+        assert asked <= one.shards(range(step, step + 1))
+
+
+def test_reading_asks_for_the_shards_of_its_rows_alone():
+    one = feed(training=False, batch=8)
+    assert [one.shards(range(step, step + 1)) for step in range(3)] == [{0, 1, 2}, {2, 3}, {3}]
+    assert one.shards(range(3)) == {0, 1, 2, 3}

@@ -122,7 +122,7 @@ def test_adapters_are_not_resumed_on_other_weights(with_adapters: Experiment, tm
         checkpoint.load(tmp_path, other.trained, other.plan, with_adapters.finetune)
 
 
-TIMES = {"seconds", "images_per_s", "waiting"}
+TIMES = {"seconds", "images_per_s", "waiting", "waiting_first"}
 TWO_PHASES = ({"epochs": 1, "depth": 0, "rates": RATES}, {"epochs": 1, "depth": 2, "rates": RATES})
 
 

@@ -87,7 +87,7 @@ def _begun(root: Root, experiment: Experiment, prepared: Dataset, chosen: Range)
         "dataset": prepared.model_dump(mode="json"),
         "range": chosen,
         "chances": run.chances(root, experiment, prepared),
-        "shards": data.encoded_shards(root, prepared, "train"),
+        "shards": data.lent_shards(root, prepared, "train", experiment.train),
     }
     return task.remote(setup)
 
@@ -105,7 +105,8 @@ def _work(setup: dict[str, Any]) -> Generator[Step | tuple[Finding, tuple[int, .
     feed = run.feed_of(experiment, prepared, "train", drawn_by=setup["chances"])
 
     def batches(start: int, stop: int) -> Generator[Batch]:
-        return data.stream(feed, setup["shards"], start, stop, experiment.train.prefetch)
+        chosen = experiment.train
+        return data.stream(feed, setup["shards"], start, stop, chosen.prefetch, chosen.decode)
 
     found = yield from finding.find(learner, plan, setup["range"], batches)
     yield found, tuple({span.place: span.depth for span in plan.spans}.values())

@@ -6,7 +6,7 @@ layers made of images with all others of the sweep.
 
 import functools
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from thaw import on_ray
 from thaw.config.experiment import Experiment
 from thaw.data import here
+from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
 from thaw.data.feed import Feed
 from thaw.errors import ConfigError, DataError, ModelError
@@ -51,7 +52,7 @@ class Task:
     prepared: Dataset
     experiment: Callable[[dict[str, Any]], Experiment]
     place: Callable[[int], str]
-    shards: training.Shards
+    shards: Mapping[str, data.Held]
     store: Store | None
     trials_per_node: int
     check_attempt: Callable[[], None]
