@@ -296,7 +296,7 @@ def test_facts_have_the_coverage_of_masks_by_task():
         "again": {"type": "detection", "column": "defects", "classes": ["dent"]},
     }
     plan, _ = planned(experiment(**more), {"walls": RawMask("gone", NAMES)}, gone=FileNotFoundError(2, "no"))
-    facts = {one["id"]: json.loads(one["masks"]) for one in plan.facts}
+    facts = {one["id"]: json.loads(one["coverage"]) for one in plan.facts.to_pylist()}
     assert facts["00"] == {}
     assert facts["01"].keys() == {"walls", "rooms"}
     assert facts["01"]["walls"] == facts["01"]["rooms"]
@@ -309,10 +309,8 @@ def test_facts_have_the_coverage_of_masks_by_task():
 def test_facts_leave_out_masks_of_unknown_classes():
     named = {"walls": {"type": "segmentation", "classes": ["floor", "wall"]}}
     plan, _ = planned(experiment(**named), {"walls": RawMask("flat", NAMES)}, flat=mask(values=(0, 1)))
-    assert {one["id"]: json.loads(one["masks"]).keys() for one in plan.facts if one["id"] in ("00", "01")} == {
-        "00": {"walls"},
-        "01": set(),
-    }
+    shown = {one["id"]: json.loads(one["coverage"]).keys() for one in plan.facts.to_pylist()}
+    assert (shown["00"], shown["01"]) == ({"walls"}, set())
 
 
 def test_boxes_and_masks_of_unknown_classes_are_set_aside_one_by_one():

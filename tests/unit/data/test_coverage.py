@@ -126,7 +126,7 @@ def test_an_image_without_boxes_has_all_outside():
 
 def test_coverage_comes_back_out_of_facts_by_task():
     one = coverage.measure(np.ones((2, 2), np.uint8), NAMES, {"near": ([[0, 0, 1, 1]], ["door"])})
-    table = pa.table({"masks": [json.dumps({"walls": one}), "{}", None]})
+    table = pa.table({"coverage": [json.dumps({"walls": one}), "{}", None]})
     [first, *others] = coverage.of(table, "walls")
     assert first == Coverage.model_validate(one)
     assert others == [None, None]

@@ -53,6 +53,9 @@ class Square(Task):
     def meter(self) -> Any:
         raise NotImplementedError
 
+    def sample(self, answers: Sequence[Any], annotations: Sequence[Any]) -> Any:
+        raise NotImplementedError
+
 
 def steepest_rate(std: float) -> float:
     """Return the rate above which plain gradient steps on the head run away.

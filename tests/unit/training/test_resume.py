@@ -86,6 +86,7 @@ def test_what_the_result_does_not_depend_on_is_taken_as_asked(path: Path, place:
         "storage": "storage.root=elsewhere",
         "train.checkpoint_steps": "train.checkpoint_steps=10",
         "train.cpus_per_worker": "train.cpus_per_worker=2",
+        "train.decode": "train.decode.cpus=0.5",
         "train.max_failures": "train.max_failures=9",
         "train.prefetch": "train.prefetch=2",
     }
