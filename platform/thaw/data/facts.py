@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from thaw.data import signature
 from thaw.data.dataset import Dataset
 from thaw.errors import DataError
 from thaw.storage import Root
@@ -34,6 +35,7 @@ SCHEMA = pa.schema(
         "bytes": pa.int64(),
         "brightness": pa.float32(),
         "contrast": pa.float32(),
+        "signature": pa.string(),
     }
 )
 
@@ -41,14 +43,20 @@ SCHEMA = pa.schema(
 def measure(content: bytes, pixels: NDArray[np.uint8]) -> dict[str, Any]:
     """Return what is measured of one image, as plain data.
 
-    ``bytes``, of the file; ``brightness`` and ``contrast``, mean and standard deviation of its grey values, 0 to 255.
+    ``bytes``, of the file; ``brightness`` and ``contrast``, mean and standard deviation of its grey values, 0 to 255;
+    ``signature``, what it looks like (see `thaw.data.signature`).
 
     Args:
         pixels: (H, W, 3), upright.
     """
     step = max(1, max(pixels.shape[:2]) // _FINEST)
     grey = pixels[::step, ::step].astype(np.float32) @ _GREY
-    return {"bytes": len(content), "brightness": float(grey.mean()), "contrast": float(grey.std())}
+    return {
+        "bytes": len(content),
+        "brightness": float(grey.mean()),
+        "contrast": float(grey.std()),
+        "signature": signature.of(grey),
+    }
 
 
 def write(root: Root, path: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from thaw import on_ray
 from thaw.config.experiment import Experiment, Limits
 from thaw.console import say, track
-from thaw.data import check, dataset, facts
+from thaw.data import check, dataset, facts, split_file
 from thaw.data import prepare as stages
 from thaw.data.dataset import Dataset
 from thaw.data.feed import Feed
@@ -52,7 +52,7 @@ def prepare(experiment: Experiment) -> Dataset:
     on_ray.check_shared(experiment.storage.root)
     root = open_root(experiment.storage.root)
     source = stages.open_source(experiment.data.source)
-    references = list(source.references())
+    references = list(split_file.put_on(source.references(), experiment.data.split.file))
     stages.check_columns(experiment, references)
     with on_ray.cluster():
         plan = stages.plan(experiment, references, _examine(experiment, references))
