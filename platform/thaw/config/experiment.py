@@ -101,6 +101,9 @@ class Split(Section):
 
     given: bool = True
     """Keep the split that the source states, and only make the parts that it lacks, out of its train part."""
+    file: str | None = None
+    """A CSV of ``id`` and ``split`` that says of every image where it lies, in place of what the source states: a path
+    or URI, such as `thaw inspect --fix` writes."""
     val: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of images for validation, where the source gives none."""
     test: Annotated[float, Field(gt=0, lt=1)] = 0.15
@@ -112,6 +115,14 @@ class Split(Section):
     def _leave_some_for_training(self) -> Self:
         if self.val + self.test >= 1:
             raise ValueError(f"val {self.val} + test {self.test} leave nothing to train on; their sum must be below 1")
+        return self
+
+    @model_validator(mode="after")
+    def _keep_what_the_file_says(self) -> Self:
+        if self.file is not None and not self.given:
+            raise ValueError(
+                "file says where every image lies, and given: false sets that aside: leave one of them out"
+            )
         return self
 
 

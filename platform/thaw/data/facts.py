@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from thaw.data import quality
+from thaw.data import quality, signature
 from thaw.data.dataset import Dataset
 from thaw.errors import DataError
 from thaw.storage import Root
@@ -46,6 +46,7 @@ SCHEMA = pa.schema(
         "spread": pa.float32(),
         "blur": pa.float32(),
         "coverage": pa.string(),
+        "signature": pa.string(),
     }
 )
 """``width`` and ``height`` are of the upright image; what follows them is what `measure` says, and ``coverage`` is
@@ -58,7 +59,8 @@ def measure(content: bytes, pixels: NDArray[np.uint8]) -> dict[str, Any]:
     ``bytes``, of the file; ``format``, by its content; ``brightness`` and ``contrast``, mean and standard deviation of
     its grey values, 0 to 255; ``low`` and ``high``, the grey values that 5 % and 99 % of its pixels do not exceed;
     ``spread``, the distance between the darkest and the lightest value of the colour channel that varies most, without
-    the outermost 0.5 % of pixels on either side; ``blur``, from 0 where neighbours differ to 1 where they do not.
+    the outermost 0.5 % of pixels on either side; ``blur``, from 0 where neighbours differ to 1 where they do not;
+    ``signature``, what it looks like (see `thaw.data.signature`).
 
     Args:
         pixels: (H, W, 3), upright.
@@ -79,6 +81,7 @@ def measure(content: bytes, pixels: NDArray[np.uint8]) -> dict[str, Any]:
         "high": float(high),
         "spread": _spread(image),
         "blur": _blur(grey),
+        "signature": signature.of(np.asarray(grey, dtype=np.float32)),
     }
 
 

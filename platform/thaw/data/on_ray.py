@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from thaw import on_ray
 from thaw.config.experiment import Decode, Experiment, Limits, Train
 from thaw.console import say, track
-from thaw.data import check, cut, dataset, facts
+from thaw.data import check, cut, dataset, facts, split_file
 from thaw.data import prepare as stages
 from thaw.data.dataset import Dataset, Shard
 from thaw.data.examined import Shelf
@@ -59,7 +59,8 @@ def prepare(experiment: Experiment) -> Dataset:
     on_ray.check_shared(experiment.storage.root)
     root = open_root(experiment.storage.root)
     source = stages.open_source(experiment.data.source)
-    listing = listed(stages.checked(experiment, source.references()), stages.columns(experiment))
+    named = split_file.put_on(source.references(), experiment.data.split.file)
+    listing = listed(stages.checked(experiment, named), stages.columns(experiment))
     with on_ray.cluster():
         found = _examine(root, experiment, listing)
         del listing

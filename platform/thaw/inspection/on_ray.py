@@ -21,12 +21,13 @@ from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
 from thaw.data.labels import LabelSchema
 from thaw.errors import ModelError, ThawError
-from thaw.inspection import checking, pictures, report
+from thaw.inspection import checking, pictures, regroup, report
 from thaw.inspection.finding import Finding
 from thaw.inspection.gather import gather
 from thaw.inspection.inspection import Inspection
 from thaw.inspection.material import Material
 from thaw.inspection.pictures import Picture, View
+from thaw.inspection.regroup import Fixed
 from thaw.probe.vectors import on_ray as vectors
 from thaw.storage import Root, open_root
 
@@ -35,19 +36,23 @@ _SAID = "--no-vectors"
 
 @dataclass(frozen=True)
 class Inspected:
-    """An inspection, and where its report lies in the storage root."""
+    """An inspection, where its report lies in the storage root, and the split that was asked for."""
 
     inspection: Inspection
     report: str
+    fixed: Fixed | None = None
 
 
-def inspect(experiment: Experiment, allowed: Sequence[str] = (), with_vectors: bool = True) -> Inspected:
+def inspect(
+    experiment: Experiment, allowed: Sequence[str] = (), with_vectors: bool = True, fix: str | None = None
+) -> Inspected:
     """Look for what is wrong with an experiment's images, and write a report of it beside the shards.
 
     Args:
         allowed: gates that are let through, beside those of ``data.allow``.
         with_vectors: whether to compute what the backbone makes of every image. Where its weights cannot be had, the
             inspection goes on without.
+        fix: a path or URI to write a split to that keeps copies of an image on one side; see `regroup.fix`.
 
     Raises:
         ThawError: the data or the cluster do not fit what is asked, or there is no gate of a name that is let through.
@@ -64,7 +69,8 @@ def inspect(experiment: Experiment, allowed: Sequence[str] = (), with_vectors: b
         found = _checked(material, [name for name in checking.names() if name not in over])
         done = Inspection.of(prepared, found, (*experiment.data.allow, *allowed), over, without)
         place = report.publish(root, done, pictured(root, material, done.findings), _with_places(prepared))
-    return Inspected(done, place)
+        fixed = regroup.fix(material, fix) if fix else None
+    return Inspected(done, place, fixed)
 
 
 def _vectors(root: Root, experiment: Experiment, prepared: Dataset) -> tuple[NDArray[np.float32] | None, str | None]:

@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do without what the backbone makes of the images, and without the checks that need it: quicker",
     )
+    parser.add_argument(
+        "--fix",
+        metavar="FILE",
+        help="write a split that keeps copies of an image on one side, for data.split.file",
+    )
     arguments.add_storage(parser)
 
 
@@ -36,7 +41,7 @@ def run(options: argparse.Namespace) -> Result:
     from thaw.storage import open_root
 
     experiment = arguments.experiment(options)
-    found = on_ray.inspect(experiment, options.allow, not options.no_vectors)
+    found = on_ray.inspect(experiment, options.allow, not options.no_vectors, options.fix)
     return result(found, open_root(experiment.storage.root).shown(found.report))
 
 
@@ -47,7 +52,11 @@ def result(found: "Inspected", report: str) -> Result:
         report: where it lies, as a person may open it.
     """
     values = {**found.inspection.model_dump(mode="json"), "report": found.report}
-    return Result(values, [*_lines(found.inspection), f"report    {report}"], code=1 if found.inspection.failed else 0)
+    lines = [*_lines(found.inspection), f"report    {report}"]
+    if found.fixed:
+        values["fixed"] = {"file": found.fixed.file, "moved": dict(found.fixed.moved)}
+        lines += [f"split     {line}" for line in found.fixed.lines]
+    return Result(values, lines, code=1 if found.inspection.failed else 0)
 
 
 def _lines(inspection: "Inspection") -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Likeness: which images are copies of one another, or look alike, found without comparing each with each."""
