@@ -49,6 +49,16 @@ def test_an_exact_copy_in_another_split_is_a_gate():
     assert gate.name in copies.GATES
 
 
+@pytest.mark.parametrize(("tested", "level"), [(20, "gate"), (21, "warning")])
+def test_copies_of_few_of_the_held_out_images_are_a_warning(tested, level):
+    rows = [
+        row("a", "train", 1),
+        row("b", "test", 1),
+        *(row(f"t{one}", "test", 200 + one) for one in range(tested - 1)),
+    ]
+    assert found(rows)["copies_across_splits"].level == level
+
+
 def test_a_near_copy_in_another_split_is_a_gate():
     findings = found([row("a", "train", 1), row("b", "val", 1, quality=40)])
     assert findings.keys() == {"copies_across_splits"}
