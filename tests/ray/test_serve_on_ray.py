@@ -18,6 +18,7 @@ from thaw.data.sources import boards
 from thaw.errors import DataError, StorageError
 from thaw.evaluation import ledger
 from thaw.evaluation import on_ray as evaluation
+from thaw.evaluation.ledger import Look
 from thaw.evaluation.predict import predict
 from thaw.predictor import as_json
 from thaw.registry import record, store
@@ -220,15 +221,16 @@ def test_an_alias_serves_what_it_points_at(experiment, reference):
 
 def test_every_look_at_the_test_images_is_counted(experiment, prepared, scores, reference, trained):
     root = open_root(experiment.storage.root)
-    before = len(ledger.looks(root, prepared))
+    folder = f"{prepared.path}/{ledger.FOLDER}"
+    before = len(root.list(folder))
     assert scores.looks == 1
     again = evaluation.evaluate(experiment, reference)
     assert (again.looks, again.metrics) == (before + 1, scores.metrics)
-    last = ledger.looks(root, prepared)[-1]
+    last = Look.model_validate(root.read_json(f"{folder}/{max(root.list(folder))}"))
     assert (last.model, last.run_id) == (reference, trained.id)
     on_val = changed(experiment, evaluate__split="val")
     assert evaluation.evaluate(on_val, reference).looks == 0
-    assert len(ledger.looks(root, prepared)) == before + 1
+    assert len(root.list(folder)) == before + 1
 
 
 def test_figures_have_intervals_around_what_was_scored(scores):

@@ -34,7 +34,7 @@ class Scores(BaseModel):
     """Task -> metric -> value; a task without labels is left out."""
     confusions: dict[str, Confusion]
     figures: dict[str, Figures] = {}
-    """Task -> its metrics with intervals, as a whole, by class and by slice."""
+    """Task -> its metrics with intervals, as a whole and by class."""
     looks: int = 0
     """How many times the dataset's test images have been looked at, with this one; 0 on validation images."""
     answers: str

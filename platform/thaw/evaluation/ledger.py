@@ -7,14 +7,14 @@ Validation images are for looking and have no ledger.
 
 import secrets
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from thaw.console import say
 from thaw.data.dataset import Dataset
 from thaw.registry.record import utc_now
 from thaw.storage import Root
 
-_FOLDER = "looks"
+FOLDER = "looks"
+"""Where a dataset keeps them; a file each, whose names begin with their times."""
 
 
 class Look(BaseModel):
@@ -39,17 +39,5 @@ def write(root: Root, prepared: Dataset, run_id: str, model: str, metrics: dict[
     """
     look = Look(when=utc_now(), run_id=run_id, model=model, metrics=metrics)
     name = f"{look.when.replace(':', '').replace('+0000', 'Z')}-{secrets.token_hex(4)}.json"
-    root.write_json(f"{prepared.path}/{_FOLDER}/{name}", look.model_dump(mode="json"))
-    return len(root.list(f"{prepared.path}/{_FOLDER}"))
-
-
-def looks(root: Root, prepared: Dataset) -> list[Look]:
-    """Return all looks so far, the first one first; one that cannot be read is told of."""
-    found = []
-    for name in sorted(root.list(f"{prepared.path}/{_FOLDER}")):
-        place = f"{prepared.path}/{_FOLDER}/{name}"
-        try:
-            found.append(Look.model_validate(root.read_json(place)))
-        except ValidationError as error:
-            say(f"warning: {root.shown(place)} is no look that this Thaw wrote: {error.errors()[0]['msg']}")
-    return found
+    root.write_json(f"{prepared.path}/{FOLDER}/{name}", look.model_dump(mode="json"))
+    return len(root.list(f"{prepared.path}/{FOLDER}"))

@@ -138,9 +138,9 @@ def by_false(group: Candidates, most: float) -> tuple[float, bool]:
     count = float(group.negatives.sum())
     through = math.floor(most * (count + 1) + 1e-9) - 1
     wrong = np.sort(group.wrong)[::-1]
-    if through >= len(wrong):
-        return 0.0, True
-    return _above(float(wrong[max(through, 0)]), group), through >= 0
+    if through >= len(wrong) or not len(wrong):
+        return 0.0, through >= 0
+    return _between(float(wrong[max(through, 0)]), group, True), through >= 0
 
 
 def by_recall(group: Candidates, least: float) -> tuple[float, bool]:
@@ -150,7 +150,7 @@ def by_recall(group: Candidates, least: float) -> tuple[float, bool]:
     unseen = round(count) - len(group.right)
     if missed < unseen:
         return 0.0, False
-    return float(np.sort(group.right)[missed - unseen]), True
+    return _between(float(np.sort(group.right)[missed - unseen]), group, False), True
 
 
 def by_precision(group: Candidates, least: float) -> tuple[float, bool]:
@@ -158,8 +158,8 @@ def by_precision(group: Candidates, least: float) -> tuple[float, bool]:
     scores, hits, false = _sweep(group)
     good = np.flatnonzero(ratio(hits, hits + false, 0.0) >= least)
     if not len(good):
-        return _above(float(scores[0]) if len(scores) else 1.0, group), False
-    return float(scores[good[-1]]), True
+        return _between(float(scores[0]) if len(scores) else 1.0, group, True), False
+    return _between(float(scores[good[-1]]), group, False), True
 
 
 def by_f1(group: Candidates) -> tuple[float, bool]:
@@ -168,7 +168,7 @@ def by_f1(group: Candidates) -> tuple[float, bool]:
     if not len(scores):
         return 0.0, False
     best = ratio(2 * hits, hits + false + group.positives.sum(), 0.0)
-    return float(scores[best.argmax()]), True
+    return _between(float(scores[best.argmax()]), group, False), True
 
 
 def _sweep(group: Candidates) -> tuple[_Scores, _Scores, _Scores]:
@@ -179,10 +179,15 @@ def _sweep(group: Candidates) -> tuple[_Scores, _Scores, _Scores]:
     return scores, hits, false
 
 
-def _above(score: float, group: Candidates) -> float:
-    """Return a threshold above a score, half way to the next one."""
-    higher = np.concatenate([group.right[group.right > score], group.wrong[group.wrong > score]])
-    return (score + float(higher.min() if len(higher) else 1.0)) / 2 if score < 1 else math.nextafter(1.0, 2.0)
+def _between(score: float, group: Candidates, above: bool) -> float:
+    """Return a threshold half way from a score to the next one above or below, so that no rounding decides.
+
+    Above 1, and so never reached, where nothing lies above a score of 1.
+    """
+    others = np.concatenate([group.right, group.wrong])
+    if above:
+        return (score + float(others[others > score].min(initial=1.0))) / 2 if score < 1 else math.nextafter(1.0, 2.0)
+    return (score + float(others[others < score].max(initial=0.0))) / 2
 
 
 _CHOOSE: Mapping[str, Callable[[Candidates, OperatingPoint], tuple[float, bool]]] = {

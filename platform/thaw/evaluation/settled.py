@@ -39,7 +39,7 @@ def _settled(task: Task, seen: Labelled, seed: int) -> Settled:
     point, sample = task.options.operating_point, seen.sample
     temperature = calibration.temperature(sample)
     answering, after = operating_point.settle(sample, point, temperature), sample.tempered(temperature)
-    weights = bootstrap.draws(seen.strata(), seed)
+    weights = bootstrap.draws(seen.sample.strata(), seed)
     return Settled(
         images=len(seen.ids),
         answering=answering,

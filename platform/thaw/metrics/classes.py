@@ -23,19 +23,15 @@ class _Meter:
         self._targets = [torch.empty((0, *target_shape), dtype=torch.int64)]
         self._answered = [torch.empty((0, *target_shape), dtype=torch.int64)]
 
-    def add(self, scores: Tensor, targets: Tensor, answered: Tensor | None = None) -> None:
+    def add(self, scores: Tensor, targets: Tensor, answered: Tensor) -> None:
         """Add (B, C) scores in [0, 1], their targets, and what was answered, in the shape of targets.
 
-        Rows whose target is -1 are passed over. Without answers they are read off the scores.
+        Rows whose target is -1 are passed over.
         """
         labelled = (targets if targets.dim() == 1 else targets[:, 0]) >= 0
         self._scores.append(scores[labelled])
         self._targets.append(targets[labelled])
-        self._answered.append((self._read_off(scores) if answered is None else answered)[labelled])
-
-    def _read_off(self, scores: Tensor) -> Tensor:
-        """Return what scores alone would answer."""
-        raise NotImplementedError
+        self._answered.append(answered[labelled])
 
     def _joined(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return all scores, targets and answers, of all workers where a process group exists."""
@@ -51,9 +47,6 @@ class ClassMeter(_Meter):
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(names, ())
-
-    def _read_off(self, scores: Tensor) -> Tensor:
-        return scores.argmax(dim=1)
 
     def compute(self) -> dict[str, float]:
         """Return metric name -> value in [0, 1]; empty when no image had a label."""
@@ -87,17 +80,8 @@ class ClassMeter(_Meter):
 class LabelSetMeter(_Meter):
     """Any number of classes an image: (B, C) probabilities against (B, C) zeros and ones."""
 
-    def __init__(self, names: Sequence[str], thresholds: Sequence[float]) -> None:
-        """Measure sets of these classes.
-
-        Args:
-            thresholds: score from which each class is answered.
-        """
+    def __init__(self, names: Sequence[str]) -> None:
         super().__init__(names, (len(names),))
-        self._thresholds = torch.tensor(thresholds, dtype=torch.float64)
-
-    def _read_off(self, scores: Tensor) -> Tensor:
-        return (scores.double() >= self._thresholds).long()
 
     def compute(self) -> dict[str, float]:
         """Return metric name -> value in [0, 1]; empty when no image had a label."""

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -100,12 +101,12 @@ class Task(contract.Task):
         return dict(zip(names, self.answering.of_classes(names, self.usual), strict=True))
 
     def meter(self) -> "SetAnswers":
-        return SetAnswers(self.labels, list(self._thresholds().values()))
+        return SetAnswers(self.labels)
 
     def sample(self, answers: Sequence[MultilabelAnswer], annotations: Sequence[Annotation]) -> SetSample:
         scores = np.array([list(answer.scores.values()) for answer in answers])
-        answered = np.array([[name in answer.labels for name in self.labels.names] for answer in answers])
-        return SetSample(self.labels.names, scores, self.labels.targets(annotations, 0) > 0, answered)
+        targets = self.labels.targets(annotations, 0) > 0
+        return SetSample(self.labels.names, scores, targets, _answered(answers, self.labels))
 
 
 def _focal(outputs: Tensor, shares: Tensor, gamma: float) -> Tensor:
@@ -120,10 +121,16 @@ def _focal(outputs: Tensor, shares: Tensor, gamma: float) -> Tensor:
 class SetAnswers(LabelSetMeter):
     """Label-set metrics over answers."""
 
-    def __init__(self, schema: LabelSchema, thresholds: Sequence[float]) -> None:
-        super().__init__(schema.names, thresholds)
+    def __init__(self, schema: LabelSchema) -> None:
+        super().__init__(schema.names)
         self.schema = schema
 
     def update(self, answers: Sequence[MultilabelAnswer], annotations: Sequence[Annotation]) -> None:
         scores = torch.tensor([list(answer.scores.values()) for answer in answers])
-        self.add(scores, torch.as_tensor(self.schema.targets(annotations, 0)))
+        answered = torch.from_numpy(_answered(answers, self.schema)).long()
+        self.add(scores, torch.as_tensor(self.schema.targets(annotations, 0)), answered)
+
+
+def _answered(answers: Sequence[MultilabelAnswer], schema: LabelSchema) -> NDArray[np.bool_]:
+    """Return (B, C) which classes were answered."""
+    return np.array([[name in answer.labels for name in schema.names] for answer in answers], dtype=bool)

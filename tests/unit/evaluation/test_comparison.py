@@ -17,7 +17,7 @@ def _model(right: np.ndarray, ids: tuple[str, ...] | None = None) -> Labelled:
     answered = np.where(right, targets, 1 - targets)
     scores = np.eye(2)[answered] * 0.6 + 0.2
     ids = ids or tuple(f"{place}" for place in range(len(right)))
-    return Labelled(ids, np.arange(len(right)), ClassSample(("a", "b"), scores, targets, answered, targets < 0))
+    return Labelled(ids, ClassSample(("a", "b"), scores, targets, answered, targets < 0))
 
 
 @pytest.fixture
@@ -43,7 +43,8 @@ def test_pairs_are_told_apart_where_two_intervals_overlap(hard):
     second[np.flatnonzero(hard)[:12]] = True
     before, after = _model(~hard), _model(second)
     alone = [
-        bootstrap.intervals(one.sample.metrics, bootstrap.draws(one.strata(), 0))["accuracy"] for one in (before, after)
+        bootstrap.intervals(one.sample.metrics, bootstrap.draws(one.sample.strata(), 0))["accuracy"]
+        for one in (before, after)
     ]
     assert alone[0].high > alone[1].low
     found = comparison.compare({"kind": before}, {"kind": after}, 0)["kind"].metrics["accuracy"].difference

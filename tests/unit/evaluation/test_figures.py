@@ -1,4 +1,4 @@
-"""Figures as a whole, by class and by slice."""
+"""Figures as a whole and by class."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,6 @@ def test_images_without_a_label_count_for_nothing(tasks, given):
     one = given["kind"]
     assert len(one.ids) == 36
     assert "9.png" not in one.ids
-    assert one.places.tolist() == [at for at in range(40) if at % 10 != 9]
     found = figures.figures(tasks, given, seed=0)["kind"]
     assert found.images == 36
     assert found.metrics["accuracy"].value == pytest.approx(27 / 36)
@@ -57,23 +56,13 @@ def test_classes_have_figures_of_their_own(tasks, given):
     assert found["b"]["recall"].value == pytest.approx(sum(at % 2 for at in right) / 16)
 
 
-def test_slices_are_the_images_that_have_a_value(tasks, given):
-    shift = ["day" if at < 30 else "night" for at in range(39)] + [None]
-    found = figures.figures(tasks, given, 0, {"shift": shift})["kind"].slices["shift"]
-    assert list(found) == ["day", "night"]
-    assert (found["day"].images, found["night"].images) == (27, 9)
-    assert found["day"].metrics["accuracy"].value == 1.0
-    assert found["night"].metrics["accuracy"].value == 0.0
-
-
 def test_lines_show_figure_and_interval(tasks, given):
-    told = figures.lines(figures.figures(tasks, given, 0, {"shift": ["day"] * 40}))
+    told = figures.lines(figures.figures(tasks, given, 0))
     assert told[0] == "  kind: 36 images, with 95 % intervals"
     assert any("accuracy" in line and "0.750" in line and " to " in line for line in told)
-    assert any(line.strip().startswith("shift = day (36): accuracy 0.750") for line in told)
 
 
 def test_figures_survive_json(tasks, given):
-    found = figures.figures(tasks, given, 0, {"shift": ["day"] * 40})["kind"]
+    found = figures.figures(tasks, given, 0)["kind"]
     assert figures.Figures.model_validate_json(found.model_dump_json()) == found
     assert np.isfinite([value.high for value in found.metrics.values()]).all()

@@ -76,22 +76,39 @@ def _group(right: list[float], wrong: list[float], positives: int | None = None)
 
 def test_precision_takes_the_lowest_threshold_that_is_right_often_enough():
     group = _group([0.9, 0.8, 0.6, 0.3], [0.7, 0.4, 0.2])
-    assert operating_point.by_precision(group, 0.75) == (0.6, True)
-    assert operating_point.by_precision(group, 1.0) == (0.8, True)
+    assert operating_point.by_precision(group, 0.75) == (pytest.approx((0.6 + 0.4) / 2), True)
+    assert operating_point.by_precision(group, 1.0) == (pytest.approx((0.8 + 0.7) / 2), True)
     threshold, promised = operating_point.by_precision(_group([0.5], [0.9]), 0.9)
     assert threshold > 0.9
     assert not promised
 
 
 def test_f1_takes_the_best_threshold():
-    assert operating_point.by_f1(_group([0.9, 0.8, 0.6], [0.5, 0.4, 0.3])) == (0.6, True)
+    assert operating_point.by_f1(_group([0.9, 0.8, 0.6], [0.5, 0.4, 0.3])) == (pytest.approx((0.6 + 0.5) / 2), True)
 
 
 def test_boxes_that_were_never_answered_are_missed_at_every_threshold():
     group = _group([0.9, 0.8, 0.7, 0.6], [], positives=9)
     assert operating_point.by_recall(group, 0.9) == (0.0, False)
     threshold, promised = operating_point.by_recall(group, 0.3)
-    assert (threshold, promised) == (0.7, True)  # 3 of 9 are found: of new ones 7 in 10 may be missed
+    assert (threshold, promised) == (
+        pytest.approx((0.7 + 0.6) / 2),
+        True,
+    )  # 3 of 9 are found: of new ones 7 in 10 may be missed
+
+
+@pytest.mark.parametrize("aim", ["max_false_positive_rate", "min_recall", "min_precision"])
+def test_rounding_decides_nothing(aim):
+    scores, targets = _two(0, 200).scores[:, 0], _two(0, 200).targets == 0
+    group = Candidates.of("bad", scores, targets, np.ones(200, dtype=bool))
+    point = OperatingPoint(positive="bad", **{aim: 0.9 if aim != "max_false_positive_rate" else 0.1})
+    threshold = operating_point._CHOOSE[aim](group, point)[0]
+    assert np.abs(scores - threshold).min() > 1e-6
+
+
+def test_where_nothing_is_answered_wrongly_there_is_nothing_to_leave_out():
+    assert operating_point.by_false(_group([0.9, 0.8], []), 0.01) == (0.0, False)
+    assert operating_point.by_false(_group([0.9] * 200, []), 0.01) == (0.0, True)
 
 
 def test_several_classes_have_thresholds_of_their_own():

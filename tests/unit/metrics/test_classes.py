@@ -109,7 +109,7 @@ def _expected_of_sets(scores: Tensor, targets: Tensor) -> dict[str, float]:
 def test_class_metrics_equal_plain_arithmetic(seed: int, missing: bool) -> None:
     scores, targets = _classes(seed, missing)
     meter = ClassMeter(NAMES)
-    meter.add(scores, targets)
+    meter.add(scores, targets, scores.argmax(dim=1))
     assert meter.compute() == pytest.approx(_expected_of_classes(scores, targets), abs=1e-6)
 
 
@@ -117,8 +117,8 @@ def test_class_metrics_equal_plain_arithmetic(seed: int, missing: bool) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_set_metrics_equal_plain_arithmetic(seed: int, missing: bool) -> None:
     scores, targets = _sets(seed, missing)
-    meter = LabelSetMeter(NAMES, [THRESHOLD] * len(NAMES))
-    meter.add(scores, targets)
+    meter = LabelSetMeter(NAMES)
+    meter.add(scores, targets, _answered("set", scores))
     assert meter.compute() == pytest.approx(_expected_of_sets(scores, targets), abs=1e-6)
 
 
@@ -126,7 +126,7 @@ def test_set_metrics_equal_plain_arithmetic(seed: int, missing: bool) -> None:
 def test_the_confusion_matrix_counts_true_classes_by_row(seed: int) -> None:
     scores, targets = _classes(seed, missing=True)
     meter = ClassMeter(NAMES)
-    meter.add(scores, targets)
+    meter.add(scores, targets, scores.argmax(dim=1))
     counts = [[0] * 4 for _ in range(4)]
     for true, said in zip(targets.tolist(), scores.argmax(dim=1).tolist(), strict=True):
         if true >= 0:
@@ -135,7 +135,7 @@ def test_the_confusion_matrix_counts_true_classes_by_row(seed: int) -> None:
 
 
 def test_sets_have_no_confusion_matrix() -> None:
-    assert LabelSetMeter(NAMES, [THRESHOLD] * len(NAMES)).confusion() is None
+    assert LabelSetMeter(NAMES).confusion() is None
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -143,9 +143,10 @@ def test_sets_have_no_confusion_matrix() -> None:
 def test_batches_of_any_size_come_to_the_same_as_all_at_once(kind: str, seed: int) -> None:
     scores, targets = (_classes if kind == "class" else _sets)(seed, missing=True)
     at_once, in_batches = _meter(kind), _meter(kind)
-    at_once.add(scores, targets)
+    answered = _answered(kind, scores)
+    at_once.add(scores, targets, answered)
     for start, stop in ((0, 1), (1, 1), (1, 30), (30, 60)):
-        in_batches.add(scores[start:stop], targets[start:stop])
+        in_batches.add(scores[start:stop], targets[start:stop], answered[start:stop])
     assert in_batches.compute() == at_once.compute()
     assert in_batches.confusion() == at_once.confusion()
 
@@ -154,7 +155,7 @@ def test_batches_of_any_size_come_to_the_same_as_all_at_once(kind: str, seed: in
 def test_without_a_labelled_image_there_are_no_metrics(kind: str) -> None:
     scores, targets = (_classes if kind == "class" else _sets)(0)
     meter = _meter(kind)
-    meter.add(scores, torch.full_like(targets, -1))
+    meter.add(scores, torch.full_like(targets, -1), _answered(kind, scores))
     assert meter.compute() == {}
 
 
@@ -166,9 +167,15 @@ def test_without_any_image_there_are_no_metrics(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["class", "set"])
 def test_a_ranking_is_left_out_where_no_class_has_members_and_others(kind: str) -> None:
     meter = _meter(kind)
-    meter.add(torch.eye(4)[:1], torch.tensor([0]) if kind == "class" else torch.tensor([[1, 1, 0, 0]]))
+    scores = torch.eye(4)[:1]
+    targets = torch.tensor([0]) if kind == "class" else torch.tensor([[1, 1, 0, 0]])
+    meter.add(scores, targets, _answered(kind, scores))
     assert not any("auroc" in name or "average_precision" in name for name in meter.compute())
 
 
+def _answered(kind: str, scores: Tensor) -> Tensor:
+    return scores.argmax(dim=1) if kind == "class" else (scores >= THRESHOLD).long()
+
+
 def _meter(kind: str) -> ClassMeter | LabelSetMeter:
-    return ClassMeter(NAMES) if kind == "class" else LabelSetMeter(NAMES, [THRESHOLD] * len(NAMES))
+    return ClassMeter(NAMES) if kind == "class" else LabelSetMeter(NAMES)

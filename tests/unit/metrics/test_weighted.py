@@ -26,7 +26,8 @@ def _classes(random: np.random.Generator) -> Made:
 
     def meter(places: list[int]) -> dict[str, float]:
         found = classes.ClassMeter(NAMES)
-        found.add(torch.tensor(scores[places]), torch.tensor(targets[places]))
+        given = torch.tensor(scores[places])
+        found.add(given, torch.tensor(targets[places]), given.argmax(dim=1))
         return found.compute()
 
     return ClassSample(NAMES, scores, targets, scores.argmax(axis=1), np.zeros(40, dtype=bool)), meter
@@ -36,8 +37,8 @@ def _sets(random: np.random.Generator) -> Made:
     scores, targets = random.random((40, 4)).round(1), random.random((40, 4)) < [0.5, 0.3, 0.1, 0.0]
 
     def meter(places: list[int]) -> dict[str, float]:
-        found = classes.LabelSetMeter(NAMES, [0.5] * 4)
-        found.add(torch.tensor(scores[places]), torch.tensor(targets[places].astype(int)))
+        found, given = classes.LabelSetMeter(NAMES), torch.tensor(scores[places])
+        found.add(given, torch.tensor(targets[places].astype(int)), (given >= 0.5).long())
         return found.compute()
 
     return SetSample(NAMES, scores, targets, scores >= 0.5), meter

@@ -102,9 +102,10 @@ def metrics(worker: int, workers: int) -> dict[str, dict[str, float]]:
     hot = torch.randint(0, 2, (50, 3), generator=random)
     targets[1:40:2] = -1
     hot[1::2] = -1
-    kinds, sets = ClassMeter(NAMES), LabelSetMeter(NAMES, [0.5] * len(NAMES))
-    kinds.add(scores[worker::workers], targets[worker::workers])
-    sets.add(scores[worker::workers], hot[worker::workers])
+    kinds, sets = ClassMeter(NAMES), LabelSetMeter(NAMES)
+    mine = scores[worker::workers]
+    kinds.add(mine, targets[worker::workers], mine.argmax(dim=1))
+    sets.add(mine, hot[worker::workers], (mine >= 0.5).long())
     boxes, masks = _of_places(worker, workers)
     return {
         "kinds": kinds.compute(),

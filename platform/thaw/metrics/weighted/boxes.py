@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thaw.metrics.boxes import ImageBoxes, iou, matched
-from thaw.metrics.weighted.contract import Candidates, Values, Weights, mean_over, ratio, sharpened, surprise
+from thaw.metrics.weighted.contract import Candidates, Values, Weights, mean_over, ratio, sharpened, strata_of, surprise
 
 _OVERLAPS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0, 1, 101)
@@ -64,7 +64,10 @@ class BoxSample:
 
     def by_class(self, weights: Weights) -> dict[str, dict[str, Values]]:
         """Return ``ap50`` of every class that has a true box."""
-        return {self.names[place]: {"ap50": self._curves(weights)[0][:, 0, at]} for at, place in enumerate(self._known)}
+        if not self._known:
+            return {}
+        precision, _ = self._curves(weights, 1)
+        return {self.names[place]: {"ap50": precision[:, 0, at]} for at, place in enumerate(self._known)}
 
     def goodness(self) -> NDArray[np.float64]:
         """Return F1 of each image's boxes from the threshold on, and ones where there are rightly none."""
@@ -98,15 +101,12 @@ class BoxSample:
 
     def strata(self) -> NDArray[np.int64]:
         """Return which images have true boxes of the same classes; sets that only one image has are one stratum."""
-        shown = np.stack([found.true > 0 for found in self._found], axis=1)
-        _, place, counts = np.unique(shown, axis=0, return_inverse=True, return_counts=True)
-        place = place.reshape(-1)
-        return np.where(counts[place] == 1, -1, place).astype(np.int64)
+        return strata_of(np.stack([found.true > 0 for found in self._found], axis=1))
 
     def _averages(self, weights: Weights) -> dict[str, Values]:
         if not self._known:
             return {name: np.zeros(len(weights)) for name in ("map50", "map", "map75", "recall")}
-        precision, recall = self._curves(weights)
+        precision, recall = self._curves(weights, len(_OVERLAPS))
         known = ~np.isnan(precision[:, 0])
         return {
             "map50": mean_over(precision[:, 0], known),
@@ -115,10 +115,10 @@ class BoxSample:
             "recall": mean_over(recall.mean(axis=1), known),
         }
 
-    def _curves(self, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return (R, 10, K) average precision and largest recall, of the K classes that have a true box."""
+    def _curves(self, weights: Weights, levels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return (R, L, K) average precision and largest recall, at L overlaps, of the K classes with a true box."""
         chunks = [
-            [_average(self._found[place], weights[first : first + _ROWS]) for place in self._known]
+            [_average(self._found[place], weights[first : first + _ROWS], levels) for place in self._known]
             for first in range(0, len(weights), _ROWS)
         ]
         joined = [np.concatenate([np.stack([one[side] for one in chunk], -1) for chunk in chunks]) for side in (0, 1)]
@@ -184,17 +184,17 @@ def _hits(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np
     return hit
 
 
-def _average(found: _Found, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return (R, 10) average precision over 101 recalls, and the largest recall; NaN without a true box.
+def _average(found: _Found, weights: Weights, levels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (R, L) average precision over 101 recalls, and the largest recall; NaN without a true box.
 
     Source: COCO's evaluator, Lin et al. 2014, arXiv:1405.0312.
     """
     true = weights @ found.true.astype(np.float64)
     counted = weights[:, found.image]
     seen = counted.cumsum(axis=1)
-    shape = len(weights), len(_OVERLAPS)
+    shape = len(weights), levels
     averages, recalls = np.full(shape, np.nan), np.full(shape, np.nan)
-    for level, hit in enumerate(found.hit):
+    for level, hit in enumerate(found.hit[:levels]):
         right = (counted * hit).cumsum(axis=1)
         recall = ratio(right, true[:, None])
         precision = np.maximum.accumulate(ratio(right, seen, 0.0)[:, ::-1], axis=1)[:, ::-1]

@@ -14,6 +14,7 @@ from thaw.metrics.weighted.contract import (
     mean_over,
     ratio,
     sharpened,
+    strata_of,
     surprise,
 )
 from thaw.metrics.weighted.ranking import auroc, average_precision
@@ -202,9 +203,7 @@ class SetSample:
 
     def strata(self) -> NDArray[np.int64]:
         """Return which images carry the same set of classes; sets that only one image carries are one stratum."""
-        _, place, counts = np.unique(self.targets, axis=0, return_inverse=True, return_counts=True)
-        alone = counts[place.reshape(-1)] == 1
-        return np.where(alone, -1, place.reshape(-1)).astype(np.int64)
+        return strata_of(self.targets)
 
     def _counts(self, weights: Weights) -> _Counts:
         return _Counts.of(weights, self.answered, self.targets)

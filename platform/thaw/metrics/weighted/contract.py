@@ -102,6 +102,13 @@ def surprise(scores: NDArray[np.float64], right: NDArray[np.bool_], sharpness: f
     return float(-np.log(np.clip(np.where(right, told, 1 - told), TINY, None)).mean())
 
 
+def strata_of(patterns: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return (N,) which rows of (N, C) are the same; those that are like no other are one stratum, -1."""
+    _, place, counts = np.unique(patterns, axis=0, return_inverse=True, return_counts=True)
+    place = place.reshape(-1)
+    return np.where(counts[place] == 1, -1, place).astype(np.int64)
+
+
 def ratio(above: NDArray[np.float64], below: NDArray[np.float64], empty: float = np.nan) -> NDArray[np.float64]:
     """Return the elementwise quotient, and ``empty`` where it would be one by zero."""
     found = np.full(np.broadcast_shapes(above.shape, below.shape), empty)

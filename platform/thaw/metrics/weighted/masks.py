@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw.metrics.weighted.contract import Candidates, Values, Weights, mean_over, ratio
+from thaw.metrics.weighted.contract import Candidates, Values, Weights, mean_over, ratio, strata_of
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,7 @@ class MaskSample:
 
     def strata(self) -> NDArray[np.int64]:
         """Return which images show the same classes; combinations that only one image shows are one stratum."""
-        shown = self.tables.sum(axis=2) > 0
-        _, place, counts = np.unique(shown, axis=0, return_inverse=True, return_counts=True)
-        place = place.reshape(-1)
-        return np.where(counts[place] == 1, -1, place).astype(np.int64)
+        return strata_of(self.tables.sum(axis=2) > 0)
 
     def _counts(self, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return (R, C) pixels answered rightly, (R, C) those in the union with truth, and (R,) all with a label."""
