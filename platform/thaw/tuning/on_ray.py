@@ -141,6 +141,8 @@ def _run(hunt: Hunt) -> None:
     """Run all trials that are not over."""
     root, current, study = hunt.root, hunt.current, hunt.study
     known = sweep.trials(root, current)
+    if len(known) == study.search.trials and all(trial.stage != "running" for trial in known):
+        return  # what is left is to be made of the best one
     journal = Journal(root, current, known, study.search.trials)
 
     def is_out_of_time() -> bool:
