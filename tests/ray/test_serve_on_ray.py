@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import hostile
+from reading import Reader
 from thaw.config.experiment import Limits, Serve
 from thaw.data import dataset
 from thaw.data import on_ray as data
@@ -240,8 +241,18 @@ def test_figures_have_intervals_around_what_was_scored(scores):
             assert interval.low <= interval.value <= interval.high, (task, name)
 
 
+def test_a_page_shows_every_task_with_the_images_answered_worst(experiment, scores):
+    page = open_root(experiment.storage.root).read_bytes(scores.report).decode()
+    read = Reader(page)
+    assert read.open == []
+    assert all(f"<h2>{task}</h2>" in page for task in scores.metrics)
+    assert "data:image/jpeg;base64," in page
+    assert "no picture" not in page
+
+
 def test_a_model_is_as_good_as_itself(experiment, scores, reference):
-    found = evaluation.compare(experiment.storage.root, reference, reference, "test")
+    found, page = evaluation.compare(experiment.storage.root, reference, reference, "test")
+    assert reference in Reader(open_root(experiment.storage.root).read_bytes(page).decode()).text
     assert set(found.tasks) == set(scores.metrics)
     for one in found.tasks.values():
         assert (one.fixed, one.broken) == ((), ())

@@ -504,6 +504,17 @@ class Train(Section):
         return self.learn_from == "train"
 
 
+class Slices(Section):
+    """A table of what is known of images beside their labels, by which figures are told apart."""
+
+    path: str
+    """A CSV file, on a disk or in an object store that the driver reaches."""
+    image: str = "file_name"
+    """Column that names images as answers do."""
+    columns: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Columns of which each value is a slice; of many different numbers, each quarter."""
+
+
 class Evaluate(Section):
     """How a finished model is measured."""
 
@@ -512,6 +523,7 @@ class Evaluate(Section):
     """Images per forward pass."""
     gpus: Annotated[float, Field(ge=0, le=1)] = 0.0
     """GPUs that each answering process reserves; 0 answers on CPUs."""
+    slices: Slices | None = None
 
 
 class Serve(Section):

@@ -247,6 +247,11 @@ def encoded(shard: pa.Table, row: int) -> tuple[str, bytes, dict[str, Annotation
     return shard["id"][row].as_py(), shard["image"][row].as_py(), annotations
 
 
+def ids_of(root: Root, prepared: Dataset, split: str) -> list[str]:
+    """Return the id of each image of a split in order, without reading any image."""
+    return list(_columns(root, prepared, split, ["id"])["id"].to_pylist())
+
+
 def boxes_of(root: Root, prepared: Dataset, split: str, task: str) -> Iterator[tuple[int, int, Boxes | None]]:
     """Yield width, height and boxes of every image of a split, without reading any image.
 

@@ -1,14 +1,33 @@
 """Scoring stored answers: the metrics of every task, and the confusion matrices, from what was answered."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from thaw.data.labels import Annotation
 from thaw.evaluation.figures import Figures
 from thaw.predictor import Answers
 from thaw.tasks.contract import Task
+
+
+class Answered(NamedTuple):
+    """The images of a split in order, with what was answered and what they carry."""
+
+    ids: list[str]
+    answers: list[Answers]
+    annotations: list[dict[str, Annotation]]
+
+
+class Mistaken(NamedTuple):
+    """A class that was taken for another."""
+
+    label: str
+    answer: str
+    images: int
+    share: float
+    """Of the images with the label."""
 
 
 class Confusion(BaseModel):
@@ -19,6 +38,18 @@ class Confusion(BaseModel):
     names: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
     """True class by row, answered class by column."""
+
+    def mistaken(self, most: int) -> list[Mistaken]:
+        """Return the pairs of classes that are taken for another most often."""
+        counts = np.asarray(self.counts, dtype=np.int64)
+        off = counts * (1 - np.eye(len(counts), dtype=np.int64))
+        order = np.argsort(-off, axis=None, kind="stable")[:most]
+        places = (divmod(int(one), len(counts)) for one in order)
+        return [
+            Mistaken(self.names[label], self.names[answer], int(found), float(found / counts[label].sum()))
+            for label, answer in places
+            if (found := off[label, answer])
+        ]
 
 
 class Scores(BaseModel):
@@ -39,6 +70,11 @@ class Scores(BaseModel):
     """How many times the dataset's test images have been looked at, with this one; 0 on validation images."""
     answers: str
     """Parquet file, below the storage root, with every image's answer."""
+
+    @property
+    def report(self) -> str:
+        """Where the page is, below the storage root."""
+        return self.answers.removesuffix(".parquet") + ".html"
 
 
 class Tally:

@@ -3,9 +3,10 @@
 import functools
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,22 +21,25 @@ from thaw.console import say, track
 from thaw.data import dataset, quality
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
-from thaw.data.labels import Annotation
+from thaw.data.labels import Annotation, LabelSchema
+from thaw.data.visiting.on_ray import visit
 from thaw.errors import DataError
-from thaw.evaluation import card, ledger
+from thaw.evaluation import card, ledger, pictures, report, slices, worst
 from thaw.evaluation import evaluate as scoring
 from thaw.evaluation.comparison import Comparison
 from thaw.evaluation.comparison import compare as comparing
-from thaw.evaluation.evaluate import Scores, Tally
+from thaw.evaluation.evaluate import Answered, Scores, Tally
 from thaw.evaluation.figures import Labelled, figures, labelled
+from thaw.evaluation.pictures import Drawn
+from thaw.evaluation.report import charts, comparison
+from thaw.evaluation.report.page import Part
 from thaw.evaluation.settled import Settled
 from thaw.evaluation.settled import settle as settling
-from thaw.predictor import Answers
 from thaw.registry import record as records
 from thaw.registry import store
 from thaw.registry.store import ModelVersion
 from thaw.storage import Root, local_cache, open_root
-from thaw.tasks.contract import Task
+from thaw.tasks.contract import Answer, Task
 
 
 def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = None) -> Scores:
@@ -60,6 +64,7 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
             f"evaluate.split: {model} has learnt from the {split} images, so that what it answers to them tells "
             "nothing; set it to test"
         )
+    columns = slices.read(experiment.evaluate.slices) if experiment.evaluate.slices else None
     loaded = _loaded(root, found, "cpu")
     _check_labels(loaded, prepared, found)
     place = _place(root, lineage.run_id, prepared)
@@ -69,7 +74,11 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
         on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus)
         say(f"evaluating {model} on {prepared.rows(split)} {split} images of {prepared.path}")
         rows = _answers(root, functools.partial(_loaded, root, found), prepared, split, experiment)
-    answered = _read(rows, loaded.tasks)
+        answered = _read(rows, loaded.tasks)
+        seen = labelled(loaded.tasks, *answered)
+        parts = {name: _part(loaded.tasks[name], one, answered) for name, one in seen.items()}
+        asked = _by_image((case.id, name, [case.answer]) for name, part in parts.items() for case in part.cases)
+        drawn = _drawn(root, prepared, split, experiment.data.limits, asked, loaded.description.labels)
     tally = Tally(loaded.tasks)
     tally.add(answered.answers, answered.annotations)
     scores = Scores(
@@ -79,13 +88,51 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
         images=tally.images,
         metrics=tally.metrics(),
         confusions=tally.confusions(),
-        figures=figures(loaded.tasks, labelled(loaded.tasks, *answered), experiment.seed),
+        figures=figures(loaded.tasks, seen, experiment.seed, columns),
         looks=looks,
         answers=f"{place}/{split}.parquet",
     )
     _store(root, scores, rows, place, lineage.run_id)
     card.write(root, found, loaded.description)
+    record = records.load(root, lineage.run_id)
+    report.publish(root, scores, parts, drawn, loaded.description, record)
     return scores
+
+
+def _part(task: Task, seen: Labelled, answered: Answered) -> Part:
+    """Return what a report shows of a task beside its figures."""
+    groups = charts.groups(seen.sample, task.labels.names)
+    return Part(task.options.type, groups, worst.worst(task, seen, answered))
+
+
+def _drawn(
+    root: Root,
+    prepared: Dataset,
+    split: str,
+    limits: Limits,
+    asked: Mapping[str, Mapping[str, Sequence[Answer]]],
+    labels: Mapping[str, LabelSchema],
+) -> Drawn:
+    """Return pictures of some images, drawn on all nodes.
+
+    Args:
+        asked: id -> task -> answers.
+        labels: of all tasks that are asked for.
+    """
+    rows = {row: image for row, image in enumerate(dataset.ids_of(root, prepared, split)) if image in asked}
+    see = functools.partial(pictures.draw, labels=labels, limits=limits)
+    found = visit(root, prepared, [split], {row: asked[image] for row, image in rows.items()}, see, "drawing")
+    return {rows[row]: drawn for row, drawn in found.items()}
+
+
+def _by_image(
+    answers: Iterable[tuple[str, str, Sequence[Answer]]],
+) -> dict[str, dict[str, Sequence[Answer]]]:
+    """Return id -> task -> answers."""
+    asked: dict[str, dict[str, Sequence[Answer]]] = defaultdict(dict)
+    for image, task, given in answers:
+        asked[image][task] = given
+    return asked
 
 
 def settle(root: Root, folder: Path, experiment: Experiment, prepared: Dataset) -> dict[str, Settled]:
@@ -108,14 +155,6 @@ def settle(root: Root, folder: Path, experiment: Experiment, prepared: Dataset) 
     return found
 
 
-class Answered(NamedTuple):
-    """The images of a split in order, with what was answered and what they carry."""
-
-    ids: list[str]
-    answers: list[Answers]
-    annotations: list[dict[str, Annotation]]
-
-
 def _read(rows: Sequence[Mapping[str, str]], tasks: Mapping[str, Task]) -> Answered:
     """Return stored rows as answers and annotations."""
     return Answered(
@@ -125,10 +164,13 @@ def _read(rows: Sequence[Mapping[str, str]], tasks: Mapping[str, Task]) -> Answe
     )
 
 
-def compare(storage_root: str, before: str, after: str, split: str) -> Comparison:
+def compare(storage_root: str, before: str, after: str, split: str) -> tuple[Comparison, str]:
     """Compare two models on the images of one split of the dataset that the second one was trained on.
 
     Answers that an evaluation left are used; a model without them is evaluated first.
+
+    Returns:
+        The comparison, and where its page is, below the root.
 
     Args:
         before, after: NAME, NAME@alias or NAME/version.
@@ -140,30 +182,50 @@ def compare(storage_root: str, before: str, after: str, split: str) -> Compariso
     on_ray.check_shared(storage_root)
     root = open_root(storage_root)
     newer = store.resolve(root, after)
-    prepared = _trained_on(root, store.lineage(root, newer).run_id)
-    models = [store.resolve(root, before), newer]
-    seen = [_seen(root, one, prepared, split) for one in models]
-    seed = int(records.load(root, store.lineage(root, newer).run_id).experiment["seed"])
-    return Comparison(
-        before=f"{models[0].name}/{models[0].version}",
-        after=f"{newer.name}/{newer.version}",
-        dataset=prepared.path,
-        split=split,
-        tasks=comparing(seen[0], seen[1], seed),
-    )
+    run_id = store.lineage(root, newer).run_id
+    prepared, models = _trained_on(root, run_id), [store.resolve(root, before), newer]
+    with on_ray.cluster():
+        answered = [_answered(root, one, prepared, split) for one in models]
+        tasks = [_loaded(root, one, "cpu").tasks for one in models]
+        seen = [labelled(each, *one) for each, one in zip(tasks, answered, strict=True)]
+        settings = _settings(root, run_id, split)
+        found = Comparison(
+            before=f"{models[0].name}/{models[0].version}",
+            after=f"{newer.name}/{newer.version}",
+            dataset=prepared.path,
+            split=split,
+            tasks=comparing(seen[0], seen[1], settings.seed),
+        )
+        labels = {name: tasks[1][name].labels for name in found.tasks}
+        drawn = _drawn(root, prepared, split, settings.data.limits, _by_image(_changed(found, answered)), labels)
+    page = f"{_place(root, run_id, prepared)}/{split}-against-{models[0].name}-{models[0].version}.html"
+    report.publish_comparison(root, page, found, answered, drawn, labels)
+    return found, page
 
 
-def _seen(root: Root, found: ModelVersion, prepared: Dataset, split: str) -> dict[str, Labelled]:
+def _changed(found: Comparison, answered: Sequence[Answered]) -> Iterator[tuple[str, str, Sequence[Answer]]]:
+    """Yield the images that a comparison shows, with task and what both models answer."""
+    places = {image: place for place, image in enumerate(answered[0].ids)}
+    for task, one in found.tasks.items():
+        for change in (*one.fixed[: comparison.SHOWN], *one.broken[: comparison.SHOWN]):
+            yield change.id, task, [each.answers[places[change.id]][task] for each in answered]
+
+
+def _answered(root: Root, found: ModelVersion, prepared: Dataset, split: str) -> Answered:
     """Return how a model answers a split, evaluated now if it has not been before."""
     run_id = store.lineage(root, found).run_id
     scores = stored(root, run_id, split, prepared)
     if scores is None:
-        values = records.load(root, run_id).experiment
-        values = {**values, "storage": {"root": root.uri}, "evaluate": {**values["evaluate"], "split": split}}
-        scores = evaluate(load.parse(values, f"runs/{run_id}"), f"{found.name}/{found.version}", prepared)
-    tasks = _loaded(root, found, "cpu").tasks
+        scores = evaluate(_settings(root, run_id, split), f"{found.name}/{found.version}", prepared)
     table = pq.read_table(root.path_of(scores.answers), filesystem=root.filesystem)
-    return labelled(tasks, *_read(table.to_pylist(), tasks))
+    return _read(table.to_pylist(), _loaded(root, found, "cpu").tasks)
+
+
+def _settings(root: Root, run_id: str, split: str) -> Experiment:
+    """Return the experiment of a run, to be measured on a split where its root is now."""
+    values = records.load(root, run_id).experiment
+    values = {**values, "storage": {"root": root.uri}, "evaluate": {**values["evaluate"], "split": split}}
+    return load.parse(values, f"runs/{run_id}")
 
 
 def stored(root: Root, run_id: str, split: str, prepared: Dataset | None = None) -> Scores | None:

@@ -155,7 +155,7 @@ def by_recall(group: Candidates, least: float) -> tuple[float, bool]:
 
 def by_precision(group: Candidates, least: float) -> tuple[float, bool]:
     """Return the least threshold from which on answers are right at a rate, and whether there is one."""
-    scores, hits, false = _sweep(group)
+    scores, hits, false = sweep(group)
     good = np.flatnonzero(ratio(hits, hits + false, 0.0) >= least)
     if not len(good):
         return _between(float(scores[0]) if len(scores) else 1.0, group, True), False
@@ -164,15 +164,15 @@ def by_precision(group: Candidates, least: float) -> tuple[float, bool]:
 
 def by_f1(group: Candidates) -> tuple[float, bool]:
     """Return the threshold at which the harmonic mean of precision and recall is largest."""
-    scores, hits, false = _sweep(group)
+    scores, hits, false = sweep(group)
     if not len(scores):
         return 0.0, False
     best = ratio(2 * hits, hits + false + group.positives.sum(), 0.0)
     return _between(float(scores[best.argmax()]), group, False), True
 
 
-def _sweep(group: Candidates) -> tuple[_Scores, _Scores, _Scores]:
-    """Return all scores, highest first, with how many right and wrong statements reach each."""
+def sweep(group: Candidates) -> tuple[_Scores, _Scores, _Scores]:
+    """Return all different scores, highest first, and how many right and wrong statements reach each."""
     scores = np.unique(np.concatenate([group.right, group.wrong]))[::-1]
     counts = (len(side) - np.searchsorted(np.sort(side), scores, side="left") for side in (group.right, group.wrong))
     hits, false = (one.astype(np.float64) for one in counts)

@@ -35,14 +35,16 @@ from thaw.errors import ClusterError, ConfigError, ModelError, ThawError
 from thaw.evaluation import card
 from thaw.evaluation import on_ray as evaluation
 from thaw.evaluation import settled as settling
+from thaw.evaluation.settled import Settled
 from thaw.inspection import checking, gates
 from thaw.model import FinetuneModel
 from thaw.registry import record as records
 from thaw.registry import store
 from thaw.registry.record import RunRecord
 from thaw.storage import Root, open_root
-from thaw.training import checkpoint, monitor, run, session, transfer, workers
+from thaw.training import checkpoint, monitor, report, run, session, transfer, workers
 from thaw.training.frozen_prefix.on_ray import shared_store
+from thaw.training.report.page import Told
 from thaw.training.run import Trained
 from thaw.training.session import Seat, Setup
 from thaw.training.state import Epoch
@@ -122,8 +124,9 @@ def register(root: Root, begun: RunRecord, trained: Trained, best: Path, best_ep
     with tempfile.TemporaryDirectory(prefix="thaw-register-") as place:
         leave_out = shutil.ignore_patterns(*checkpoint.TRAINING_ONLY)
         folder = Path(shutil.copytree(best, Path(place) / "bundle", ignore=leave_out))
+        prepared, settled = Dataset.load(root, begun.dataset), dict[str, Settled]()
         if experiment.train.validates:  # else there are no images left to settle anything on
-            settled = evaluation.settle(root, folder, experiment, Dataset.load(root, begun.dataset))
+            settled = evaluation.settle(root, folder, experiment, prepared)
             for line in settling.lines(settled):
                 say(line)
             values = {name: one.model_dump(mode="json") for name, one in settled.items()}
@@ -131,6 +134,17 @@ def register(root: Root, begun: RunRecord, trained: Trained, best: Path, best_ep
         done = run.finish(root, begun, trained, folder, best_epoch, wall_s)
         number = str(done.bundle).removeprefix("models/")
         card.write(root, store.resolve(root, number), bundle.describe(folder))
+        loaded = bundle.load(folder)
+    told = Told(
+        experiment=run.without_secrets(experiment),
+        history=trained.history,
+        plan=run.plan_of(experiment, loaded.model, run.dataset_of(experiment, prepared)),
+        best_metrics={name: task.best_metric for name, task in loaded.tasks.items()},
+        best_epoch=best_epoch,
+        settled=settled,
+        data=prepared.report,
+    )
+    report.publish(root, done, told)
     return done
 
 

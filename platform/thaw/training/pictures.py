@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from thaw import overlay
 from thaw.data.feed import TARGET
 from thaw.data.labels import Annotation
+from thaw.evaluation.evaluate import Confusion
 from thaw.metrics.masks import IGNORED
 from thaw.predictor import Answers
 from thaw.tasks.contract import Task
@@ -95,15 +96,8 @@ def _short(count: int) -> str:
 
 def mistaken(names: Sequence[str], table: Sequence[Sequence[int]], most: int = 15) -> str:
     """Return the classes most often taken for another, as a table in Markdown."""
-    counts = np.asarray(table, dtype=np.int64)
-    off = counts * (1 - np.eye(len(names), dtype=np.int64))
-    order = np.argsort(-off, axis=None, kind="stable")[:most]
-    rows = [np.unravel_index(one, off.shape) for one in order]
-    lines = [
-        f"| {names[label]} | {names[answer]} | {off[label, answer]} | {off[label, answer] / counts[label].sum():.0%} |"
-        for label, answer in rows
-        if off[label, answer]
-    ]
+    pairs = Confusion(names=tuple(names), counts=tuple(tuple(row) for row in table)).mistaken(most)
+    lines = [f"| {one.label} | {one.answer} | {one.images} | {one.share:.0%} |" for one in pairs]
     return "\n".join(["| label | answered | count | share of the label |", "|---|---|---|---|", *lines])
 
 

@@ -74,6 +74,14 @@ class BoxSample:
         hits, answered, true = self._counted.T
         return ratio(2 * hits, answered + true, 1.0)
 
+    def losses(self) -> NDArray[np.float64]:
+        """Return what is missing from the best F1."""
+        return 1 - self.goodness()
+
+    def at(self, rows: NDArray[np.int64]) -> "BoxSample":
+        """Return the images in some rows alone."""
+        return replace(self, images=[self.images[row] for row in rows.tolist()])
+
     def judged(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return the score of every answered box, and whether it finds a true one at an overlap of 0.5."""
         scores = np.concatenate([found.scores for found in self._found])

@@ -103,14 +103,21 @@ class ClassSample:
         """Return ones for right answers and zeros for wrong ones."""
         return np.asarray(self.answered == self.targets, dtype=np.float64)
 
+    def losses(self) -> NDArray[np.float64]:
+        """Return the negative log-probability of each true class."""
+        return np.asarray(-np.log(np.clip(self.scores[np.arange(len(self)), self.targets], TINY, None)))
+
+    def at(self, rows: NDArray[np.int64]) -> "ClassSample":
+        """Return the images in some rows alone."""
+        return ClassSample(self.names, self.scores[rows], self.targets[rows], self.answered[rows], self.unsure[rows])
+
     def judged(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return the probability of every answer, and whether it is right."""
         return self.scores[np.arange(len(self)), self.answered], self.answered == self.targets
 
     def surprise(self, sharpness: float) -> float:
         """Return the mean negative log-probability of the true class."""
-        told = self._sharpened(sharpness)[np.arange(len(self)), self.targets]
-        return float(-np.log(np.clip(told, TINY, None)).mean())
+        return float(self.tempered(1 / sharpness).losses().mean())
 
     def tempered(self, temperature: float) -> "ClassSample":
         """Return the same answers with other probabilities."""
@@ -179,6 +186,15 @@ class SetSample:
     def goodness(self) -> NDArray[np.float64]:
         """Return ones where exactly the right classes were answered, zeros elsewhere."""
         return np.asarray((self.answered == self.targets).all(axis=1), dtype=np.float64)
+
+    def losses(self) -> NDArray[np.float64]:
+        """Return the mean cross-entropy over classes."""
+        told = np.where(self.targets, self.scores, 1 - self.scores)
+        return np.asarray(-np.log(np.clip(told, TINY, None)).mean(axis=1))
+
+    def at(self, rows: NDArray[np.int64]) -> "SetSample":
+        """Return the images in some rows alone."""
+        return SetSample(self.names, self.scores[rows], self.targets[rows], self.answered[rows])
 
     def judged(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return the probability of every class of every image, and whether the image has it."""

@@ -65,6 +65,12 @@ class Sample(Protocol):
     def goodness(self) -> NDArray[np.float64]:
         """Return (N,) how good each answer is by itself, from 0 to 1."""
 
+    def losses(self) -> NDArray[np.float64]:
+        """Return (N,) how far each answer is from the truth: the higher, the more telling a mistake."""
+
+    def at(self, rows: NDArray[np.int64]) -> "Sample":
+        """Return the images in some rows alone."""
+
     def judged(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
         """Return (K,) scores of single statements and (K,) whether each is right; None where answers have no scores."""
 

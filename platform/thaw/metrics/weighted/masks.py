@@ -42,6 +42,14 @@ class MaskSample:
         """Return the mean intersection over union of each image, over the classes that occur in it."""
         return self.metrics(np.eye(len(self)))["miou"]
 
+    def losses(self) -> NDArray[np.float64]:
+        """Return what is missing from the full intersection over union."""
+        return 1 - self.goodness()
+
+    def at(self, rows: NDArray[np.int64]) -> "MaskSample":
+        """Return the images in some rows alone."""
+        return MaskSample(self.names, self.tables[rows])
+
     def judged(self) -> None:
         """Return None: masks are answered without scores."""
         return
