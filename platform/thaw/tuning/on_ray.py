@@ -94,9 +94,6 @@ def search(
 def _begun(root: Root, earlier: Sweep | None, experiment: Experiment, study: Study, asked: Images | None) -> Hunt:
     """Return a sweep that is written down; refuse what some trial would stumble over."""
     checking.refuse_unknown(experiment.data.allow, "data.allow")
-    prepared = Dataset.load(root, earlier.dataset) if earlier else data.prepare(experiment)
-    if not earlier:
-        gates.check(root, experiment, prepared)
     experiment = _on_device(experiment, study)
     groups_of: Callable[[str, int], list[str]] = functools.cache(_groups)
 
@@ -111,6 +108,9 @@ def _begun(root: Root, earlier: Sweep | None, experiment: Experiment, study: Stu
     fewest = min([groups, *(len(groups_of(name, first.data.image.size)) for name in names)])
     known = study.resolved(fewest)
     known.check(experiment, check_drawn)
+    prepared = Dataset.load(root, earlier.dataset) if earlier else data.prepare(experiment)
+    if not earlier:
+        gates.check(root, experiment, prepared)
     run.check(root, first, prepared)
     if earlier:
         current = sweep.again(root, earlier, study, asked)
