@@ -1,7 +1,7 @@
 """Scoring stored answers: the metrics of every task, and the confusion matrices, from what was answered."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -25,9 +25,9 @@ class Mistaken(NamedTuple):
 
     label: str
     answer: str
-    images: int
+    times: int
     share: float
-    """Of the images with the label."""
+    """Of all with the label."""
 
 
 class Confusion(BaseModel):
@@ -38,6 +38,8 @@ class Confusion(BaseModel):
     names: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
     """True class by row, answered class by column."""
+    of: Literal["image", "pixel"] = "image"
+    """What is counted."""
 
     def mistaken(self, most: int) -> list[Mistaken]:
         """Return the pairs of classes that are taken for another most often."""
@@ -100,7 +102,11 @@ class Tally:
         """Return the confusion matrix of every task that has one."""
         tables = {name: self._meters[name].confusion() for name in self.metrics()}
         return {
-            name: Confusion(names=self._tasks[name].labels.names, counts=tuple(map(tuple, counts)))
+            name: Confusion(
+                names=self._tasks[name].labels.names,
+                counts=tuple(map(tuple, counts)),
+                of="pixel" if self._tasks[name].labels.kind == "mask" else "image",
+            )
             for name, counts in tables.items()
             if counts is not None
         }

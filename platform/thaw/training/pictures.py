@@ -97,7 +97,7 @@ def _short(count: int) -> str:
 def mistaken(names: Sequence[str], table: Sequence[Sequence[int]], most: int = 15) -> str:
     """Return the classes most often taken for another, as a table in Markdown."""
     pairs = Confusion(names=tuple(names), counts=tuple(tuple(row) for row in table)).mistaken(most)
-    lines = [f"| {one.label} | {one.answer} | {one.images} | {one.share:.0%} |" for one in pairs]
+    lines = [f"| {one.label} | {one.answer} | {one.times} | {one.share:.0%} |" for one in pairs]
     return "\n".join(["| label | answered | count | share of the label |", "|---|---|---|---|", *lines])
 
 

@@ -91,7 +91,7 @@ def test_slices_classes_and_mistaken_pairs_have_rows(read, scores):
     assert any(row[:2] == ["0", "30"] for row in read.rows)
     assert any(row[0] == "b & c" and len(row) == 4 for row in read.rows)
     pair = scores.confusions["kind"].mistaken(1)[0]
-    assert [pair.label, pair.answer, str(pair.images), f"{pair.share:.0%}"] in read.rows
+    assert [pair.label, pair.answer, str(pair.times), f"{pair.share:.0%}"] in read.rows
 
 
 def test_images_have_pictures_or_are_said_to_have_none(read, tasks):

@@ -110,6 +110,7 @@ def test_rates_are_drawn_for_the_groups_that_learnt_alone(told):
     assert "heads" in svg
     assert "blocks.0" in svg
     assert "stem" not in svg
+    assert "mathdefault" not in svg
 
 
 def test_a_metric_that_was_never_measured_has_no_chart():

@@ -74,7 +74,7 @@ def _confused(found: Confusion) -> str:
         return "No class was taken for another."
     most = pairs[0]
     return (
-        f"Most often {most.label} is answered as {most.answer}: {count(most.images, 'image')}, {most.share:.0%} of it."
+        f"Most often {most.label} is answered as {most.answer}: {count(most.times, found.of)}, {most.share:.0%} of it."
     )
 
 

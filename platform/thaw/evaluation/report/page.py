@@ -139,18 +139,18 @@ def _within(one: Interval | None) -> Cell:
 
 def _mistaken(confusion: Confusion | None) -> Iterator[str]:
     pairs = confusion.mistaken(_PAIRS) if confusion else []
-    if pairs:
+    if confusion and pairs:
         rows = [
             [
                 Cell(one.label),
                 Cell(one.answer),
-                cells.number(one.images, f"{one.images:,}"),
+                cells.number(one.times, f"{one.times:,}"),
                 cells.number(one.share, f"{one.share:.0%}"),
             ]
             for one in pairs
         ]
         yield "<h3>Most often mistaken</h3>"
-        yield cells.table(["label", "answered", "images", "share of the label"], rows)
+        yield cells.table(["label", "answered", f"{confusion.of}s", "share of the label"], rows)
 
 
 def _worst(task: str, cases: Sequence[Case], drawn: Drawn, labels: Mapping[str, LabelSchema]) -> Iterator[str]:

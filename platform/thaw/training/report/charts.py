@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from thaw.model import HEADS
 from thaw.page import paper
@@ -61,6 +61,8 @@ def rates(plan: FinetunePlan, steps: int) -> Chart:
             _rate(axes, drawn, group, plan.epoch_steps, shade)
         _rate(axes, drawn, HEADS, plan.epoch_steps, paper.BEST)
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         paper.labelled(axes, "epoch", "learning rate")
         paper.grid(axes)
         paper.legend(figure, axes)

@@ -52,8 +52,8 @@ def _sections(record: RunRecord, told: Told) -> Iterator[str]:
     yield _facts(record)
     yield from _diagnoses(record)
     yield "<h2>Curves</h2>"
-    yield _columns([one for task in told.best_metrics for one in _of_task(task, told)])
-    yield document.figures([charts.rates(told.plan, told.history[-1].step)])
+    drawn = [one for task in told.best_metrics for one in _of_task(task, told)]
+    yield _columns([*drawn, document.figures([charts.rates(told.plan, told.history[-1].step)])])
     yield from _plan(told)
     yield from _settled(told.settled)
     yield from _data(told.data)
