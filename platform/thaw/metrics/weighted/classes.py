@@ -128,7 +128,8 @@ class ClassSample:
         likeliest = self.scores.argmax(axis=1)
         if positive is not None:
             place = self.names.index(positive)
-            return [Candidates.of(positive, self.scores[:, place], self.targets == place, likeliest >= 0)]
+            true, every = self.targets == place, likeliest >= 0
+            return [Candidates.of(positive, self.scores[:, place], true, every, usual=likeliest == place)]
         return [
             Candidates.of(name, self.scores[:, place], self.targets == place, likeliest == place)
             for place, name in enumerate(self.names)
@@ -138,6 +139,11 @@ class ClassSample:
         powers = np.log(np.clip(self.scores, TINY, None)) * sharpness
         powers = np.exp(powers - powers.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+    def occurrences(self) -> dict[str, int]:
+        """Return class name -> how many images are of it."""
+        counts = np.bincount(self.targets, minlength=len(self.names))
+        return dict(zip(self.names, counts.tolist(), strict=True))
 
     def strata(self) -> NDArray[np.int64]:
         """Return the classes."""
@@ -216,6 +222,10 @@ class SetSample:
             for place, name in enumerate(self.names)
             if positive in (None, name)
         ]
+
+    def occurrences(self) -> dict[str, int]:
+        """Return class name -> how many images carry it."""
+        return dict(zip(self.names, self.targets.sum(axis=0).tolist(), strict=True))
 
     def strata(self) -> NDArray[np.int64]:
         """Return which images carry the same set of classes; sets that only one image carries are one stratum."""
