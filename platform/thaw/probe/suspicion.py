@@ -75,8 +75,9 @@ def suspect(
     if len(targets) < LEAST_IMAGES or not judged.any() or not _choice(targets[_rows(judged)]):
         return None
     fold = folds.deal(folds.strata_of(targets), groups, FOLDS, seed)
-    turned, labels = Axes.of(vectors), torch.from_numpy(targets)
-    places = turned.places(vectors)
+    features, labels = torch.from_numpy(vectors), torch.from_numpy(targets)
+    turned = Axes.of(features)
+    places = turned.places(features)
     heads = [Head.blank(turned, _classes(targets))] * FOLDS
     best: tuple[_Fitted, float, Tensor] | None = None
     for penalty in PENALTIES:  # each begins where the one before ended
