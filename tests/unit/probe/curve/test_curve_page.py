@@ -13,6 +13,7 @@ NEEDED = Reach(verdict="needed", images=3000, low=2000, high=5000)
 CLASSES = {
     "oat": ClassReach(have=900, val=180, share=1000, recall=0.85, reach=NEEDED),
     "<b>rye</b>": ClassReach(have=100, val=20, share=2000),
+    "spelt": ClassReach(have=50, val=20, share=60),
 }
 RESULT = Result(
     dataset="datasets/made-0",
@@ -51,6 +52,7 @@ def test_classes_that_lack_most_come_first(read: Reader) -> None:
     assert read.rows[1:] == [
         ["<b>rye</b>", "100", "2,000", "-", "-"],
         ["oat", "900", "1,000", "0.850", "3,000 (2,000 to 5,000)"],
+        ["spelt", "50", "60", "-", "-"],
     ]
 
 
