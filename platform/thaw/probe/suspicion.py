@@ -2,11 +2,11 @@
 
 As in confident learning (Northcutt et al. 2021, arXiv:1911.00068) each image is judged by a head that was learnt from
 others, and what is looked at is the probability it gives to the class that was stated. Its rule for how many of them
-are wrong names one image in seventy of a clean set of 81 classes (see platform/README.md). So how many are wrong is
-fitted instead: as the share of labels that must have been drawn by chance for all of them to be most probable, together
-with the temperature that makes probabilities of answers (Guo et al. 2017, arXiv:1706.04599). The noise is that of
-Bootkrajang and Kaban 2012, doi:10.1007/978-3-642-33460-3_15, here of the answers rather than in the learning. A
-probability of 0.9 that a label is wrong then means nine in ten, and a clean set has no suspects.
+are wrong names one image in fifty of a clean set of 81 classes, hard ones among similar things. So how many are wrong
+is fitted instead: as the share of labels that must have been drawn by chance for all of them to be most probable,
+together with the temperature that makes probabilities of answers (Guo et al. 2017, arXiv:1706.04599). The noise is
+that of Bootkrajang and Kaban 2012, doi:10.1007/978-3-642-33460-3_15, here of the answers rather than in the learning.
+A probability of 0.9 that a label is wrong then means nine in ten, and a clean set has no suspects.
 
 Labels that are wrong by a pattern, such as one class taken for another, are not found so: heads learn the pattern, and
 then nothing is by chance. Northcutt's rule names those as well, together with hard images, which nothing tells from
