@@ -3,8 +3,9 @@
     THAW_DATA=... python tests/bench/bench_curve.py [--sets grocery steel] [--share 0.5] [--seeds 3] [--size 128]
 
 `thaw learning-curve --max-images` is given a share of a set, drawn by each seed, and its band at the images of the
-whole set is held against what heads that learnt from the whole set come to. Aim: the band holds it. Lines with figures
-go to stderr; the last line of stdout is one JSON object.
+whole set is held against what heads that learnt from the whole set come to, to half a validation image, for a law knows
+no whole images. Aim: the band, of nine in ten, holds it. Lines with figures go to stderr; the last line of stdout is
+one JSON object.
 """
 
 import argparse
@@ -33,7 +34,7 @@ def measured(name: str, overrides: list[str], seed: int, most: int | None = None
 
 def predicted(whole: Curve, part: Curve) -> dict[str, Any]:
     """Return what a curve of a part expects of the whole, and what the whole came to."""
-    times = whole.images / part.images
+    times, half = whole.images / part.images, 0.5 / whole.val
     expected = min(part.ahead, key=lambda one: abs(one.images - whole.images))
     return {
         "learnt_from": [part.sizes[0], part.images],
@@ -42,7 +43,7 @@ def predicted(whole: Curve, part: Curve) -> dict[str, Any]:
         "expected": round(expected.value, 4),
         "band": [round(expected.low, 4), round(expected.high, 4)],
         "came_to": round(whole.now, 4),
-        "held": expected.low <= whole.now <= expected.high,
+        "held": expected.low - half <= whole.now <= expected.high + half,
     }
 
 

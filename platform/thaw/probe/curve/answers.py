@@ -53,6 +53,11 @@ class Ground:
         sizes = subsets.sizes(len(targets), len(task.labels.names))
         return cls(task, turned, turned.places(features), targets, turned.places(others), truth, sizes)
 
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """(S,) sizes as shares of the largest one."""
+        return self.sizes / self.sizes[-1]
+
 
 def drawn(ground: Ground, seed: int, draw: int) -> NDArray[np.int64]:
     """Return answers of heads that learnt from nested subsets, the smallest first.

@@ -70,7 +70,7 @@ class Curve(BaseModel):
         sizes, images = ground.sizes.astype(np.float64), len(ground.targets)
         values = bootstrap.values(answers, ground.truth)
         law = Laws.fit(sizes, 1 - values.mean(axis=1)[None])
-        laws = Laws.fit(sizes, bootstrap.errors(answers, ground.truth, seed))
+        laws = Laws.fit(sizes, bootstrap.errors(answers, ground.truth, ground.shares, seed))
         return cls(
             task=ground.task.name,
             metric=ground.task.best_metric,

@@ -70,8 +70,7 @@ def _of_class(
         return told
     members = ground.truth == place
     own, truth = answers[:, :, members], ground.truth[members]
-    sizes = ground.sizes * have / len(ground.targets)
-    laws = Laws.fit(sizes, bootstrap.errors(own, truth, seed))
+    laws = Laws.fit(ground.shares * have, bootstrap.errors(own, truth, ground.shares, seed))
     recall = float(bootstrap.values(own, truth)[-1].mean())
     return told.model_copy(update={"recall": recall, "reach": Reach.of(laws, 1 - value, have)})
 
