@@ -56,7 +56,7 @@ class Ground:
     @property
     def shares(self) -> NDArray[np.float64]:
         """(S,) sizes as shares of the largest one."""
-        return self.sizes / self.sizes[-1]
+        return np.asarray(self.sizes / self.sizes[-1])
 
 
 def drawn(ground: Ground, seed: int, draw: int) -> NDArray[np.int64]:

@@ -38,7 +38,7 @@ def errors(
     subsets = draws(np.zeros(answers.shape[1], dtype=np.int64), seed + 1, RESAMPLES) / answers.shape[1]
     found = 1 - np.einsum("srb,br->bs", _by_draw(answers, truth, images), subsets)
     others = np.random.default_rng(seed + 2).normal(0, spread(values(answers, truth), shares), (RESAMPLES, 1))
-    return np.clip(found + others, 0, 1)
+    return np.asarray(np.clip(found + others, 0, 1))
 
 
 def spread(measured: NDArray[np.float64], shares: NDArray[np.float64]) -> float:
