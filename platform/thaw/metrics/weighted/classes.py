@@ -22,6 +22,25 @@ from thaw.metrics.weighted.ranking import auroc, average_precision
 _Ranking = Callable[[Weights, NDArray[np.float64], NDArray[np.bool_]], Values]
 
 
+def accuracy(weights: Weights, right: NDArray[np.float64]) -> Values:
+    """Return the share of right answers.
+
+    Args:
+        right: (N,) ones and zeros.
+    """
+    return ratio(weights @ right, weights.sum(axis=1))
+
+
+def f1_macro(weights: Weights, answered: NDArray[np.bool_], true: NDArray[np.bool_]) -> Values:
+    """Return the mean F1 over the classes among labels or answers; 0 where there is none.
+
+    Args:
+        answered: (N, C) which classes were answered.
+        true: (N, C) which were there.
+    """
+    return np.nan_to_num(_Counts.of(weights, answered, true).macro()["f1_macro"])
+
+
 @dataclass(frozen=True)
 class _Counts:
     """(R, C) how often each class was answered rightly, was answered, and was there."""
@@ -89,7 +108,7 @@ class ClassSample:
         """Return accuracy, macro averages, and how well scores rank; see `thaw.metrics.classes`."""
         right = self.goodness()
         return {
-            "accuracy": ratio(weights @ right, weights.sum(axis=1)),
+            "accuracy": accuracy(weights, right),
             **self._counts(weights).macro(),
             **_mean_over_classes("auroc_macro", auroc, weights, self.scores, self._hot()),
             "auroc_right": auroc(weights, self.scores[np.arange(len(self)), self.answered], right > 0),
