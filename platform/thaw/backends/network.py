@@ -36,13 +36,16 @@ class Network(nn.Module):
         readouts = {name: task.readout(outputs[name]) for name, task in self.tasks.items()}
         return tuple(readouts[task][output] for task, output in self.names)
 
-    def program(self) -> ExportedProgram:
-        """Return the network as a graph that takes any number of images up to `LARGEST_BATCH`."""
-        pixels = torch.zeros(_EXAMPLE, 3, self.size, self.size, dtype=torch.uint8)
+    def program(self, batch: int | None = None) -> ExportedProgram:
+        """Return the network as a graph.
+
+        Args:
+            batch: images that it takes at a time; any number up to `LARGEST_BATCH` when left out.
+        """
+        pixels = torch.zeros(batch or _EXAMPLE, 3, self.size, self.size, dtype=torch.uint8)
+        any_number = ({0: Dim("batch", min=1, max=LARGEST_BATCH)},)
         with torch.no_grad():
-            return torch.export.export(
-                self.eval(), (pixels,), dynamic_shapes=({0: Dim("batch", min=1, max=LARGEST_BATCH)},)
-            )
+            return torch.export.export(self.eval(), (pixels,), dynamic_shapes=None if batch else any_number)
 
 
 def names(tasks: Mapping[str, Task]) -> tuple[tuple[str, str], ...]:

@@ -14,6 +14,7 @@ import ray
 import ray.data
 
 from thaw import bundle, on_ray, predictor
+from thaw.backends.load import load as loading
 from thaw.bundle import Bundle
 from thaw.config import load
 from thaw.config.experiment import Experiment, Limits
@@ -35,19 +36,23 @@ from thaw.evaluation.report import charts, comparison
 from thaw.evaluation.report.page import Part
 from thaw.evaluation.settled import Settled
 from thaw.evaluation.settled import settle as settling
+from thaw.predictor import Backend
 from thaw.registry import record as records
 from thaw.registry import store
 from thaw.registry.store import ModelVersion
-from thaw.storage import Root, local_cache, open_root
+from thaw.storage import Root, open_root
 from thaw.tasks.contract import Answer, Task
 
 
-def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = None) -> Scores:
+def evaluate(
+    experiment: Experiment, reference: str, prepared: Dataset | None = None, artifact: str | None = None
+) -> Scores:
     """Answer every image of the experiment's evaluation split, score the answers and store both with the run.
 
     Args:
         reference: NAME, NAME@alias or NAME/version of the model.
         prepared: the dataset to measure on; the one that the model was trained on when left out.
+        artifact: name of one of the model's artifacts, to answer in its place; the run's record stays as it is then.
 
     Raises:
         DataError: the dataset is gone, its classes are not those of the model, or it has learnt from these images.
@@ -65,15 +70,16 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
             "nothing; set it to test"
         )
     columns = slices.read(experiment.evaluate.slices) if experiment.evaluate.slices else None
-    loaded = _loaded(root, found, "cpu")
+    loaded = _loaded(root, found, artifact, "cpu")
     _check_labels(loaded, prepared, found)
-    place = _place(root, lineage.run_id, prepared)
-    metrics = {name: task.metrics for name, task in loaded.tasks.items()}
-    looks = ledger.write(root, prepared, lineage.run_id, model, metrics) if split == "test" else 0
+    place = _place(root, lineage.run_id, prepared, artifact)
+    called = f"{model} as {artifact}" if artifact else model
+    measured = {name: task.metrics for name, task in loaded.tasks.items()}
+    looks = ledger.write(root, prepared, lineage.run_id, called, measured) if split == "test" else 0
     with on_ray.cluster():
         on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus)
-        say(f"evaluating {model} on {prepared.rows(split)} {split} images of {prepared.path}")
-        rows = _answers(root, functools.partial(_loaded, root, found), prepared, split, experiment)
+        say(f"evaluating {called} on {prepared.rows(split)} {split} images of {prepared.path}")
+        rows = _answers(root, functools.partial(_loaded, root, found, artifact), prepared, split, experiment)
         answered = _read(rows, loaded.tasks)
         seen = labelled(loaded.tasks, *answered)
         parts = {name: _part(loaded.tasks[name], one, answered) for name, one in seen.items()}
@@ -83,6 +89,7 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
     tally.add(answered.answers, answered.annotations)
     scores = Scores(
         model=model,
+        artifact=artifact,
         dataset=prepared.fingerprint,
         split=split,
         images=tally.images,
@@ -186,7 +193,7 @@ def compare(storage_root: str, before: str, after: str, split: str) -> tuple[Com
     prepared, models = _trained_on(root, run_id), [store.resolve(root, before), newer]
     with on_ray.cluster():
         answered = [_answered(root, one, prepared, split) for one in models]
-        tasks = [_loaded(root, one, "cpu").tasks for one in models]
+        tasks = [_loaded(root, one, None, "cpu").tasks for one in models]
         seen = [labelled(each, *one) for each, one in zip(tasks, answered, strict=True)]
         settings = _settings(root, run_id, split)
         found = Comparison(
@@ -218,7 +225,7 @@ def _answered(root: Root, found: ModelVersion, prepared: Dataset, split: str) ->
     if scores is None:
         scores = evaluate(_settings(root, run_id, split), f"{found.name}/{found.version}", prepared)
     table = pq.read_table(root.path_of(scores.answers), filesystem=root.filesystem)
-    return _read(table.to_pylist(), _loaded(root, found, "cpu").tasks)
+    return _read(table.to_pylist(), _loaded(root, found, None, "cpu").tasks)
 
 
 def _settings(root: Root, run_id: str, split: str) -> Experiment:
@@ -239,9 +246,9 @@ def stored(root: Root, run_id: str, split: str, prepared: Dataset | None = None)
 
 
 @functools.lru_cache(maxsize=2)
-def _loaded(root: Root, found: ModelVersion, device: str) -> Bundle:
-    """Load a bundle once a process, however many batches it answers."""
-    return bundle.load(store.fetch(root, found, local_cache()), device)
+def _loaded(root: Root, found: ModelVersion, artifact: str | None, device: str) -> Backend:
+    """Load what answers once a process, however many batches it answers."""
+    return loading(root, found, artifact, device)
 
 
 @functools.lru_cache(maxsize=1)
@@ -254,12 +261,12 @@ def _unpacked(files: "ray.ObjectRef[dict[str, bytes]]", device: str) -> Bundle:
 
 
 def _answers(
-    root: Root, load: Callable[[str], Bundle], prepared: Dataset, split: str, experiment: Experiment
+    root: Root, load: Callable[[str], Backend], prepared: Dataset, split: str, experiment: Experiment
 ) -> list[dict[str, Any]]:
     """Return ``id``, ``answer`` and ``annotations`` (both JSON) of every image, ordered by id.
 
     Args:
-        load: returns the bundle on a device, quickly where a process has done so before.
+        load: returns what answers on a device, quickly where a process has done so before.
     """
     limits, device = experiment.data.limits, "cuda" if experiment.evaluate.gpus else "cpu"
 
@@ -278,7 +285,7 @@ def _answers(
     return sorted(rows, key=lambda row: str(row["id"]))
 
 
-def _answer(loaded: Bundle, rows: pa.Table, limits: Limits) -> pa.Table:
+def _answer(loaded: Backend, rows: pa.Table, limits: Limits) -> pa.Table:
     ids, images, annotations = zip(*(dataset.encoded(rows, row) for row in range(len(rows))), strict=True)
     answers = predictor.answer(loaded, [quality.decode(image, limits) for image in images])
     schemas = loaded.description.labels
@@ -305,7 +312,7 @@ def _trained_on(root: Root, run_id: str) -> Dataset:
     return Dataset.load(root, path)
 
 
-def _check_labels(loaded: Bundle, prepared: Dataset, found: ModelVersion) -> None:
+def _check_labels(loaded: Backend, prepared: Dataset, found: ModelVersion) -> None:
     for task, schema in loaded.description.labels.items():
         other = prepared.labels.get(task)
         if other is None or other.fingerprint != schema.fingerprint:
@@ -315,15 +322,19 @@ def _check_labels(loaded: Bundle, prepared: Dataset, found: ModelVersion) -> Non
             )
 
 
-def _place(root: Root, run_id: str, prepared: Dataset | None) -> str:
-    """Return where an evaluation of a run is kept; on another dataset than the run's own, in a folder of that name."""
-    if prepared is None or records.load(root, run_id).dataset == prepared.path:
-        return f"runs/{run_id}/evaluation"
-    return f"runs/{run_id}/evaluation/{prepared.name}-{prepared.fingerprint}"
+def _place(root: Root, run_id: str, prepared: Dataset | None, artifact: str | None = None) -> str:
+    """Return where an evaluation of a run is kept.
+
+    On another dataset than the run's own, and of an artifact, it is in a folder of that name.
+    """
+    place = f"runs/{run_id}/evaluation"
+    if prepared is not None and records.load(root, run_id).dataset != prepared.path:
+        place = f"{place}/{prepared.name}-{prepared.fingerprint}"
+    return f"{place}/artifacts/{artifact}" if artifact else place
 
 
 def _store(root: Root, scores: Scores, rows: list[dict[str, Any]], place: str, run_id: str) -> None:
-    """Keep answers and scores beside the run, and the figures of its own dataset in its record."""
+    """Keep answers and scores beside the run, and those of its bundle on its own dataset in its record."""
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows), buffer)
     root.write_bytes(scores.answers, buffer.getvalue().to_pybytes())

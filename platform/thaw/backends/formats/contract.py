@@ -23,10 +23,8 @@ class Run(Protocol):
 
 
 class Format(Protocol):
-    """A module in this folder."""
+    """A module in this folder; the files that hold a network are called ``model`` with one ending or another."""
 
-    FILES: tuple[str, ...]
-    """The files that hold the network."""
     UNSAFE: str | None
     """Why a file that is not of this process's own making is not opened; None where it may be."""
 

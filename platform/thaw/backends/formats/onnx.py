@@ -1,10 +1,12 @@
 """ONNX: one file, run by ONNX Runtime; batches of any size.
 
-Operations of our own are translated here into ONNX's.
+Operations of our own are translated here into ONNX's. A network that is mostly zeros may be kept compressed.
 """
 
+import importlib
+import lzma
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,13 @@ from thaw.backends.network import INPUT, Network, flat
 from thaw.errors import ModelError
 from thaw.tasks._faster_rcnn import LEAST, OVERLAP
 
-FILE = "model.onnx"
-FILES = (FILE,)
+FILE, COMPRESSED = "model.onnx", "model.onnx.xz"
 UNSAFE = None
 OPSET = 20
 """Version of ONNX's operations that files are written with."""
 EXTRA = "thaw-vision[export]"
+_MOST_BYTES = 2**31
+"""Bytes up to which a compressed network is read; more than that ONNX keeps in no single file anyway."""
 _NOTHING = -1e38
 """Score of boxes that are none; every real one is larger."""
 _FLOAT = 1
@@ -42,7 +45,7 @@ def write(network: Network, folder: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made = torch.onnx.export(
+            made: Any = torch.onnx.export(
                 program,
                 dynamo=True,
                 opset_version=OPSET,
@@ -75,7 +78,7 @@ def open(folder: Path, outputs: Sequence[str], device: str, threads: int) -> Run
     # Threads that wait busily take the cores from decoding, which goes on beside.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = runtime.InferenceSession(folder / FILE, options, [_PROVIDERS[device]])
+        session = runtime.InferenceSession(_content(folder), options, [_PROVIDERS[device]])
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's own kinds share no parent
         raise ModelError(f"{folder / FILE}: ONNX Runtime cannot open it: {str(error)[:300]}") from None
     wanted = list(outputs)
@@ -87,14 +90,37 @@ def open(folder: Path, outputs: Sequence[str], device: str, threads: int) -> Run
     return run
 
 
-def _translations() -> Mapping[Callable[..., Any], Callable[..., Any]]:
+def compress(folder: Path) -> None:
+    """Keep the network of a folder compressed, in place of the file itself."""
+    (folder / COMPRESSED).write_bytes(lzma.compress((folder / FILE).read_bytes()))
+    (folder / FILE).unlink()
+
+
+def _content(folder: Path) -> str | bytes:
+    """Return a network's file, or what its compressed file holds.
+
+    Raises:
+        ModelError: that is not compressed, or holds more than ONNX allows.
+    """
+    if not (folder / COMPRESSED).is_file():
+        return str(folder / FILE)
+    try:
+        with lzma.open(folder / COMPRESSED) as file:
+            content = file.read(_MOST_BYTES)
+    except lzma.LZMAError as error:
+        raise ModelError(f"{folder / COMPRESSED}: not a compressed network: {error}") from None
+    if len(content) == _MOST_BYTES:
+        raise ModelError(f"{folder / COMPRESSED}: holds more than {_MOST_BYTES} bytes")
+    return content
+
+
+def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {torch.ops.thaw.proposed.default: _proposed}
 
 
 def _proposed(boxes: Any, scores: Any, lengths: Sequence[int], most: int) -> Any:
     """Translate `thaw.tasks._faster_rcnn.proposed`: each map is one of the classes of ONNX's suppression."""
-    from onnxscript import opset20 as op
-
+    op: Any = importlib.import_module("onnxscript").opset20
     kept = min(most, sum(lengths))
     own = np.repeat(np.arange(len(lengths)), lengths) == np.arange(len(lengths))[:, None]
     nothing = _constant(2 * _NOTHING)
@@ -116,9 +142,7 @@ def _proposed(boxes: Any, scores: Any, lengths: Sequence[int], most: int) -> Any
 
 def _constant(value: Any) -> Any:
     """Return a value as a constant of a graph: whole numbers as int64, others as float32."""
-    import onnx_ir
-    from onnxscript import opset20 as op
-
+    onnx_ir, op = importlib.import_module("onnx_ir"), importlib.import_module("onnxscript").opset20
     given = np.asarray(value)
     array = given.astype(np.float32) if given.dtype.kind == "f" else given
     return op.Constant(value=onnx_ir.tensor(array))
