@@ -1,6 +1,6 @@
-"""Measure a model on the test split.
+"""Bring a model to another format, and register it if it answers as before.
 
-ray job submit --working-dir . -- python jobs/evaluate.py jobs/configs/boards.yaml --model boards@champion
+ray job submit --working-dir . -- python jobs/export.py boards@champion --to onnx --int8
 """
 
 import sys
@@ -8,4 +8,4 @@ import sys
 from _thaw import run
 
 if __name__ == "__main__":
-    sys.exit(run("evaluate"))
+    sys.exit(run("export"))

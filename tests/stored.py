@@ -147,7 +147,9 @@ def _solved(made: Bundle) -> Bundle:
         for task, annotations in _annotations(seeds).items():
             targets = torch.as_tensor(LABELS[task].targets(annotations, 0))
             wanted = torch.nn.functional.one_hot(targets) if targets.dim() == 1 else targets
-            solved = torch.linalg.lstsq(given.double(), 8.0 * wanted.double() - 4.0, rcond=1e-6, driver="gelsd").solution
+            solved = torch.linalg.lstsq(
+                given.double(), 8.0 * wanted.double() - 4.0, rcond=1e-6, driver="gelsd"
+            ).solution
             linear = made.model.heads[task][1]
             linear.weight.copy_(solved[:-1].T)
             linear.bias.copy_(solved[-1])

@@ -44,7 +44,7 @@ from thaw.export import gate, measure, prune, recover
 from thaw.export.gate import Tolerance, Verdict
 from thaw.export.making import Making
 from thaw.export.validation import Validation
-from thaw.predictor import Answering
+from thaw.predictor import Backend
 from thaw.storage import open_root
 
 TASKS: dict[str, dict[str, Any]] = {
@@ -89,7 +89,7 @@ class Bench:
     validation: Validation
     place: Path
 
-    def made(self, settings: Settings, of: Bundle | None = None) -> tuple[Answering, int, Settings]:
+    def made(self, settings: Settings, of: Bundle | None = None) -> tuple[Backend, int, Settings]:
         """Return an artifact, its bytes, and the settings with what was decided on the way."""
         place = self.place / f"{settings.to}-{settings.precision}-{settings.prune}"
         place.mkdir()
@@ -98,7 +98,7 @@ class Bench:
         network = backends.opened(making.folder, settings.to, self.parent.description)
         return network, sum(file.stat().st_size for file in making.folder.iterdir()), decided
 
-    def row(self, name: str, network: Answering, size: int, **more: Any) -> dict[str, Any]:
+    def row(self, name: str, network: Backend, size: int, **more: Any) -> dict[str, Any]:
         """Return an artifact's figures, and tell them."""
         verdict = gate.judge(self.parent, network, self.validation.batches(), ANYTHING)
         cost = measure.measure(network)
@@ -117,7 +117,9 @@ class Bench:
         return row
 
 
-def experiment(name: str, size: int, root: Path, folder: str, tasks: dict[str, Any], model: dict[str, Any]) -> Experiment:
+def experiment(
+    name: str, size: int, root: Path, folder: str, tasks: dict[str, Any], model: dict[str, Any]
+) -> Experiment:
     """Return a short fine-tuning."""
     flips = {"vflip": 0.5, "rotate": 0, "saturation": 0} if folder == "steel" else {}
     source: dict[str, Any] = {"type": "table", "path": str(Path(os.environ["THAW_DATA"]) / folder)}
@@ -228,7 +230,9 @@ def main() -> None:
         for name in options.models:
             backbone, source, tasks = MODELS[name]
             model = {"backbone": backbone, "weights": {"source": source}}
-            chosen = experiment(name, options.size, root / "store", "steel", {task: TASKS[task] for task in tasks}, model)
+            chosen = experiment(
+                name, options.size, root / "store", "steel", {task: TASKS[task] for task in tasks}, model
+            )
             found[name] = rows(trained(chosen, options.epochs, options.images, root / name), options.recover)
         model = {"backbone": "tf_efficientnet_lite0", "weights": {"source": "package"}}
         breed = {"breed": {"type": "classification"}}

@@ -6,10 +6,10 @@ import platform
 import numpy as np
 import torch
 
+from thaw import processor
 from thaw.backends.artifact import Cost
 from thaw.predictor import Backend
 from thaw.probe import cost
-from thaw.training.precision import cpu_facts
 
 BATCHES = (1, 32)
 
@@ -32,4 +32,4 @@ def measure(network: Backend, batches: tuple[int, ...] = BATCHES) -> Cost:
 
 def machine() -> str:
     """Return what this machine computes with."""
-    return f"{cpu_facts().get('cpu_name', platform.processor() or 'CPU')} x {torch.get_num_threads()}"
+    return f"{processor.facts().get('cpu_name', platform.processor() or 'CPU')} x {torch.get_num_threads()}"

@@ -7,6 +7,7 @@ Source: Fang et al. 2023, arXiv:2301.12900; for single weights Han et al. 2015, 
 """
 
 import copy
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -36,21 +37,26 @@ def without_channels(bundle: Bundle, share: float) -> Bundle:
     size = bundle.description.preprocess.size
     before = parameters(model)
     above = [model.heads] if model.pyramid is None else [model.heads, model.pyramid]
+    example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
     try:
-        tools.pruner.BasePruner(
-            model,
-            torch.zeros(2, 3, size, size, dtype=torch.uint8),
-            importance=tools.importance.GroupMagnitudeImportance(p=2),
-            pruning_ratio=share,
-            ignored_layers=[layer for part in above for layer in part.modules() if isinstance(layer, _LAYERS)],
-            round_to=_ROUND,
-            output_transform=_sum,
-        ).step()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it tells how it takes weights that lie in no layer
+            tools.pruner.BasePruner(
+                model,
+                example,
+                importance=tools.importance.GroupMagnitudeImportance(p=2),
+                pruning_ratio=share,
+                ignored_layers=[layer for part in above for layer in part.modules() if isinstance(layer, _LAYERS)],
+                round_to=_ROUND,
+                output_transform=_sum,
+            ).step()
         with torch.no_grad():
-            model(torch.zeros(2, 3, size, size, dtype=torch.uint8))
+            model(example)
     except Exception as error:  # noqa: BLE001 - whatever code meets that was not written to be traced
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ModelError(f"--prune: {bundle.description.model.backbone} cannot be pruned: {reason}") from None
+        raise ModelError(
+            f"--prune: {bundle.description.model.backbone} cannot be pruned: {reason}; use --sparse"
+        ) from None
     if parameters(model) == before:
         raise ModelError(f"--prune: no channel of {bundle.description.model.backbone} can be taken away")
     return replace(bundle, model=model.eval())
@@ -81,7 +87,7 @@ def _copied(bundle: Bundle) -> FinetuneModel:
 
 def _hold_zeros(weight: Any) -> None:
     """Let no gradient reach the weights that are zero now: no optimizer moves them then."""
-    kept = (weight.detach() != 0).to(weight.dtype)
+    kept: Tensor = (weight.detach() != 0).to(weight.dtype)
 
     def hold(gradient: Tensor) -> Tensor:
         return gradient * kept.to(gradient.device)

@@ -104,9 +104,10 @@ class Task(contract.Task):
             "thresholds": rule.thresholds,
             "unsure": rule.unsure,
             "steps": [
-                "the label is the class of the largest probability, the first of equal ones; where positive is a class, "
-                "it is the label if its probability reaches its threshold, and never otherwise",
-                "of the class that decides (positive, or else the label) the threshold is looked up, 0 where it has none",
+                "the label is the class of the largest probability, the first of equal ones; where positive is a "
+                "class, it is the label if its probability reaches its threshold, and never otherwise",
+                "of the class that decides (positive, or else the label) the threshold is looked up; 0 where it has "
+                "none",
                 "the answer is unsure where thresholds are given and the probability of the class that decides is "
                 "nearer to its threshold than unsure, or, without a positive, below it",
             ],

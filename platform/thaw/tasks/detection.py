@@ -208,8 +208,8 @@ class Task(contract.Task):
                 "non-maximum suppression class by class: of two boxes that overlap by more than nms_iou (intersection "
                 "over union) the one of the lower score is dropped",
                 "keep the best max_boxes of them by score",
-                "of each, the score that is answered is sigmoid(log(score / (1 - score)) / temperature); it is sure where "
-                "that reaches the threshold of its class",
+                "of each, the score that is answered is sigmoid(log(score / (1 - score)) / temperature); it is sure "
+                "where that reaches the threshold of its class",
             ],
         }
 

@@ -1,6 +1,5 @@
 """One stored model and one ONNX file of it, for all tests of exports: writing one takes seconds."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,8 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
 
 
 @pytest.fixture(scope="session")
-def written(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def written(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the model as ONNX."""
     folder = tmp_path_factory.mktemp("onnx")
     onnx.write(Network(stored.bundle), folder)
-    yield folder
+    return folder

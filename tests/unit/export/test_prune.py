@@ -46,7 +46,9 @@ def test_channels_go_from_the_backbone_alone_and_every_head_still_answers(backbo
     pruned = prune.without_channels(made, 0.5)
     after = {name: tuple(one.shape) for name, one in pruned.model.named_parameters()}
     assert {name: tuple(one.shape) for name, one in made.model.named_parameters()} == before, "the parent is as it was"
-    weights = [sum(torch.Size(shape).numel() for name, shape in one.items() if "backbone" in name) for one in (before, after)]
+    weights = [
+        sum(torch.Size(shape).numel() for name, shape in one.items() if "backbone" in name) for one in (before, after)
+    ]
     assert weights[1] < 0.6 * weights[0]
     for name, shape in after.items():
         if not name.startswith("backbone."):
@@ -56,8 +58,10 @@ def test_channels_go_from_the_backbone_alone_and_every_head_still_answers(backbo
 
 
 def test_a_network_that_cannot_be_pruned_is_refused() -> None:
-    with pytest.raises(ModelError, match="--prune: no channel of test_resnet can be taken away"):
-        prune.without_channels(_of_all_heads("test_resnet"), 0.01)
+    with pytest.raises(
+        ModelError, match="--prune: test_vit cannot be pruned: shape .* is invalid for input of size .*; use --sparse"
+    ):
+        prune.without_channels(_of_all_heads("test_vit"), 0.3)
 
 
 def test_the_smallest_weights_are_zero_and_stay_so_while_the_others_learn(stored: Stored) -> None:
@@ -69,7 +73,7 @@ def test_the_smallest_weights_are_zero_and_stay_so_while_the_others_learn(stored
     zeros = [(one == 0) for one in kernels()]
     share = sum(int(one.sum()) for one in zeros) / sum(one.numel() for one in zeros)
     assert share == pytest.approx(0.5, abs=0.01)
-    kept = min(float(one[one != 0].abs().min()) for one in kernels())
+    kept = min(float(one[one != 0].detach().abs().min()) for one in kernels())
     original = dict(stored.bundle.model.backbone.named_parameters())
     lost = [
         original[name][one == 0].abs().max()

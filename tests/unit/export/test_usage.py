@@ -39,7 +39,9 @@ def test_a_program_without_thaw_gives_the_same_answers(stored: Stored, written: 
         assert names[int(colours[row].argmax())] == answer["colour"].label
         assert dict(zip(names, colours[row], strict=True)) == pytest.approx(answer["colour"].scores, abs=0.02)
         named = zip(told["after"]["tags"]["classes"], tags[row], strict=True)
-        assert {name for name, p in named if p >= told["after"]["tags"]["threshold"]} == set(answer["tags"].labels)
+        assert {name for name, p in named if p >= told["after"]["tags"]["thresholds"][name]} == set(
+            answer["tags"].labels
+        )
 
 
 def test_mean_and_std_are_told_on_the_usual_scale(stored: Stored) -> None:
