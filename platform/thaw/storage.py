@@ -252,13 +252,18 @@ class Root:
             if name not in leave_out:
                 self._upload_file(source, f"{path}/{name}")
 
-    def download(self, path: str, local_dir: Path) -> None:
+    def download(self, path: str, local_dir: Path, leave_out: Collection[str] = ()) -> None:
         """Copy every file below the folder ``path`` into ``local_dir``, which is made when missing.
+
+        Args:
+            path: a folder of this root.
+            local_dir: a folder of this machine.
+            leave_out: folders directly in ``path`` that are not copied.
 
         Raises:
             StorageError: there is no such folder, or a file in it was replaced meanwhile.
         """
-        names = self._files_below(path)
+        names = [name for name in self._files_below(path) if name.partition("/")[0] not in leave_out]
         if not names:
             raise StorageError(f"{self.shown(path)}: no such folder, or nothing in it")
         for name in names:

@@ -60,6 +60,8 @@ class Scores(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
+    artifact: str | None = None
+    """Which of the model's artifacts answered in its place."""
     dataset: str
     split: str
     images: int

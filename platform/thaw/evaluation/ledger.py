@@ -30,7 +30,7 @@ class Look(BaseModel):
     run_id: str
     """The run whose model was measured."""
     model: str
-    """``name/version``."""
+    """``name/version``, and which of its artifacts answered in its place."""
     metrics: dict[str, tuple[str, ...]]
     """Task -> what was measured."""
 

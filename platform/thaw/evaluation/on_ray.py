@@ -14,6 +14,7 @@ import ray
 import ray.data
 
 from thaw import bundle, on_ray, predictor
+from thaw.backends.load import load as loading
 from thaw.bundle import Bundle
 from thaw.config import load
 from thaw.config.experiment import Experiment, Limits
@@ -35,20 +36,24 @@ from thaw.evaluation.report import charts, comparison
 from thaw.evaluation.report.page import Part
 from thaw.evaluation.settled import Settled
 from thaw.evaluation.settled import settle as settling
+from thaw.predictor import Backend
 from thaw.registry import record as records
 from thaw.registry import store
 from thaw.registry.record import RunRecord
 from thaw.registry.store import ModelVersion
-from thaw.storage import Root, local_cache, open_root
+from thaw.storage import Root, open_root
 from thaw.tasks.contract import Answer, Task
 
 
-def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = None) -> Scores:
+def evaluate(
+    experiment: Experiment, reference: str, prepared: Dataset | None = None, artifact: str | None = None
+) -> Scores:
     """Answer every image of the experiment's evaluation split, score the answers and store both with the run.
 
     Args:
         reference: NAME, NAME@alias or NAME/version of the model.
         prepared: the dataset to measure on; the one that the model was trained on when left out.
+        artifact: name of one of the model's artifacts, to answer in its place; the run's record stays as it is then.
 
     Raises:
         DataError: the dataset is gone, its classes are not those of the model, or it has learnt from these images.
@@ -65,7 +70,7 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
             f"evaluate.split: {model} has learnt from the {split} images, so that what it answers to them tells "
             "nothing; set it to test"
         )
-    loaded = _loaded(root, found, "cpu")
+    loaded = _loaded(root, found, artifact, "cpu")
     _check_labels(loaded, prepared, found)
     record = records.load(root, lineage.run_id)
     _check_unlearnt(root, prepared, split, record)
@@ -73,13 +78,14 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
         _say_where_data_differ(experiment, record)
     asked = experiment.evaluate.slices
     columns = slices.read(asked, dataset.ids_of(root, prepared, split)) if asked else None
-    place = _place(root, lineage.run_id, prepared)
+    place = _place(root, lineage.run_id, prepared, artifact)
+    called = f"{model} as {artifact}" if artifact else model
     with on_ray.cluster():
         on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus)
-        say(f"evaluating {model} on {prepared.rows(split)} {split} images of {prepared.path}")
+        say(f"evaluating {called} on {prepared.rows(split)} {split} images of {prepared.path}")
         metrics = {name: task.metrics for name, task in loaded.tasks.items()}
-        looks = ledger.write(root, prepared, lineage.run_id, model, metrics) if split == "test" else 0
-        rows = _answers(root, functools.partial(_loaded, root, found), prepared, split, experiment)
+        looks = ledger.write(root, prepared, lineage.run_id, called, metrics) if split == "test" else 0
+        rows = _answers(root, functools.partial(_loaded, root, found, artifact), prepared, split, experiment)
         _keep(root, f"{place}/{split}.parquet", rows)
         answered = _read(rows, loaded.tasks)
         seen = labelled(loaded.tasks, *answered)
@@ -90,6 +96,7 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
     tally.add(answered.answers, answered.annotations)
     scores = Scores(
         model=model,
+        artifact=artifact,
         dataset=prepared.fingerprint,
         split=split,
         images=tally.images,
@@ -100,7 +107,7 @@ def evaluate(experiment: Experiment, reference: str, prepared: Dataset | None = 
         answers=f"{place}/{split}.parquet",
     )
     report.publish(root, scores, parts, drawn, loaded.description, record)
-    if record.dataset == prepared.path:
+    if record.dataset == prepared.path and not artifact:
         card.write(root, found, loaded.description, record, scores)
         metrics_of = {**record.metrics, split: scores.metrics}
         records.save(root, record.model_copy(update={"stage": "evaluated", "metrics": metrics_of}))
@@ -221,7 +228,7 @@ def compare(storage_root: str, before: str, after: str, split: str) -> tuple[Com
     prepared, models = _trained_on(root, run_id), [store.resolve(root, before), newer]
     with on_ray.cluster():
         answered = [_answered(root, one, prepared, split) for one in models]
-        tasks = [_loaded(root, one, "cpu").tasks for one in models]
+        tasks = [_loaded(root, one, None, "cpu").tasks for one in models]
         seen = [labelled(each, *one) for each, one in zip(tasks, answered, strict=True)]
         settings = _settings(root, run_id, split)
         found = Comparison(
@@ -253,7 +260,7 @@ def _answered(root: Root, found: ModelVersion, prepared: Dataset, split: str) ->
     if scores is None:
         scores = evaluate(_settings(root, run_id, split), f"{found.name}/{found.version}", prepared)
     table = pq.read_table(root.path_of(scores.answers), filesystem=root.filesystem)
-    return _read(table.to_pylist(), _loaded(root, found, "cpu").tasks)
+    return _read(table.to_pylist(), _loaded(root, found, None, "cpu").tasks)
 
 
 def _settings(root: Root, run_id: str, split: str) -> Experiment:
@@ -274,9 +281,9 @@ def stored(root: Root, run_id: str, split: str, prepared: Dataset | None = None)
 
 
 @functools.lru_cache(maxsize=2)
-def _loaded(root: Root, found: ModelVersion, device: str) -> Bundle:
-    """Load a bundle once a process, however many batches it answers."""
-    return bundle.load(store.fetch(root, found, local_cache()), device)
+def _loaded(root: Root, found: ModelVersion, artifact: str | None, device: str) -> Backend:
+    """Load what answers once a process, however many batches it answers."""
+    return loading(root, found, artifact, device)
 
 
 @functools.lru_cache(maxsize=1)
@@ -289,12 +296,12 @@ def _unpacked(files: "ray.ObjectRef[dict[str, bytes]]", device: str) -> Bundle:
 
 
 def _answers(
-    root: Root, load: Callable[[str], Bundle], prepared: Dataset, split: str, experiment: Experiment
+    root: Root, load: Callable[[str], Backend], prepared: Dataset, split: str, experiment: Experiment
 ) -> list[dict[str, Any]]:
     """Return ``id``, ``answer`` and ``annotations`` (both JSON) of every image, ordered by id.
 
     Args:
-        load: returns the bundle on a device, quickly where a process has done so before.
+        load: returns what answers on a device, quickly where a process has done so before.
     """
     limits, device = experiment.data.limits, "cuda" if experiment.evaluate.gpus else "cpu"
 
@@ -313,7 +320,7 @@ def _answers(
     return sorted(rows, key=lambda row: str(row["id"]))
 
 
-def _answer(loaded: Bundle, rows: pa.Table, limits: Limits) -> pa.Table:
+def _answer(loaded: Backend, rows: pa.Table, limits: Limits) -> pa.Table:
     ids, images, annotations = zip(*(dataset.encoded(rows, row) for row in range(len(rows))), strict=True)
     answers = predictor.answer(loaded, [quality.decode(image, limits) for image in images])
     schemas = loaded.description.labels
@@ -340,7 +347,7 @@ def _trained_on(root: Root, run_id: str) -> Dataset:
     return Dataset.load(root, path)
 
 
-def _check_labels(loaded: Bundle, prepared: Dataset, found: ModelVersion) -> None:
+def _check_labels(loaded: Backend, prepared: Dataset, found: ModelVersion) -> None:
     for task, schema in loaded.description.labels.items():
         other = prepared.labels.get(task)
         if other is None or other.fingerprint != schema.fingerprint:
@@ -350,11 +357,15 @@ def _check_labels(loaded: Bundle, prepared: Dataset, found: ModelVersion) -> Non
             )
 
 
-def _place(root: Root, run_id: str, prepared: Dataset | None) -> str:
-    """Return where an evaluation of a run is kept; on another dataset than the run's own, in a folder of that name."""
-    if prepared is None or records.load(root, run_id).dataset == prepared.path:
-        return f"runs/{run_id}/evaluation"
-    return f"runs/{run_id}/evaluation/{prepared.name}-{prepared.fingerprint}"
+def _place(root: Root, run_id: str, prepared: Dataset | None, artifact: str | None = None) -> str:
+    """Return where an evaluation of a run is kept.
+
+    On another dataset than the run's own, and of an artifact, it is in a folder of that name.
+    """
+    place = f"runs/{run_id}/evaluation"
+    if prepared is not None and records.load(root, run_id).dataset != prepared.path:
+        place = f"{place}/{prepared.name}-{prepared.fingerprint}"
+    return f"{place}/artifacts/{artifact}" if artifact else place
 
 
 def _keep(root: Root, path: str, rows: list[dict[str, Any]]) -> None:

@@ -28,7 +28,7 @@ def publish(
         drawn: pictures of the images that are shown.
     """
     facts = {
-        "model": scores.model,
+        "model": f"{scores.model} as {scores.artifact}" if scores.artifact else scores.model,
         "run": f"{record.id}, begun {record.created}",
         "backbone": described.model.backbone,
         "dataset": f"{record.dataset.rpartition('-')[0]}-{scores.dataset}",
