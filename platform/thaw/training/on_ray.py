@@ -25,7 +25,7 @@ from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import nn
 
-from thaw import bundle, catalog, on_ray
+from thaw import bundle, catalog, golden, on_ray
 from thaw.config.experiment import Experiment, Train
 from thaw.console import say
 from thaw.data import on_ray as data
@@ -134,6 +134,7 @@ def register(root: Root, begun: RunRecord, trained: Trained, best: Path, best_ep
             values = {name: one.model_dump(mode="json") for name, one in settled.items()}
             root.write_json(f"runs/{begun.id}/evaluation/settled.json", values)
         loaded = bundle.load(folder)
+        golden.write(loaded, golden.draw(root, prepared.without("test"), experiment.seed), folder)
         done = run.finish(root, begun, trained, folder, best_epoch, wall_s)
     told = Told(
         experiment=run.without_secrets(experiment),

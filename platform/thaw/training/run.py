@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import thaw
-from thaw import bundle, golden
+from thaw import bundle
 from thaw.config import load as config
 from thaw.config.experiment import Experiment
 from thaw.console import say
@@ -225,11 +225,9 @@ def finish(root: Root, begun: RunRecord, trained: Trained, best: Path, best_epoc
     run's complete record; saved by the caller once all else is written, it says that the run is over.
 
     Args:
-        best: folder of the checkpoint saved after ``best_epoch``; it is given golden images.
+        best: folder of the checkpoint saved after ``best_epoch``.
     """
     name = str(begun.experiment["name"])
-    images = golden.draw(root, Dataset.load(root, begun.dataset).without("test"), int(begun.experiment["seed"]))
-    golden.write(bundle.load(best), images, best)
     lineage = Lineage(
         run_id=begun.id,
         dataset_fingerprint=begun.dataset_fingerprint,
