@@ -109,17 +109,17 @@ def check_gpus(place: str, wanted: float) -> None:
         raise ClusterError(f"{place}: {wanted:g} GPUs are needed in all and the cluster has {num_gpus()}")
 
 
-def check_shared(root: str) -> None:
-    """Refuse a relative storage root in a cluster: every process would take it for a folder of its own.
+def check_shared(root: str, place: str = "storage.root") -> None:
+    """Refuse a relative path in a cluster: every process would take it for a folder of its own.
 
     Raises:
-        ClusterError: the root is relative and Ray runs on other machines too, as far as can be told.
+        ClusterError: it is relative and Ray runs on other machines too, as far as can be told.
     """
     joins = os.environ.get("RAY_ADDRESS") or os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR")
     if joins and "://" not in root and not Path(root).expanduser().is_absolute():
         raise ClusterError(
-            f"storage.root: {root!r} is relative to the folder of a job, which Ray deletes; give a path or URI that "
-            "every node reaches, such as storage.root=s3://bucket/thaw"
+            f"{place}: {root!r} is relative to the folder of a job, which Ray deletes; give a path or URI that every "
+            "node reaches, such as s3://bucket/thaw"
         )
 
 

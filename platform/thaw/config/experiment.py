@@ -154,8 +154,8 @@ class Limits(Section):
 
     max_bytes: PositiveInt = 64 * 2**20
     """Largest encoded image, in bytes."""
-    max_pixels: PositiveInt = 100_000_000
-    """Largest image, in pixels (width x height)."""
+    max_pixels: Annotated[int, Field(gt=0, le=178_956_970)] = 100_000_000
+    """Largest image, in pixels (width x height); Pillow decodes none beyond 178,956,970."""
 
 
 class Augment(Section):

@@ -23,9 +23,6 @@ from thaw.data.sources.contract import RawMask, Source, UnreadBoxes
 from thaw.errors import StorageError
 from thaw.storage import Root
 
-VERSION = 1
-"""To be raised when something else is found of the same image with the same columns of `facts`."""
-
 _SCHEMA = pa.schema({"mark": pa.string(), "fact": pa.string()})
 _ENDING = ".parquet"
 
@@ -49,7 +46,7 @@ class Shelf:
         tasks = experiment.tasks.items()
         columns = sorted({experiment.column(name) for name, task in tasks if task.annotation in check.PICTURED})
         source, limits = experiment.data.source.model_dump(mode="json"), experiment.data.limits.model_dump()
-        asked = json.dumps([VERSION, str(facts.SCHEMA), source, columns, limits], sort_keys=True)
+        asked = json.dumps([facts.VERSION, str(facts.SCHEMA), source, columns, limits], sort_keys=True)
         path = f"examined/{experiment.data.source.type}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}"
         return cls(root, path, tuple(name.removesuffix(_ENDING).removeprefix("piece") for name in root.list(path)))
 

@@ -21,6 +21,8 @@ from thaw.errors import DataError
 from thaw.storage import Root
 
 FILE = "facts.parquet"
+VERSION = 1
+"""Of what is found of an image; to be raised when something else is found of the same image in the same columns."""
 
 _FINEST = 2048
 """Most pixels along the longer side; of a larger image some are passed over, for what is measured of the whole of it
@@ -52,6 +54,7 @@ SCHEMA = pa.schema(
 )
 """``width`` and ``height`` are of the upright image; what follows them is what `measure` says, and ``coverage`` is
 JSON, task -> `coverage.Coverage` of the image's mask."""
+_METADATA = {b"thaw": str(VERSION).encode()}
 
 
 def measure(content: bytes, pixels: NDArray[np.uint8]) -> dict[str, Any]:
@@ -131,17 +134,17 @@ def write(root: Root, path: str, rows: pa.Table) -> None:
         rows: in the columns of `SCHEMA`.
     """
     buffer = io.BytesIO()
-    pq.write_table(rows, buffer)
+    pq.write_table(rows.replace_schema_metadata(_METADATA), buffer)
     root.write_bytes(f"{path}/{FILE}", buffer.getvalue())
 
 
 def written(root: Root, path: str) -> bool:
-    """Return whether a dataset has facts, in the columns of this version."""
+    """Return whether a dataset has facts of this version."""
     place = f"{path}/{FILE}"
     if not root.exists(place):
         return False
     found = pq.read_schema(root.path_of(place), filesystem=root.filesystem)
-    return bool(found.equals(SCHEMA))
+    return bool(found.equals(SCHEMA)) and (found.metadata or {}).items() >= _METADATA.items()
 
 
 def digests(root: Root, prepared: Dataset, splits: Sequence[str]) -> set[str]:

@@ -8,6 +8,7 @@ import itertools
 import json
 import logging
 import os
+import uuid
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
@@ -122,7 +123,7 @@ def stream(
     """
     length = max(_LEAST, min(_STRETCH, _AHEAD_BYTES // feed.batch_bytes))
     stretches = [range(first, min(first + length, stop)) for first in range(start, stop, length)]
-    reader = f"{type(feed).__name__} {feed.worker}"
+    reader = uuid.uuid4().hex  # workers that fill the cache all read as the first one
 
     def begin(steps: range) -> _Pipeline:
         loan = _lent(shards, reader, feed, steps, stop)

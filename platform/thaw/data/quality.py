@@ -137,14 +137,22 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
+_BAND = 64
+"""Rows that are brought from deep grey to 8 bits at a time."""
+
+
 def _eight_bits(image: Image.Image) -> NDArray[np.uint8]:
     """Return deep grey as (H, W) uint8: 65535 -> 255 for integers, 1.0 or 255.0 -> 255 for floats."""
     if image.mode == "F":
         shades: NDArray[np.float32] = np.nan_to_num(np.asarray(image), nan=0.0)
         scale = 255 if shades.min() >= 0 and shades.max() <= 1 else 1
         return np.rint(np.clip(shades, 0, 255) * scale).astype(np.uint8)
-    levels: NDArray[np.int64] = np.clip(np.asarray(image, dtype=np.int64), 0, 65535)
-    return ((levels + 128) // 257).astype(np.uint8)
+    levels = np.asarray(image)
+    shades8 = np.empty(levels.shape, dtype=np.uint8)
+    for top in range(0, len(levels), _BAND):  # in bands, for all at once would take several times their memory
+        band = np.clip(levels[top : top + _BAND].astype(np.int64), 0, 65535)
+        shades8[top : top + _BAND] = (band + 128) // 257
+    return shades8
 
 
 def _over_white(image: Image.Image) -> Image.Image:

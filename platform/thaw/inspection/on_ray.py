@@ -61,6 +61,8 @@ def inspect(
     checking.refuse_unknown(experiment.data.allow, "data.allow")
     checking.refuse_unknown(tuple(allowed), "--allow")
     on_ray.check_shared(experiment.storage.root)
+    if fix:
+        on_ray.check_shared(fix, "--fix")
     root = open_root(experiment.storage.root)
     with on_ray.cluster():
         prepared = data.prepare(experiment)

@@ -44,7 +44,8 @@ class Fixed:
 def fix(material: Material, file: str) -> Fixed:
     """Write a split of all images that the source names that keeps copies on one side.
 
-    Images that were set aside are put into train, for one that is mended there can spoil no figure.
+    Images that were set aside go to the side of their stated group, or else into train. Of one that is mended later it
+    is not known yet whether it is a copy of another: look again then.
 
     Args:
         file: a path or URI to write to.
@@ -57,12 +58,15 @@ def fix(material: Material, file: str) -> Fixed:
     joined = together(material.ids, groups.of(material.facts).groups, references)
     before = material.splits
     after = regrouped(joined, before, carried(material))
-    sides = dict.fromkeys((one.id for one in references), "train") | dict(
-        zip(material.ids, after.tolist(), strict=True)
-    )
-    split_file.write(file, sides)
+    split_file.write(file, with_others(dict(zip(material.ids, after.tolist(), strict=True)), references))
     moved = Counter(f"{left} to {to}" for left, to in zip(before.tolist(), after.tolist(), strict=True) if left != to)
     return Fixed(file, dict(moved), list(_lines(file, before, after, moved)))
+
+
+def with_others(known: Mapping[str, str], references: Sequence[Reference]) -> dict[str, str]:
+    """Return the side of every image that a source names, those too of which no side is known."""
+    of_group = {one.group: known[one.id] for one in references if one.group is not None and one.id in known}
+    return {one.id: known.get(one.id) or of_group.get(one.group or "", "train") for one in references}
 
 
 def together(ids: Sequence[str], copies: NDArray[np.int64], references: Sequence[Reference]) -> NDArray[np.int64]:

@@ -84,8 +84,14 @@ def _scores(places: Tensor, sides: Tensor, others: Tensor) -> Tensor:
 
 
 def _auc(scores: Tensor, sides: Tensor) -> NDArray[np.float64]:
-    """Return (P,) areas under the ROC curve of (N, P) scores; 0.5 where only one side is there."""
-    ranks = scores.argsort(dim=0).argsort(dim=0).double() + 1
+    """Return (P,) areas under the ROC curve of (N, P) scores; 0.5 where only one side is there.
+
+    Of equal scores each has the mean of their ranks.
+    """
+    columns = scores.T.contiguous()
+    ordered = columns.sort(dim=1).values
+    low, high = (torch.searchsorted(ordered, columns, right=right) for right in (False, True))
+    ranks = (low + high + 1).T.double() / 2
     above = sides.double()
     many, few = above.sum(dim=0), (1 - above).sum(dim=0)
     area = ((ranks * above).sum(dim=0) - many * (many + 1) / 2) / (many * few)

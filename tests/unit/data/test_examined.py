@@ -8,7 +8,7 @@ import pytest
 from test_prepare import experiment, picture, write_table
 
 from thaw.config.experiment import Limits
-from thaw.data import check, examined, prepare
+from thaw.data import check, facts, prepare
 from thaw.data.examined import Shelf
 from thaw.data.listing import key
 from thaw.data.sources import table
@@ -127,7 +127,7 @@ def test_all_that_decides_what_is_found_has_a_folder_of_its_own(made, tmp_path, 
         shelf_of(made, tmp_path, tasks=boxes),
         shelf_of(made, tmp_path, source={"type": "table", "path": str(folder(made)), "separator": ","}),
     ]
-    monkeypatch.setattr(examined, "VERSION", examined.VERSION + 1)
+    monkeypatch.setattr(facts, "VERSION", facts.VERSION + 1)
     found.append(shelf_of(made, tmp_path))
     assert len({one.path for one in found}) == 5
 

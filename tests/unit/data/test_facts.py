@@ -147,6 +147,14 @@ def test_facts_of_other_columns_are_not_there(tmp_path):
         facts.read(root, prepared)
 
 
+def test_facts_of_another_version_are_not_there(tmp_path, monkeypatch):
+    root, prepared = open_root(str(tmp_path)), _prepared()
+    facts.write(root, prepared.path, pa.Table.from_pylist([{"id": "a"}], facts.SCHEMA))
+    assert facts.written(root, prepared.path)
+    monkeypatch.setattr(facts, "_METADATA", {b"thaw": b"2"})
+    assert not facts.written(root, prepared.path)
+
+
 def test_a_dataset_without_facts_says_what_to_do(tmp_path):
     with pytest.raises(DataError, match="run `thaw prepare`"):
         facts.read(open_root(str(tmp_path)), _prepared())

@@ -137,6 +137,11 @@ def joined(before, after):
     return [(one, left, lies[one]) for one, left in zip(before.ids, before.splits.tolist(), strict=True)]
 
 
+def test_what_was_set_aside_lies_where_its_group_does():
+    stated = [Reference(id=name, labels={}, group=group) for name, group in (("a", "g"), ("b", "g"), ("c", None))]
+    assert regroup.with_others({"a": "test"}, stated) == {"a": "test", "b": "test", "c": "train"}
+
+
 def test_what_was_set_aside_is_written_too(folder):
     fixed = regroup.fix(inspected(folder), str(folder / "mended" / "split.csv"))
     assert split_file.read(fixed.file)["broken.png"] == "train"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from thaw.probe import two_samples
@@ -67,3 +68,14 @@ def test_too_few_images_say_nothing() -> None:
     few = _set(0, LEAST_IMAGES - 1)
     assert compare(few, _set(1), 0) is None
     assert compare(_set(1), few, 0) is None
+
+
+def test_equal_scores_stand_in_no_order() -> None:
+    scores = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 1.0], [1.0, 2.0]])
+    sides = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    assert two_samples._auc(scores, sides).tolist() == [0.5, 0.875]
+
+
+def test_images_that_are_the_same_are_told_apart_by_nothing() -> None:
+    blank = np.zeros((80, 30), dtype=np.float32)
+    assert _compared(blank, blank).auc == pytest.approx(0.5)

@@ -80,6 +80,11 @@ class Kept:
     labels: Mapping[str, LabelSchema]
     size: int
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all blocks."""
+        return sum(block.nbytes for blocks in self.blocks.values() for block in blocks)
+
     def batch(self, view: int, rows: Sequence[int] | NDArray[np.int64]) -> Batch:
         """Return the batch of some images of the split, just as it would be made of their pixels."""
         blocks = self.blocks[view]

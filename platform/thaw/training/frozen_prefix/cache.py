@@ -103,6 +103,8 @@ class FrozenPrefix:
             if keys and view not in found:
                 found[view], judge = self._filled(self._train, feed, {view: keys[view]}, judge), _granted
             kept = found.get(view)
+            if kept and not self._taken:  # where all was kept already nothing was measured
+                self._taken = kept.nbytes * len(keys)
             if kept is None:
                 yield from self._train.stream(feed, epoch.start, stop)
                 return
