@@ -16,7 +16,7 @@ from tiny import changed
 def written(experiment, tmp_path):
     """An experiment with enough images for a curve."""
     path = tmp_path / "boards.yaml"
-    path.write_text(load.dump(changed(experiment, name="boards", data__source__images=200)))
+    path.write_text(load.dump(changed(experiment, name="boards", data__source__images=160)))
     return str(path)
 
 
@@ -37,8 +37,8 @@ def test_a_curve_is_printed_and_kept_with_its_page(experiment, written, capsys):
 
 
 def test_fewer_images_are_learnt_from_as_if_there_were_no_others(written):
-    part = curve.measure(load.load(written), {}, max_images=80)
-    assert {one.images for one in part.curves} == {80}
+    part = curve.measure(load.load(written), {}, max_images=70)
+    assert {one.images for one in part.curves} == {70}
 
 
 def test_few_images_have_no_curve_and_it_is_said_why(experiment, prepared):

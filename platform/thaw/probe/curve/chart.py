@@ -20,7 +20,7 @@ def draw(curve: Curve, name: str) -> Chart:
     caption = (
         f"Dots: linear heads on the frozen backbone after learning from so many images, on "
         f"{count(curve.val, 'validation image')}. Line: the power law that fits them, and nine in ten of those that "
-        "would fit other draws of the same images; beyond the images there are it is an expectation."
+        "would fit other images of the same kind; beyond the images there are it is an expectation."
     )
     return Chart(title, caption, paper.drawn(name, title, 3.4, lambda figure: _draw(figure, curve)))
 

@@ -80,23 +80,29 @@ def is_behind(one: ClassReach, value: float) -> bool:
 def images(reach: Reach) -> str:
     """Return a number of images with its band, as short as a table's cell."""
     if reach.images is None:
-        return f"more than {reach.low:,}" if reach.low else "beyond"
-    high = f"{reach.high:,}" if reach.high is not None else "?"
-    return f"{reach.images:,} ({reach.low:,} to {high})"
+        return f"more than {_about(reach.low)}" if reach.low else "beyond"
+    return f"{_about(reach.images)} ({_about(reach.low)} to {_about(reach.high)})"
 
 
 def _images(reach: Reach) -> str:
-    return f"{reach.images:,} images ({reach.low:,} to {reach.high:,})"
+    return f"{_about(reach.images)} images ({_about(reach.low)} to {_about(reach.high)})"
 
 
 def _least(curve: Curve, reach: Reach) -> str:
-    middle = f"about {reach.images:,} images" if (reach.images or 0) > curve.sizes[0] else "few images"
-    return f"{middle}, at least {reach.low:,}"
+    middle = f"about {_about(reach.images)} images" if (reach.images or 0) > curve.sizes[0] else "few images"
+    return f"{middle}, at least {_about(reach.low)}"
+
+
+def _about(images: int | None) -> str:
+    """Return a number to two digits, for no curve knows more of them."""
+    if images is None:
+        return "?"
+    return f"{round(images, 2 - len(str(images))):,}"
 
 
 def _each(target: Target) -> str:
     present = [one for one in target.classes.values() if one.have]
-    return f"{-(-(target.reach.images or 0) // max(1, len(present))):,} of each class"
+    return f"{_about(-(-(target.reach.images or 0) // max(1, len(present))))} of each class"
 
 
 def _between(point: Point) -> str:

@@ -74,12 +74,14 @@ def test_classes_that_lack_images_and_those_that_are_behind_are_named() -> None:
     ("reach", "cell"),
     [
         (NEEDED, "3,000 (2,000 to 5,000)"),
+        (Reach(verdict="needed", images=4466, low=2189, high=17750), "4,500 (2,200 to 18,000)"),
+        (Reach(verdict="reached", images=97, low=9, high=104), "97 (9 to 100)"),
         (Reach(verdict="unsure", images=3000, low=2000, high=None), "3,000 (2,000 to ?)"),
         (Reach(verdict="beyond", images=None, low=2000, high=None), "more than 2,000"),
         (Reach(verdict="beyond", images=None, low=None, high=None), "beyond"),
     ],
 )
-def test_a_cell_has_the_number_and_its_band(reach: Reach, cell: str) -> None:
+def test_a_cell_has_the_number_and_its_band_to_two_digits(reach: Reach, cell: str) -> None:
     assert wording.images(reach) == cell
 
 
