@@ -11,7 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,21 +115,13 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def open(self, image_id: str) -> BinaryIO:
-        """Return a stream of the encoded bytes of one image.
-
-        Raises:
-            OSError: it cannot be read; the caller sets this image aside.
-        """
-
     def read(self, image_id: str, most: int = -1) -> bytes:
         """Return the encoded bytes of one image, or the first ``most`` of them.
 
         Raises:
             OSError: they cannot be read; the caller sets this image aside.
+            StorageError: the store that holds them does not answer, which says nothing about the image.
         """
-        with self.open(image_id) as stream:
-            return stream.read(most)
 
     def stamps(self, ids: Sequence[str], of: Thing) -> list[str | None]:  # noqa: ARG002 - for those that can tell
         """Return for each id a text that is another one once what lies behind it is; found without reading that.

@@ -4,11 +4,11 @@
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import BinaryIO, Literal
+from functools import cached_property
+from typing import Literal
 
+from thaw.data.files import Folder, open_folder
 from thaw.data.sources import contract
-from thaw.data.sources._files import stamps
 from thaw.data.sources.contract import Reference, SourceOptions, Thing, as_text, given_split
 from thaw.errors import DataError
 
@@ -20,40 +20,42 @@ class Options(SourceOptions):
 
     type: Literal["folder"]
     path: str
-    """The folder, on a disk that every node reaches."""
+    """The folder, on a disk that every node reaches, or s3:// or gs://."""
 
 
 class Source(contract.Source):
     """Every file below a class folder; what is no image is set aside when it is prepared."""
 
+    options: Options
+
     def references(self) -> Iterator[Reference]:
-        root = Path(self.options.path)
-        if not root.is_dir():
-            raise DataError(f"data.source.path: {root} is not a folder that this node can read")
-        listed = self._listed(root)
+        self._folder.check("")
+        listed = self._listed()
         first = next(listed, None)
         if first is None:
-            raise DataError(f"data.source.path: {root} holds no image; put images into one folder per class")
+            raise DataError(f"data.source.path: {self._folder} holds no image; put images into one folder per class")
         yield first
         yield from listed
 
-    def open(self, image_id: str) -> BinaryIO:
-        return (Path(self.options.path) / image_id).open("rb")
+    def read(self, image_id: str, most: int = -1) -> bytes:
+        return self._folder.read(image_id, most)
 
     def stamps(self, ids: Sequence[str], of: Thing) -> list[str | None]:  # noqa: ARG002 - images are all there is
-        return stamps(Path(self.options.path), ids)
+        return self._folder.stamps(ids)
 
-    def _listed(self, root: Path) -> Iterator[Reference]:
-        tops = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-        splits = {top: given_split(top.name) for top in tops}
-        if tops and all(splits.values()):
+    @cached_property
+    def _folder(self) -> Folder:
+        return open_folder(self.options.path)
+
+    def _listed(self) -> Iterator[Reference]:
+        splits = {top: given_split(top) for top in self._folder.folders()}
+        if splits and all(splits.values()):
             for top, split in splits.items():
-                yield from self._classes(root, top, split)
+                yield from self._classes(top, split)
         else:
-            yield from self._classes(root, root, None)
+            yield from self._classes("", None)
 
-    def _classes(self, root: Path, folder: Path, split: str | None) -> Iterator[Reference]:
-        for label in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-            for file in sorted(file for file in label.rglob("*") if file.is_file()):
-                if not any(part.startswith(".") for part in file.relative_to(label).parts):
-                    yield Reference(as_text(file.relative_to(root).as_posix()), {COLUMN: as_text(label.name)}, split)
+    def _classes(self, folder: str, split: str | None) -> Iterator[Reference]:
+        for label in self._folder.folders(folder):
+            for file in self._folder.below(f"{folder}/{label}".lstrip("/")):
+                yield Reference(as_text(file), {COLUMN: as_text(label)}, split)

@@ -1,7 +1,8 @@
 """table: a CSV file, or ``metadata.jsonl`` as in the Hugging Face imagefolder convention, with label columns.
 
 One row an image: ``file_name`` is relative to the table, any other column may hold a task's labels. Several
-tables together, such as train.csv, val.csv and test.csv, give the split by their names.
+tables together, such as train.csv, val.csv and test.csv, or train/metadata.jsonl and test/metadata.jsonl, give the
+split by their names or their folders'.
 
 In JSON lines a cell ``{"bbox": [[x, y, width, height], ...], "categories": [name, ...]}`` holds boxes, in pixels of the
 upright image: none where the lists are empty, no label where the cell is null. A column ``mask_file_name`` names a
@@ -10,17 +11,20 @@ name ends so. The option ``mask_values`` says what the values mean; without it, 
 """
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal, TextIO
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from thaw.data.files import Folder, located
 from thaw.data.sources import contract
-from thaw.data.sources._files import read_mask, stamps
+from thaw.data.sources._mask_picture import read_mask
 from thaw.data.sources.contract import (
     RawBoxes,
     RawLabel,
@@ -42,7 +46,10 @@ class Options(SourceOptions):
 
     type: Literal["table"]
     path: str
-    """A .csv or .jsonl file, or a folder with such files at its top, on a disk that every node reaches."""
+    """A .csv or .jsonl file, or a folder with such files at its top, or in its folders train, val and test; on a disk
+    that every node reaches, or s3:// or gs://."""
+    images: str = "."
+    """Folder that the images' paths are relative to, itself relative to the table."""
     file_column: str = "file_name"
     """Column of the image's path, relative to the table."""
     split_column: str = "split"
@@ -60,41 +67,53 @@ class Options(SourceOptions):
 class Source(contract.Source):
     """The images that the tables name."""
 
+    options: Options
+
     def references(self) -> Iterator[Reference]:
-        tables = self._tables()
-        named = {table: given_split(table.stem) for table in tables}
         empty = True
-        for table in tables:
-            for line, row in _rows(table):
+        for table, split in self._tables().items():
+            for line, row in rows(self._folder, table):
                 empty = False
-                yield self._reference(row, f"{table.name}:{line}", named[table])
+                yield self._reference(row, table, line, split)
 
         if empty:
-            raise DataError(f"data.source.path: {self.options.path} names no image; a table has one row an image")
+            raise DataError(f"data.source.path: {self._place} names no image; a table has one row an image")
 
-    def open(self, image_id: str) -> BinaryIO:
-        return (self._folder() / image_id).open("rb")
+    def read(self, image_id: str, most: int = -1) -> bytes:
+        return self._folder.read(image_id, most)
 
     def stamps(self, ids: Sequence[str], of: Thing) -> list[str | None]:  # noqa: ARG002 - all lie below one folder
-        return stamps(self._folder(), ids)
+        return self._folder.stamps(ids)
 
     def mask(self, mask_id: str, width: int, height: int) -> NDArray[np.uint8]:
-        return read_mask(self._folder() / mask_id, width, height)
+        return read_mask(self._folder, mask_id, (width, height))
 
-    def _folder(self) -> Path:
-        path = Path(self.options.path)
-        return path if path.is_dir() else path.parent
+    @cached_property
+    def _located(self) -> tuple[Folder, str]:
+        return located(self.options.path)
 
-    def _tables(self) -> list[Path]:
-        path = Path(self.options.path)
-        found = [path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else []
-        tables = [table for table in found if table.suffix in _TABLES and not table.name.startswith(".")]
-        if not tables:
-            raise DataError(f"data.source.path: {path} is neither a {' or '.join(_TABLES)} file nor a folder with one")
-        return tables
+    @property
+    def _folder(self) -> Folder:
+        return self._located[0]
 
-    def _reference(self, row: Mapping[str, Any], place: str, split: str | None) -> Reference:
-        options: Options = self.options
+    @property
+    def _place(self) -> str:
+        return self._folder.shown(self._located[1])
+
+    def _tables(self) -> dict[str, str | None]:
+        """Return the tables with the split that their names say."""
+        if ".." in PurePosixPath(self.options.images).parts or self.options.images.startswith("/"):
+            raise DataError(f"data.source.images: {self.options.images!r} leaves the folder of the table")
+        name = self._located[1]
+        found = [name] if name.endswith(_TABLES) else [] if name else tables(self._folder)
+        if not found:
+            raise DataError(
+                f"data.source.path: {self._place} is neither a {' or '.join(_TABLES)} file nor a folder with one"
+            )
+        return {table: split_said(table) for table in found}
+
+    def _reference(self, row: Mapping[str, Any], table: str, line: int, split: str | None) -> Reference:
+        options, place = self.options, f"{table}:{line}"
         name = row.get(options.file_column)
         if not isinstance(name, str) or not name:
             raise DataError(
@@ -104,33 +123,39 @@ class Source(contract.Source):
         group = row.get(options.group_column) if options.group_column else None
         said = row.get(options.split_column)
         return Reference(
-            id=_inside(name, place),
-            labels=self._labels(row, place),
+            id=self._path(name, table, place, self.options.images),
+            labels=self._labels(row, table, place),
             split=(given_split(said) or said) if isinstance(said, str) and said else split,
             group=None if group in (None, "") else str(group),
         )
 
-    def _labels(self, row: Mapping[str, Any], place: str) -> dict[str, RawLabel]:
+    def _labels(self, row: Mapping[str, Any], table: str, place: str) -> dict[str, RawLabel]:
         labels: dict[str, RawLabel] = {}
         for key in row:
             if key == self.options.file_column:
                 continue
-            column, label = self._column(key, row[key], place)
+            column, label = self._column(key, row[key], table, place)
             if column in labels:
                 both = f"{column!r} and {column + _FILE!r}"
                 raise DataError(f"{place}: columns {both} would both be offered as {column!r}; rename one of them")
             labels[column] = label
         return labels
 
-    def _column(self, key: str, value: Any, place: str) -> tuple[str, RawLabel]:
+    def _column(self, key: str, value: Any, table: str, place: str) -> tuple[str, RawLabel]:
         """Return a cell's column, as it is offered, with what the cell holds."""
         if self.options.mask_values and key.endswith(_FILE) and len(key) > len(_FILE):
             named = isinstance(value, str) and value
-            mask = RawMask(_inside(value, place), self.options.mask_values) if named else None
+            mask = RawMask(self._path(value, table, place), self.options.mask_values) if named else None
             return key.removesuffix(_FILE), mask
         if isinstance(value, dict) and value.keys() >= {"bbox", "categories"}:
             return key, _boxes(value, f"{place}: column {key!r}")
         return key, self._label(value)
+
+    def _path(self, name: str, table: str, place: str, folder: str = "") -> str:
+        """Return the path of a file that a table names, from the folder of the source on."""
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise DataError(f"{place}: {name!r} leaves the folder of the table; image paths must be relative to it")
+        return as_text((PurePosixPath(table).parent / folder / name).as_posix())
 
     def _label(self, value: Any) -> RawLabel:
         """Return a cell as a class name, a set of names, or None where it is empty or not a label at all."""
@@ -146,10 +171,19 @@ class Source(contract.Source):
         return text or None
 
 
-def _inside(name: str, place: str) -> str:
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise DataError(f"{place}: {name!r} leaves the folder of the table; image paths must be relative to it")
-    return as_text(Path(name).as_posix())
+def tables(folder: Folder) -> list[str]:
+    """Return the tables at the top of a folder, or, where there is none, in its folders that are named for splits."""
+    parts = [name for name in folder.folders() if given_split(name)]
+    inner = [f"{part}/{name}" for part in parts for name in folder.names(part)]
+    return [name for name in folder.names() if name.endswith(_TABLES)] or [
+        name for name in inner if name.endswith(_TABLES)
+    ]
+
+
+def split_said(table: str) -> str | None:
+    """Return the split that the name of a table says, or else that of its folder."""
+    path = PurePosixPath(table)
+    return given_split(path.stem) or given_split(path.parent.name)
 
 
 def _boxes(cell: Mapping[str, Any], place: str) -> RawBoxes:
@@ -168,15 +202,19 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield (line number, row) of a table."""
+def rows(folder: Folder, table: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield (line number, row) of a table.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            yield from _of_csv(file) if table.suffix == ".csv" else _of_json_lines(file)
+        with io.TextIOWrapper(io.BytesIO(folder.read(table)), encoding="utf-8-sig", newline="") as file:
+            yield from _of_csv(file) if table.endswith(".csv") else _of_json_lines(file)
     except _BadLine as error:
-        raise DataError(f"{table.name}:{error}") from None
+        raise DataError(f"{table}:{error}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{table.name}: cannot be read as a table: {error}") from None
+        raise DataError(f"{table}: cannot be read as a table: {error}") from None
 
 
 class _BadLine(Exception):  # noqa: N818
