@@ -21,6 +21,7 @@ from thaw.data.rle import encode
 from thaw.data.shards import shard_table
 from thaw.data.sources.contract import RawBoxes, RawMask, Reference, UnreadBoxes
 from thaw.errors import DataError
+from thaw.starting import recognition
 from thaw.storage import open_root
 
 WIDTH, HEIGHT = 20, 16
@@ -361,6 +362,25 @@ def test_listing_an_object_store_opens_no_image_and_missing_ones_are_an_os_error
             source.read(str(prefix / image_id))
     with pytest.raises(DataError, match=r"data\.source\.path"):
         list(open_source(there.model_copy(update={"path": root.uri_of("missing")})).references())
+
+
+@pytest.mark.parametrize("place", ["disk", "object store"])
+@pytest.mark.parametrize("kind", ON_DISK)
+def test_every_source_recognises_its_own_format_and_no_other_is_as_sure(kind, place, request, tmp_path):
+    made = options(kind, tmp_path) if place == "disk" else request.getfixturevalue("stored")(kind)[1]
+    found = recognition.find(made.path)
+    assert found.type == kind
+    assert found.others == ()
+    asked = {other: catalog.part("data.sources", other).recognise(found.folder) for other in ON_DISK}
+    assert all(
+        one is None or one.confidence < found.recognised.confidence for name, one in asked.items() if name != kind
+    )
+    listed = {one.id: one.labels.keys() for one in open_source(found.options()).references()}
+    assert listed == {one.id: one.labels.keys() for one in open_source(made).references()}
+
+
+def test_a_source_that_lies_in_files_recognises_them_and_one_that_is_drawn_need_not():
+    assert {name for name in KINDS if hasattr(catalog.part("data.sources", name), "recognise")} == set(ON_DISK)
 
 
 def _check_pixels(found):

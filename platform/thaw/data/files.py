@@ -7,7 +7,7 @@ import contextlib
 import os
 import posixpath
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +15,12 @@ from pathlib import Path
 from thaw.errors import DataError, StorageError
 from thaw.storage import MissingError, Root, inside, open_root, redacted, stamp_of
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-"""Endings of the names of images, in lower case. What a file holds is judged by its content alone."""
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+def is_picture(name: str) -> bool:
+    """Return whether a file is named like an image. Whether it is one, its content alone decides."""
+    return name.lower().endswith(_PICTURES)
 
 
 def open_folder(uri: str) -> "Folder":
@@ -28,7 +32,8 @@ def open_folder(uri: str) -> "Folder":
     if redacted(uri) != uri:
         raise DataError(
             f"data.source.path: {redacted(uri)} holds credentials, or what may be some, and would be written down with "
-            "every run; take them out and give them to all nodes in the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            "every run; take them out and give them to all nodes in the environment, such as AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY"
         )
     try:
         return _folder(open_root(uri))
@@ -44,6 +49,15 @@ def located(uri: str) -> "tuple[Folder, str]":
     """
     there = open_folder(uri)
     return (there.at(".."), there.name) if there.is_file("") else (there, "")
+
+
+def snapshot(uri: str) -> "Folder":
+    """Return the folder at ``uri`` as it is when it is first listed, which is done once.
+
+    Raises:
+        DataError: as `open_folder`.
+    """
+    return _Snapshot(open_folder(uri))
 
 
 class Folder(ABC):
@@ -164,15 +178,19 @@ class _Disk(Folder):
             return []
 
 
-class _Store(Folder):
-    """All names of an object store that begin alike. They are listed once, when they are first asked for, and not
-    where all that is wanted is known of one name."""
+class _Listed(Folder):
+    """A folder whose files are listed once, when the list is first asked for."""
+
+    @abstractmethod
+    def _all(self) -> Iterable[str]:
+        """Return the path of every file, from this folder on."""
 
     def is_file(self, path: str) -> bool:
-        return self.root.is_file(path)
+        folder, _, name = inside(path).rpartition("/")
+        return name in self._level(folder).names
 
     def is_folder(self, path: str) -> bool:
-        return self.root.is_folder(path)
+        return inside(path) in self._tree
 
     def folders(self, path: str = "") -> list[str]:
         return sorted(self._level(path).folders)
@@ -189,21 +207,13 @@ class _Store(Folder):
             if name in level.folders:
                 yield from self.below(place)
 
-    def read(self, path: str, most: int = -1) -> bytes:
-        with _missing_as_on_a_disk(path):
-            return self.root.read_first(path, most)
-
-    def stamps(self, paths: Sequence[str]) -> list[str | None]:
-        found = iter(self.root.stamps([path for path in paths if _can_be(path)]))
-        return [next(found) if _can_be(path) else None for path in paths]
-
     def _level(self, path: str) -> "_Level":
         return self._tree.get(inside(path), _Level())
 
     @cached_property
     def _tree(self) -> Mapping[str, "_Level"]:
         tree: dict[str, _Level] = {}
-        for file in self.root.files_below(""):
+        for file in self._all():
             *folders, name = file.split("/")
             if any(_hidden(part) for part in (*folders, name)):
                 continue
@@ -213,6 +223,51 @@ class _Store(Folder):
                 place = f"{place}/{folder}".lstrip("/")
             tree.setdefault(place, _Level()).names.add(name)
         return tree
+
+
+class _Store(_Listed):
+    """All names of an object store that begin alike; they are not listed where only one of them is asked for."""
+
+    def _all(self) -> Iterable[str]:
+        return self.root.files_below("")
+
+    def is_file(self, path: str) -> bool:
+        return self.root.is_file(path)
+
+    def is_folder(self, path: str) -> bool:
+        return self.root.is_folder(path)
+
+    def read(self, path: str, most: int = -1) -> bytes:
+        with _missing_as_on_a_disk(path):
+            return self.root.read_first(path, most)
+
+    def stamps(self, paths: Sequence[str]) -> list[str | None]:
+        found = iter(self.root.stamps([path for path in paths if _can_be(path)]))
+        return [next(found) if _can_be(path) else None for path in paths]
+
+
+class _Snapshot(_Listed):
+    """Another folder as it was when it was first listed, for those who look again and again."""
+
+    def __init__(self, folder: Folder) -> None:
+        super().__init__(folder.root)
+        self._folder = folder
+
+    def _all(self) -> Iterable[str]:
+        yield from self._folder.names()
+        for name in self._folder.folders():  # one by one, for a link to a folder is followed where it is asked for
+            yield from (f"{name}/{one}" for one in self._folder.names(name))
+            for inner in self._folder.folders(name):
+                yield from self._folder.below(f"{name}/{inner}")
+
+    def at(self, path: str) -> Folder:
+        return _Snapshot(self._folder.at(path))
+
+    def read(self, path: str, most: int = -1) -> bytes:
+        return self._folder.read(path, most)
+
+    def stamps(self, paths: Sequence[str]) -> list[str | None]:
+        return self._folder.stamps(paths)
 
 
 @dataclass(frozen=True)

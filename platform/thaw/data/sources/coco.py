@@ -13,10 +13,8 @@ its box, or its segmentation, has no label in that column.
 
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -25,9 +23,20 @@ from numpy.typing import NDArray
 
 from thaw.data import rle
 from thaw.data.files import Folder, located
-from thaw.data.sources import contract
+from thaw.data.sources import _coco_guess, contract
+from thaw.data.sources._coco_json import File, everything, load
 from thaw.data.sources._paths import check_inside
-from thaw.data.sources.contract import BadLabel, RawBoxes, RawMask, Reference, SourceOptions, Thing, as_text, split_in
+from thaw.data.sources.contract import (
+    BadLabel,
+    RawBoxes,
+    RawMask,
+    Recognised,
+    Reference,
+    SourceOptions,
+    Thing,
+    as_text,
+    split_in,
+)
 from thaw.errors import DataError
 from thaw.metrics.masks import IGNORED
 
@@ -49,28 +58,13 @@ class Options(SourceOptions):
     """Class of pixels that no annotation covers; null leaves them without a label."""
 
 
-@dataclass(frozen=True)
-class _File:
-    """What one .json file says.
-
-    Attributes:
-        images: id, as text -> ``file_name``, ``width``, ``height`` and ``id``.
-        annotations: image id, as text -> its annotations, in order.
-        names: category id -> name.
-    """
-
-    images: Mapping[str, Mapping[str, Any]]
-    annotations: Mapping[str, Sequence[Mapping[str, Any]]]
-    names: Mapping[int, str]
-
-
 class Source(contract.Source):
     """The images that the files name."""
 
     options: Options
 
     def references(self) -> Iterator[Reference]:
-        drawn = any(one.get("segmentation") for file in self._files.values() for one in _all(file))
+        drawn = any(one.get("segmentation") for file in self._files.values() for one in everything(file))
         values = self._values() if drawn else {}
         empty = True
         for path, file in self._files.items():
@@ -145,7 +139,7 @@ class Source(contract.Source):
         return next((split for word in words if (split := split_in(word))), None)
 
     @cached_property
-    def _files(self) -> dict[str, _File]:
+    def _files(self) -> dict[str, File]:
         """What each file says, by its path from the folder on."""
         (folder, name), images = self._located, self.options.images
         found = [name] if name else [one for one in folder.names() if one.endswith(".json")]
@@ -156,7 +150,7 @@ class Source(contract.Source):
         return {path: load(folder, path) for path in found}
 
 
-def _drawn_from(files: Mapping[str, _File], mask_id: str) -> str | None:
+def _drawn_from(files: Mapping[str, File], mask_id: str) -> str | None:
     """Return a hash of what a mask is drawn from: of the file, most of which is of other images, only that."""
     name, _, number = mask_id.rpartition(":")
     if name not in files or number not in files[name].images:
@@ -165,45 +159,6 @@ def _drawn_from(files: Mapping[str, _File], mask_id: str) -> str | None:
     annotations = file.annotations.get(number, ())
     named = [file.names[one["category_id"]] for one in annotations]
     return hashlib.sha256(json.dumps([file.images[number], annotations, named]).encode()).hexdigest()
-
-
-def load(folder: Folder, path: str) -> _File:
-    """Return what a file says; parsed once a process, for masks are drawn one by one.
-
-    Raises:
-        DataError: it cannot be read, or is not laid out as COCO is.
-    """
-    try:
-        return _parsed(folder, path, *folder.stamps([path]))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as JSON: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path}: is not laid out as COCO is: {type(error).__name__} {error}") from None
-
-
-@lru_cache(maxsize=8)
-def _parsed(folder: Folder, path: str, _stamp: str | None) -> _File:
-    said = json.loads(folder.read(path).decode("utf-8-sig"))
-    names = {int(one["id"]): str(one["name"]) for one in said["categories"]}
-    images = {str(image["id"]): image for image in said["images"]}
-    annotations = defaultdict(list)
-    for one in said.get("annotations", ()):
-        if one["category_id"] not in names:
-            raise ValueError(f"annotation {one.get('id')} is of category {one['category_id']}, which is not listed")
-        if str(one["image_id"]) not in images:
-            raise ValueError(f"annotation {one.get('id')} is of image {one['image_id']!r}, which is not listed")
-        annotations[str(one["image_id"])].append(one)
-    if len(images) != len(said["images"]):
-        raise ValueError("two images have the same id")
-    for image in images.values():
-        if not isinstance(image["file_name"], str):
-            raise TypeError(f"image {image['id']} has no file_name")
-    return _File(images, dict(annotations), names)
-
-
-def _all(file: _File) -> Iterator[Mapping[str, Any]]:
-    for annotations in file.annotations.values():
-        yield from annotations
 
 
 def _boxes(annotations: Sequence[Mapping[str, Any]], names: Mapping[int, str], place: str) -> RawBoxes | None:
@@ -269,3 +224,12 @@ def _inside(corners: NDArray[np.float64], width: int, height: int) -> NDArray[np
     toggles = np.zeros((height, width + 1), dtype=np.int32)
     np.add.at(toggles, (row, np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)), 1)
     return np.asarray(toggles[:, :width].cumsum(axis=1) % 2 == 1)
+
+
+def recognise(folder: Folder) -> Recognised | None:
+    """Return what speaks for .json files at the top, or one folder below, that name images and what is in them.
+
+    Raises:
+        DataError: there are such files, and their images are not in the folder.
+    """
+    return _coco_guess.recognise(folder)

@@ -10,7 +10,7 @@ them on the node that has just decoded the image, with its size. Both are in pix
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -94,6 +94,30 @@ class Reference:
 
 Thing = Literal["image", "boxes", "mask"]
 """What an id is of: `Reference.id`, `UnreadBoxes.id` or `RawMask.id`."""
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What a source takes a folder for that nobody has described.
+
+    A source that lies in files offers ``recognise(folder: Folder) -> Recognised | None`` beside its `Source`: None
+    where the folder is nothing to it. It raises a DataError where the folder is in its format and cannot be read.
+
+    Attributes:
+        confidence: how sure it is, in (0, 1]; of several sources the surest is believed.
+        seen: what was found, in a few words.
+        options: those of the source that differ from its defaults, but for ``path``.
+        path: where the source's ``path`` leads, from the folder on; empty: to the folder itself.
+        assumed: what was chosen where the folder leaves a choice, a sentence each.
+        unsure: what a person should look at, a sentence each.
+    """
+
+    confidence: float
+    seen: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    path: str = ""
+    assumed: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
 
 
 class SourceOptions(Part):

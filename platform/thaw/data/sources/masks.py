@@ -5,6 +5,7 @@ value a pixel, grey or palette, of its image's size; the option ``names`` says w
 the column ``mask``; an image without a mask has no label.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -14,14 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from thaw.data.files import Folder, open_folder
-from thaw.data.sources import contract
+from thaw.data.files import Folder, is_picture, open_folder
+from thaw.data.sources import _mask_values, contract
 from thaw.data.sources._mask_picture import read_mask
 from thaw.data.sources._paths import split_of
-from thaw.data.sources.contract import RawMask, Reference, SourceOptions, Thing, as_text
+from thaw.data.sources.contract import RawMask, Recognised, Reference, SourceOptions, Thing, as_text
 from thaw.errors import DataError
 
 COLUMN = "mask"
+_LOSSLESS = (".png", ".tif", ".tiff", ".bmp", ".gif")
+_NAMED = re.compile(r"mask|label|seg|annot|truth|\bgt\b|trimap", re.I)
+"""What folders of masks are called."""
 
 
 class Options(SourceOptions):
@@ -72,3 +76,38 @@ class Source(contract.Source):
 def _stem(file: str, folder: str) -> str:
     """Return what a file and its mask have in common: the way from their folders, without the ending."""
     return PurePosixPath(file).relative_to(folder).with_suffix("").as_posix()
+
+
+def recognise(folder: Folder) -> Recognised | None:
+    """Return what speaks for a folder of images and one of files with the same names that is called like masks.
+
+    Raises:
+        DataError: no mask can be read, or they hold too many values to be classes.
+    """
+    stems = {name: _stems(folder, name) for name in folder.folders()}
+    pairs = [
+        (len(set(stems[images]) & set(stems[masks])), images, masks)
+        for images in stems
+        for masks in stems
+        if images != masks and _NAMED.search(masks) and not _NAMED.search(images)
+    ]
+    both, images, masks = max(pairs, default=(0, "", ""))
+    if not both or both < len(stems[images]) / 2 or not all(file.endswith(_LOSSLESS) for file in stems[masks].values()):
+        return None
+    values = _mask_values.guess(folder, [stems[masks][stem] for stem in sorted(set(stems[images]) & set(stems[masks]))])
+    without = len(stems[images]) - both
+    return Recognised(
+        confidence=0.8,
+        seen=f"{len(stems[images])} images in {images}/ and their masks in {masks}/",
+        options={"images": images, "masks": masks, "names": dict(values.names)},
+        assumed=values.assumed,
+        unsure=(
+            *values.unsure,
+            *([f"images without a mask carry no label: {without} of {len(stems[images])}"] if without else ()),
+        ),
+    )
+
+
+def _stems(folder: Folder, name: str) -> dict[str, str]:
+    """Return the pictures of a folder by what they would have in common with their masks."""
+    return {_stem(file, name): file for file in folder.below(name) if is_picture(file)}

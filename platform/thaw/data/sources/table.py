@@ -10,25 +10,24 @@ mask, a picture of one value a pixel relative to the table, and is offered as ``
 name ends so. The option ``mask_values`` says what the values mean; without it, such a column is one like others.
 """
 
-import csv
-import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, TextIO
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from thaw.data.files import Folder, located
-from thaw.data.sources import contract
+from thaw.data.sources import _table_guess, contract
 from thaw.data.sources._mask_picture import read_mask
+from thaw.data.sources._rows import ENDINGS, MASK_ENDING, rows, split_said, tables
 from thaw.data.sources.contract import (
     RawBoxes,
     RawLabel,
     RawMask,
+    Recognised,
     Reference,
     SourceOptions,
     Thing,
@@ -36,9 +35,6 @@ from thaw.data.sources.contract import (
     given_split,
 )
 from thaw.errors import DataError
-
-_TABLES = (".csv", ".jsonl")
-_FILE = "_file_name"
 
 
 class Options(SourceOptions):
@@ -105,10 +101,10 @@ class Source(contract.Source):
         if ".." in PurePosixPath(self.options.images).parts or self.options.images.startswith("/"):
             raise DataError(f"data.source.images: {self.options.images!r} leaves the folder of the table")
         name = self._located[1]
-        found = [name] if name.endswith(_TABLES) else [] if name else tables(self._folder)
+        found = [name] if name.endswith(ENDINGS) else [] if name else tables(self._folder)
         if not found:
             raise DataError(
-                f"data.source.path: {self._place} is neither a {' or '.join(_TABLES)} file nor a folder with one"
+                f"data.source.path: {self._place} is neither a {' or '.join(ENDINGS)} file nor a folder with one"
             )
         return {table: split_said(table) for table in found}
 
@@ -136,17 +132,17 @@ class Source(contract.Source):
                 continue
             column, label = self._column(key, row[key], table, place)
             if column in labels:
-                both = f"{column!r} and {column + _FILE!r}"
+                both = f"{column!r} and {column + MASK_ENDING!r}"
                 raise DataError(f"{place}: columns {both} would both be offered as {column!r}; rename one of them")
             labels[column] = label
         return labels
 
     def _column(self, key: str, value: Any, table: str, place: str) -> tuple[str, RawLabel]:
         """Return a cell's column, as it is offered, with what the cell holds."""
-        if self.options.mask_values and key.endswith(_FILE) and len(key) > len(_FILE):
+        if self.options.mask_values and key.endswith(MASK_ENDING) and len(key) > len(MASK_ENDING):
             named = isinstance(value, str) and value
             mask = RawMask(self._path(value, table, place), self.options.mask_values) if named else None
-            return key.removesuffix(_FILE), mask
+            return key.removesuffix(MASK_ENDING), mask
         if isinstance(value, dict) and value.keys() >= {"bbox", "categories"}:
             return key, _boxes(value, f"{place}: column {key!r}")
         return key, self._label(value)
@@ -171,21 +167,6 @@ class Source(contract.Source):
         return text or None
 
 
-def tables(folder: Folder) -> list[str]:
-    """Return the tables at the top of a folder, or, where there is none, in its folders that are named for splits."""
-    parts = [name for name in folder.folders() if given_split(name)]
-    inner = [f"{part}/{name}" for part in parts for name in folder.names(part)]
-    return [name for name in folder.names() if name.endswith(_TABLES)] or [
-        name for name in inner if name.endswith(_TABLES)
-    ]
-
-
-def split_said(table: str) -> str | None:
-    """Return the split that the name of a table says, or else that of its folder."""
-    path = PurePosixPath(table)
-    return given_split(path.stem) or given_split(path.parent.name)
-
-
 def _boxes(cell: Mapping[str, Any], place: str) -> RawBoxes:
     """Return the boxes in a cell."""
     boxes, names = cell["bbox"], cell["categories"]
@@ -202,50 +183,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def rows(folder: Folder, table: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield (line number, row) of a table.
+def recognise(folder: Folder) -> Recognised | None:
+    """Return what speaks for a table whose rows name images that are there.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: rows name images, and none of them is there.
     """
-    try:
-        with io.TextIOWrapper(io.BytesIO(folder.read(table)), encoding="utf-8-sig", newline="") as file:
-            yield from _of_csv(file) if table.endswith(".csv") else _of_json_lines(file)
-    except _BadLine as error:
-        raise DataError(f"{table}:{error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{table}: cannot be read as a table: {error}") from None
-
-
-class _BadLine(Exception):  # noqa: N818
-    pass
-
-
-def _of_csv(file: TextIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.DictReader(file, strict=True)
-    try:
-        for row in reader:
-            if None in row:
-                raise _BadLine(f"{reader.line_num}: has more cells than there are columns")
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise _BadLine(f"{reader.reader.line_num}: not CSV: {error}") from None
-
-
-def _of_json_lines(file: TextIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for line, text in enumerate(file, start=1):
-        if text.strip():
-            try:
-                row = _object(text)
-            except json.JSONDecodeError as error:
-                raise _BadLine(f"{line}: not JSON: {error.msg} at character {error.colno}") from None
-            except ValueError as error:
-                raise _BadLine(f"{line}: {error}") from None
-            yield line, row
-
-
-def _object(text: str) -> Mapping[str, Any]:
-    row = json.loads(text)
-    if not isinstance(row, dict):
-        raise ValueError(f"a line holds {type(row).__name__}, not an object")
-    return row
+    return _table_guess.recognise(folder)

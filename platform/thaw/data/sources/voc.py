@@ -18,10 +18,19 @@ from typing import Literal, NoReturn
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from thaw.data.files import Folder, open_folder
+from thaw.data.files import Folder, is_picture, open_folder
 from thaw.data.sources import contract
 from thaw.data.sources._paths import read_boxes
-from thaw.data.sources.contract import BadLabel, RawBoxes, Reference, SourceOptions, Thing, UnreadBoxes, as_text
+from thaw.data.sources.contract import (
+    BadLabel,
+    RawBoxes,
+    Recognised,
+    Reference,
+    SourceOptions,
+    Thing,
+    UnreadBoxes,
+    as_text,
+)
 from thaw.errors import DataError
 
 COLUMN = "boxes"
@@ -128,3 +137,42 @@ def _object(one: Element, place: str) -> tuple[tuple[float, float, float, float]
     if not name:
         raise BadLabel("boxes_unreadable", f"{place}: an object has no name")
     return (left, top, right, bottom), name
+
+
+_IMAGES, _ANNOTATIONS = ("JPEGImages", "images", "Images"), ("Annotations", "annotations")
+_TRIED = 5
+"""XML files that are opened to see whether they are VOC's."""
+
+
+def recognise(folder: Folder) -> Recognised | None:
+    """Return what speaks for a folder of images and one of VOC's XML files with the same names."""
+    tops = folder.folders()
+    pairs = [(images, xmls) for images in _IMAGES for xmls in _ANNOTATIONS if images in tops and xmls in tops]
+    for images, annotations in pairs:
+        pictures = {_stem(file) for file in folder.below(images) if is_picture(file)}
+        described = {_stem(name) for name in folder.names(annotations) if name.endswith(".xml")}
+        both = sorted(pictures & described)
+        if both and all(_is_voc(folder, f"{annotations}/{stem}.xml") for stem in both[:_TRIED]):
+            given = {"images": images, "annotations": annotations}
+            return Recognised(
+                confidence=0.95,
+                seen=f"{len(pictures)} images in {images}/ and {len(described)} XML files in {annotations}/",
+                options={key: name for key, name in given.items() if name != Options.model_fields[key].default},
+                unsure=tuple(_unsure(folder, len(pictures - described))),
+            )
+    return None
+
+
+def _is_voc(folder: Folder, path: str) -> bool:
+    try:
+        root = _parsed(read_boxes(folder, path), path)
+    except (OSError, BadLabel):
+        return False
+    return root.tag == "annotation"
+
+
+def _unsure(folder: Folder, bare: int) -> Iterator[str]:
+    if bare:
+        yield f"images without an XML file carry no label: {bare}; an image in which nothing is needs one too"
+    if folder.is_folder("SegmentationClass"):
+        yield "SegmentationClass holds masks, which are not read beside boxes"

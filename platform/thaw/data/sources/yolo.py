@@ -16,12 +16,13 @@ from typing import Any, Literal
 
 import yaml
 
-from thaw.data.files import Folder, located, open_folder
+from thaw.data.files import Folder, is_picture, located, open_folder
 from thaw.data.sources import contract
 from thaw.data.sources._paths import check_inside, read_boxes
 from thaw.data.sources.contract import (
     BadLabel,
     RawBoxes,
+    Recognised,
     Reference,
     SourceOptions,
     Thing,
@@ -96,7 +97,7 @@ class Source(contract.Source):
         return folder, name or (found[0] if found else "")
 
     @cached_property
-    def _said(self) -> Mapping[str, Any]:
+    def said(self) -> Mapping[str, Any]:
         """What the .yaml file says; nothing where there is none."""
         folder, name = self._yaml
         if not name:
@@ -117,7 +118,7 @@ class Source(contract.Source):
             DataError: ``path`` leads out of the folder of the .yaml file.
         """
         folder, name = self._yaml
-        said = self._said.get("path")
+        said = self.said.get("path")
         own = folder.root.path_of("")
         place = posixpath.normpath(posixpath.join(own, _word(said, "path") if said else ""))
         if place == own or place.startswith(f"{own}/"):
@@ -132,7 +133,7 @@ class Source(contract.Source):
 
     def _names(self) -> Mapping[int, str] | None:
         """Return the class names by number, or None where nobody says them."""
-        said = self._said.get("names", self.options.names)
+        said = self.said.get("names", self.options.names)
         if said is None:
             return None
         pairs = said.items() if isinstance(said, dict) else enumerate(said) if isinstance(said, list | tuple) else ()
@@ -143,7 +144,7 @@ class Source(contract.Source):
 
     def _images_listed(self) -> Iterator[tuple[str, str | None]]:
         """Yield every image with its split."""
-        base, said = self._base, self._said
+        base, said = self._base, self.said
         entries: list[tuple[str | None, str]] = [
             (split, one) for split in _SPLITS for one in _as_list(said.get(split), split)
         ]
@@ -225,3 +226,71 @@ def _box(cells: list[str], names: Mapping[int, str] | None, place: str) -> tuple
         raise BadLabel("boxes_unreadable", f"{place}: class {number} is not among the {len(names)} names")
     edges = x - width / 2, y - height / 2, x + width / 2, y + height / 2
     return edges, str(number) if names is None else names[number]
+
+
+_LISTS = ("classes.txt", "labels/classes.txt", "obj.names", "names.txt")
+"""Where some tools write the class names, one a line."""
+_TRIED = 20
+"""Text files that are opened to see whether they hold boxes."""
+
+
+def recognise(folder: Folder) -> Recognised | None:
+    """Return what speaks for a .yaml file with names and folders, or for images and labels beside each other.
+
+    Raises:
+        DataError: a .yaml file leads nowhere, or the text files hold outlines and not boxes.
+    """
+    for name in [one for one in folder.names() if one.endswith((".yaml", ".yml"))]:
+        source = Source(Options(type="yolo", path=folder.root.uri_of(name)))
+        if _is_described(source):
+            listed = list(source.references())
+            labels = [one.labels[COLUMN] for one in listed]
+            _check_boxes(folder, [label.id for label in labels if isinstance(label, UnreadBoxes)])
+            alone = name in ("data.yaml", "data.yml")
+            return Recognised(
+                0.95, f"{name} with the names and folders of {len(listed)} images", {}, "" if alone else name
+            )
+    if not {"images", "labels"} <= set(folder.folders()):
+        return None
+    images = [file for file in folder.below("images") if is_picture(file)]
+    texts = set(folder.below("labels"))
+    boxes = [text_of(file) for file in images if text_of(file) in texts]
+    return _of_folders(folder, images, boxes) if boxes else None
+
+
+def _is_described(source: Source) -> bool:
+    """Return whether a .yaml file says class names and where images are; many others may lie beside images."""
+    try:
+        return "names" in source.said and any(split in source.said for split in _SPLITS)
+    except DataError:
+        return False
+
+
+def _of_folders(folder: Folder, images: list[str], boxes: list[str]) -> Recognised:
+    _check_boxes(folder, boxes)
+    found = next((name for name in _LISTS if folder.is_file(name)), None)
+    names = [line.strip() for line in folder.read(found).decode("utf-8", "replace").splitlines()] if found else []
+    kept = [name for name in names if name]
+    without = len(images) - len(boxes)
+    unsure = (
+        [f"images without a text file count as images in which nothing is: {without} of {len(images)}"]
+        if without
+        else []
+    )
+    if not kept:
+        unsure.append(f"what the classes are called: neither data.yaml nor {' nor '.join(_LISTS)} says it; set names")
+    return Recognised(
+        confidence=0.85,
+        seen=f"{len(images)} images in images/ and boxes of {len(boxes)} of them in labels/",
+        options={"names": kept} if kept else {},
+        assumed=(f"{found} holds the class names by number",) if kept else (),
+        unsure=tuple(unsure),
+    )
+
+
+def _check_boxes(folder: Folder, texts: list[str]) -> None:
+    """Refuse text files of which the first ones hold outlines."""
+    for text in texts[:_TRIED]:
+        lines = folder.read(text, 4096).decode("utf-8", "replace").splitlines()
+        if any(len(line.split()) > 6 for line in lines[:-1] or lines):
+            raise DataError(f"{folder.shown(text)} and others hold outlines of things; only boxes are read")
