@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from pyarrow.fs import FileType
+
 from thaw.errors import DataError, StorageError
 from thaw.storage import MissingError, Root, inside, open_root, redacted, stamp_of
 
@@ -226,10 +228,23 @@ class _Listed(Folder):
 
 
 class _Store(_Listed):
-    """All names of an object store that begin alike; they are not listed where only one of them is asked for."""
+    """All names of an object store that begin alike; all are listed only where files below a folder are asked for."""
 
     def _all(self) -> Iterable[str]:
         return self.root.files_below("")
+
+    def below(self, path: str = "") -> Iterator[str]:
+        _ = self._tree  # one request for a thousand files, rather than one for every folder
+        return super().below(path)
+
+    def _level(self, path: str) -> "_Level":
+        if "_tree" in vars(self):
+            return super()._level(path)
+        there = [one for one in self.root.children(path) if not _hidden(one.base_name)]
+        names = {
+            kind: {one.base_name for one in there if one.type == kind} for kind in (FileType.Directory, FileType.File)
+        }
+        return _Level(names[FileType.Directory], names[FileType.File])
 
     def is_file(self, path: str) -> bool:
         return self.root.is_file(path)
@@ -254,6 +269,9 @@ class _Snapshot(_Listed):
         self._folder = folder
 
     def _all(self) -> Iterable[str]:
+        if not self.root.is_local:
+            yield from self._folder.below()
+            return
         yield from self._folder.names()
         for name in self._folder.folders():  # one by one, for a link to a folder is followed where it is asked for
             yield from (f"{name}/{one}" for one in self._folder.names(name))
