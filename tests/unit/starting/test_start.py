@@ -55,6 +55,18 @@ def test_every_format_that_is_recognised_is_tried_here():
 
 
 @pytest.mark.parametrize("kind", SETS)
+def test_a_folder_in_an_object_store_is_described_as_on_a_disk(kind, tmp_path, s3_uri):
+    here = write(tmp_path / kind, SETS[kind])
+    root = open_root(s3_uri)
+    root.upload(here, f"started/{kind}")
+    started, there = start.start(str(here)), start.start(root.uri_of(f"started/{kind}"))
+    assert there.assumed == started.assumed
+    source = started.experiment.data.source.model_copy(update={"path": root.uri_of(f"started/{kind}")})
+    data = started.experiment.data.model_copy(update={"source": source})
+    assert there.experiment == started.experiment.model_copy(update={"data": data})
+
+
+@pytest.mark.parametrize("kind", SETS)
 def test_what_is_written_loads_prepares_and_makes_a_model_and_batches(kind, tmp_path):
     started = begun(tmp_path / "set", SETS[kind])
     out = tmp_path / "set.yaml"
