@@ -197,8 +197,7 @@ def test_real_sets_are_recognised(name):
     experiment = started.experiment
     assert {task: options.type for task, options in experiment.tasks.items()} == REAL[name]
     source = prepare.open_source(experiment.data.source)
-    references = list(source.references())
-    prepare.check_columns(experiment, references)
+    references = list(prepare.checked(experiment, source.references()))
     some = references[:: len(references) // 20]
     found = list(check.examine(source, check.questions(experiment, some), Limits()))
     assert [one["reason"] for one in found] == [None] * len(found)
