@@ -17,6 +17,10 @@ def add_storage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--storage", help="storage root; THAW_STORAGE or ./store when left out")
 
 
+def add_artifact(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--artifact", help="what `thaw export` made of the model, such as onnx-int8, in its place")
+
+
 def positive(text: str) -> float:
     """Return a number above zero, or refuse the argument."""
     value = float(text)

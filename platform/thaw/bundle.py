@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 import thaw
 from thaw import catalog
@@ -67,6 +67,13 @@ class Bundle:
     description: Description
     model: FinetuneModel
     tasks: Mapping[str, Task]
+
+    def readouts(self, pixels: Tensor) -> dict[str, dict[str, Tensor]]:
+        """Return task -> what its answers are read off, for (B, 3, S, S) uint8 pixels, in one forward pass."""
+        device = next(self.model.parameters()).device
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+            outputs = self.model(pixels.to(device))
+            return {name: task.readout(outputs[name]) for name, task in self.tasks.items()}
 
     def save(self, folder: Path) -> None:
         """Write the bundle into an existing folder."""

@@ -71,6 +71,12 @@ def palette(labels: Mapping[str, LabelSchema]) -> dict[str, Colour]:
     return _colours(name for schema in labels.values() if schema.kind in ("boxes", "mask") for name in schema.names)
 
 
+def legend(labels: Mapping[str, LabelSchema], task: str) -> list[tuple[str, Colour]]:
+    """Return the classes of one of a model's tasks that are drawn, each with its colour."""
+    colours = palette(labels)
+    return [(name, colours[name]) for name in labels[task].names if name in colours and name != BACKGROUND]
+
+
 def draw(
     image: NDArray[np.uint8],
     answers: Answers,

@@ -1,39 +1,58 @@
-"""The predictor: the only way from images to answers. Evaluation and HTTP both call it.
+"""The predictor: the only way from images to answers. Evaluation, HTTP and the gate of exports all call it.
 
-So a figure in a record is measured on the path that is served. It computes in fp32 whatever the training
-precision was, for a bf16 answer would depend on which images shared its batch.
+So a figure in a record is measured on the path that is served. A bundle computes in fp32 whatever the training
+precision was, for a bf16 answer would depend on which images shared its batch. Which network computes is not its
+business: preprocessing before it and reading answers off what it tells are the same for all.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from thaw.bundle import Bundle
+from thaw.bundle import Description
 from thaw.data.preprocess import as_tensor
-from thaw.tasks.contract import Answer, Masks
+from thaw.tasks.contract import Answer, Masks, Task
 
 Answers = dict[str, Answer]
 """Task name -> answer, for one image."""
 
 
-def answer(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> list[Answers]:
+class Backend(Protocol):
+    """What computes, with all that its answers need: a bundle, or what was exported of one."""
+
+    @property
+    def description(self) -> Description:
+        """What the bundle says of itself."""
+        ...
+
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        """The heads, by name."""
+        ...
+
+    def readouts(self, pixels: Tensor) -> Mapping[str, Mapping[str, Tensor]]:
+        """Return task -> what its answers are read off, for (B, 3, S, S) uint8 pixels, in one forward pass."""
+        ...
+
+
+def answer(backend: Backend, images: Sequence[NDArray[np.uint8]]) -> list[Answers]:
     """Return every task's answer for each image, from one forward pass.
 
     Args:
+        backend: what computes.
         images: (H, W, 3) uint8 RGB each, of any sizes; `thaw.data.quality.decode` gives these.
     """
     if not images:
         return []
-    preprocess = bundle.description.preprocess
+    preprocess = backend.description.preprocess
     placements = [preprocess.place(*image.shape[:2]) for image in images]
     pixels = torch.stack([place.image(as_tensor(image)) for place, image in zip(placements, images, strict=True)])
-    device = next(bundle.model.parameters()).device
-    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-        outputs = bundle.model(pixels.to(device))
-    decoded = {name: task.decode(outputs[name], placements) for name, task in bundle.tasks.items()}
+    readouts = backend.readouts(pixels)
+    decoded = {name: task.read(readouts[name], placements) for name, task in backend.tasks.items()}
     return [{name: answers[row] for name, answers in decoded.items()} for row in range(len(images))]
 
 

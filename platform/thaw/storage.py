@@ -67,6 +67,20 @@ def open_root(uri: str) -> "Root":
     return root
 
 
+def file_in(uri: str) -> tuple["Root", str]:
+    """Return the root that a single file lies in, and its name there.
+
+    Args:
+        uri: a path, or a URI of a kind that a storage root may have.
+    """
+    if "://" not in uri:
+        path = Path(uri).expanduser()
+        return open_root(str(path.parent)), path.name
+    whole, mark, query = uri.partition("?")
+    folder, _, name = whole.rpartition("/")
+    return open_root(folder + mark + query), name
+
+
 def redacted(uri: str) -> str:
     """Return ``uri`` with its credentials, and query values that may be secret, replaced by ``***``."""
     if "://" not in uri:
@@ -290,13 +304,18 @@ class Root:
             if name not in leave_out:
                 self._upload_file(source, f"{path}/{name}")
 
-    def download(self, path: str, local_dir: Path) -> None:
+    def download(self, path: str, local_dir: Path, leave_out: Collection[str] = ()) -> None:
         """Copy every file below the folder ``path`` into ``local_dir``, which is made when missing.
+
+        Args:
+            path: a folder of this root.
+            local_dir: a folder of this machine.
+            leave_out: folders directly in ``path`` that are not copied.
 
         Raises:
             StorageError: there is no such folder, or a file in it was replaced meanwhile.
         """
-        names = self.files_below(path)
+        names = [name for name in self.files_below(path) if name.partition("/")[0] not in leave_out]
         if not names:
             raise StorageError(f"{self.shown(path)}: no such folder, or nothing in it")
         for name in names:

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 import hostile
+from reading import Reader
 from thaw.config.experiment import Limits, Serve
-from thaw.data import dataset
+from thaw.data import dataset, split_file
 from thaw.data import on_ray as data
 from thaw.data.sources import boards
 from thaw.errors import DataError, StorageError
@@ -221,7 +222,7 @@ def test_an_alias_serves_what_it_points_at(experiment, reference):
 
 def test_every_look_at_the_test_images_is_counted(experiment, prepared, scores, reference, trained):
     root = open_root(experiment.storage.root)
-    folder = f"{prepared.path}/{ledger.FOLDER}"
+    folder = ledger.place(prepared)
     before = len(root.list(folder))
     assert scores.looks == 1
     again = evaluation.evaluate(experiment, reference)
@@ -240,18 +241,40 @@ def test_figures_have_intervals_around_what_was_scored(scores):
             assert interval.low <= interval.value <= interval.high, (task, name)
 
 
+def test_a_page_shows_every_task_with_the_images_answered_worst(experiment, scores):
+    page = open_root(experiment.storage.root).read_bytes(scores.report).decode()
+    read = Reader(page)
+    assert read.open == []
+    assert all(f"<h2>{task}</h2>" in page for task in scores.metrics)
+    assert "data:image/jpeg;base64," in page
+    assert "no picture" not in page
+
+
 def test_a_model_is_as_good_as_itself(experiment, scores, reference):
-    found = evaluation.compare(experiment.storage.root, reference, reference, "test")
+    found, page = evaluation.compare(experiment.storage.root, reference, reference, "test")
+    assert reference in Reader(open_root(experiment.storage.root).read_bytes(page).decode()).text
     assert set(found.tasks) == set(scores.metrics)
     for one in found.tasks.values():
         assert (one.fixed, one.broken) == ((), ())
         assert {figure.difference.high for figure in one.metrics.values()} == {0}
 
 
-def test_a_look_at_another_dataset_leaves_the_record_as_it_was(experiment, reference, trained):
+def test_images_that_a_model_has_learnt_from_are_no_test_in_another_dataset_either(experiment, reference):
+    other = data.prepare(changed(experiment, name="shuffled", data__split={"given": False, "test": 0.4}))
+    before = len(open_root(experiment.storage.root).list(ledger.FOLDER))
+    with pytest.raises(DataError, match="has learnt from .* test images"):
+        evaluation.evaluate(experiment, reference, other)
+    assert len(open_root(experiment.storage.root).list(ledger.FOLDER)) == before
+
+
+def test_a_look_at_another_dataset_leaves_the_record_as_it_was(experiment, prepared, reference, trained, tmp_path):
     root = open_root(experiment.storage.root)
     before = record.load(root, trained.id).metrics
-    other = data.prepare(changed(experiment, name="other", seed=5))
+    sides = {one: split for split in prepared.splits for one in dataset.ids_of(root, prepared, split)}
+    moved = dataset.ids_of(root, prepared, "val")[:3]
+    split_file.write(str(tmp_path / "split.csv"), {**sides, **dict.fromkeys(moved, "test")})
+    split = {"file": str(tmp_path / "split.csv")}
+    other = data.prepare(changed(experiment, name="other", data__split=split))
     elsewhere = evaluation.evaluate(experiment, reference, other)
     assert elsewhere.answers.startswith(f"runs/{trained.id}/evaluation/other-")
     assert record.load(root, trained.id).metrics == before

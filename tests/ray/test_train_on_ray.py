@@ -49,10 +49,12 @@ def test_a_run_leaves_what_a_person_needs(plain, prepared, one_worker):
     assert record.load(root, one_worker.id) == one_worker
     assert one_worker.dataset == prepared.path
     assert one_worker.epochs_run == len(curve(plain, one_worker)) == 4
-    assert {"experiment.yaml", "record.json", "metrics.csv", "checkpoints"} <= set(root.list(f"runs/{one_worker.id}"))
+    assert {"experiment.yaml", "record.json", "report.html", "metrics.csv", "checkpoints"} <= set(
+        root.list(f"runs/{one_worker.id}")
+    )
     version = store.resolve(root, one_worker.bundle.removeprefix("models/"))
     assert store.lineage(root, version).run_id == one_worker.id
-    assert set(root.list(version.path)) >= {"bundle.json", "model.safetensors", "lineage.json"}
+    assert set(root.list(version.path)) >= {"bundle.json", "golden.parquet", "model.safetensors", "lineage.json"}
     assert "optimizer.pt" not in root.list(version.path)
 
 

@@ -131,7 +131,7 @@ class Dataset(BaseModel):
         try:
             return cls.model_validate(root.read_json(f"{path}/dataset.json"))
         except ValidationError as error:
-            raise DataError(f"{root.uri_of(path)}: not a dataset of this version of Thaw: {error}") from None
+            raise DataError(f"{root.shown(path)}: not a dataset of this version of Thaw: {error}") from None
 
     def save(self, root: Root) -> None:
         """Write ``dataset.json``, which makes the dataset exist."""
@@ -245,6 +245,11 @@ def encoded(shard: pa.Table, row: int) -> tuple[str, bytes, dict[str, Annotation
         if name.startswith(_LABEL)
     }
     return shard["id"][row].as_py(), shard["image"][row].as_py(), annotations
+
+
+def ids_of(root: Root, prepared: Dataset, split: str) -> list[str]:
+    """Return the id of each image of a split in order, without reading any image."""
+    return list(_columns(root, prepared, split, ["id"])["id"].to_pylist())
 
 
 def boxes_of(root: Root, prepared: Dataset, split: str, task: str) -> Iterator[tuple[int, int, Boxes | None]]:

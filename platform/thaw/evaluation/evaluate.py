@@ -1,14 +1,33 @@
 """Scoring stored answers: the metrics of every task, and the confusion matrices, from what was answered."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from thaw.data.labels import Annotation
 from thaw.evaluation.figures import Figures
 from thaw.predictor import Answers
 from thaw.tasks.contract import Task
+
+
+class Answered(NamedTuple):
+    """The images of a split in order, with what was answered and what they carry."""
+
+    ids: list[str]
+    answers: list[Answers]
+    annotations: list[dict[str, Annotation]]
+
+
+class Mistaken(NamedTuple):
+    """A class that was taken for another."""
+
+    label: str
+    answer: str
+    times: int
+    share: float
+    """Of all with the label."""
 
 
 class Confusion(BaseModel):
@@ -19,6 +38,20 @@ class Confusion(BaseModel):
     names: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
     """True class by row, answered class by column."""
+    of: Literal["image", "pixel"] = "image"
+    """What is counted."""
+
+    def mistaken(self, most: int) -> list[Mistaken]:
+        """Return the pairs of classes that are taken for another most often."""
+        counts = np.asarray(self.counts, dtype=np.int64)
+        off = counts * (1 - np.eye(len(counts), dtype=np.int64))
+        order = np.argsort(-off, axis=None, kind="stable")[:most]
+        places = (divmod(int(one), len(counts)) for one in order)
+        return [
+            Mistaken(self.names[label], self.names[answer], int(found), float(found / counts[label].sum()))
+            for label, answer in places
+            if (found := off[label, answer])
+        ]
 
 
 class Scores(BaseModel):
@@ -27,6 +60,8 @@ class Scores(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
+    artifact: str | None = None
+    """Which of the model's artifacts answered in its place."""
     dataset: str
     split: str
     images: int
@@ -39,6 +74,11 @@ class Scores(BaseModel):
     """How many times the dataset's test images have been looked at, with this one; 0 on validation images."""
     answers: str
     """Parquet file, below the storage root, with every image's answer."""
+
+    @property
+    def report(self) -> str:
+        """Where the page is, below the storage root."""
+        return self.answers.removesuffix(".parquet") + ".html"
 
 
 class Tally:
@@ -64,7 +104,11 @@ class Tally:
         """Return the confusion matrix of every task that has one."""
         tables = {name: self._meters[name].confusion() for name in self.metrics()}
         return {
-            name: Confusion(names=self._tasks[name].labels.names, counts=tuple(map(tuple, counts)))
+            name: Confusion(
+                names=self._tasks[name].labels.names,
+                counts=tuple(map(tuple, counts)),
+                of="pixel" if self._tasks[name].labels.kind == "mask" else "image",
+            )
             for name, counts in tables.items()
             if counts is not None
         }

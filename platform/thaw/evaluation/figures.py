@@ -1,8 +1,9 @@
 """Figures: what a model came to on one split, each with its interval; as a whole and by class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from thaw.data.labels import Annotation
@@ -10,9 +11,19 @@ from thaw.evaluation import bootstrap, calibration, operating_point
 from thaw.evaluation.bootstrap import Interval
 from thaw.evaluation.calibration import Reliability
 from thaw.evaluation.operating_point import Kept
+from thaw.evaluation.slices import Columns, cut
 from thaw.metrics.weighted.contract import Sample
 from thaw.predictor import Answers
 from thaw.tasks.contract import Task
+
+
+class Slice(BaseModel):
+    """What a task came to on the images that share a property."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: int
+    metrics: dict[str, Interval]
 
 
 class Figures(BaseModel):
@@ -29,6 +40,8 @@ class Figures(BaseModel):
     """How well scores are to be believed; None where answers have none."""
     kept: tuple[Kept, ...] = ()
     """How the aim of the operating point is kept."""
+    slices: dict[str, dict[str, Slice]] = {}
+    """Column of the table beside the images -> value -> figures."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +68,15 @@ def labelled(
     return found
 
 
-def figures(tasks: Mapping[str, Task], seen: Mapping[str, Labelled], seed: int) -> dict[str, Figures]:
+def figures(
+    tasks: Mapping[str, Task], seen: Mapping[str, Labelled], seed: int, columns: Columns | None = None
+) -> dict[str, Figures]:
     """Return task -> figures.
 
     Args:
         seen: what `labelled` returned.
         seed: of the draws.
+        columns: what a table says of the images.
     """
     found = {}
     for name, one in seen.items():
@@ -73,8 +89,19 @@ def figures(tasks: Mapping[str, Task], seen: Mapping[str, Labelled], seed: int) 
             classes=bootstrap.by_class(one.sample, weights),
             reliability=calibration.reliability(one.sample),
             kept=tuple(operating_point.kept(one.sample, point, task.answering, task.usual, weights)) if settled else (),
+            slices={
+                column: {
+                    name: _slice(one.sample.at(np.array(rows)), seed) for name, rows in cut(values, one.ids).items()
+                }
+                for column, values in (columns or {}).items()
+            },
         )
     return found
+
+
+def _slice(sample: Sample, seed: int) -> Slice:
+    weights = bootstrap.draws(sample.strata(), seed)
+    return Slice(images=len(sample), metrics=bootstrap.intervals(sample.metrics, weights))
 
 
 def lines(found: Mapping[str, Figures]) -> list[str]:
@@ -85,7 +112,17 @@ def lines(found: Mapping[str, Figures]) -> list[str]:
         told += [f"    {name:<24} {_told(interval)}" for name, interval in one.metrics.items()]
         told += [f"    calibration error {one.reliability.error:.3f}"] if one.reliability else []
         told += [f"    {line}" for line in operating_point.lines(one.kept)]
+        told += [f"    {line}" for line in _slices(one)]
     return told
+
+
+def _slices(found: Figures) -> Iterator[str]:
+    """Yield a line a slice, with the first of the metrics."""
+    metric = next(iter(found.metrics), "")
+    for column, values in found.slices.items():
+        yield f"by {column}, {metric}:"
+        for name, one in values.items():
+            yield f"  {name:<22} {_told(one.metrics[metric]) if metric in one.metrics else '-':<24} {one.images} images"
 
 
 def _told(interval: Interval) -> str:

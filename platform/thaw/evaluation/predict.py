@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw import bundle, overlay, predictor
+from thaw import overlay, predictor
+from thaw.backends.load import load
 from thaw.config.experiment import Limits
 from thaw.data import quality
 from thaw.errors import ConfigError, DataError
 from thaw.overlay import Colour
 from thaw.predictor import Answers
 from thaw.registry import store
-from thaw.storage import local_cache, open_root
+from thaw.storage import open_root
 
 _BATCH = 32
 
@@ -35,21 +36,27 @@ class Answered:
 
 
 def predict(
-    storage_root: str, reference: str, images: Sequence[Path], limits: Limits, overlays: Path | None = None
+    storage_root: str,
+    reference: str,
+    images: Sequence[Path],
+    limits: Limits,
+    overlays: Path | None = None,
+    artifact: str | None = None,
 ) -> Answered:
     """Return the answers to image files.
 
     Args:
         overlays: a folder for one picture of the answers to each image.
+        artifact: name of one of the model's artifacts, to answer in its place.
 
     Raises:
-        StorageError: there is no such model.
+        StorageError: there is no such model or artifact.
         DataError: none of the files can be used.
         ConfigError: pictures cannot be written to the folder.
     """
     places = _places(images, overlays) if overlays else {}
     root = open_root(storage_root)
-    loaded = bundle.load(store.fetch(root, store.resolve(root, reference), local_cache()))
+    loaded = load(root, store.resolve(root, reference), artifact)
     colours = overlay.palette(loaded.description.labels)
     answers: dict[str, Answers] = {}
     refused: dict[str, str] = {}

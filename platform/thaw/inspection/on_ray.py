@@ -5,7 +5,7 @@ What is looked for stands in the checks beside this module.
 
 import functools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,19 +15,20 @@ from ray.exceptions import RayTaskError
 
 from thaw import on_ray
 from thaw.config.experiment import Experiment, Limits
-from thaw.console import say, track
-from thaw.data import dataset
+from thaw.console import say
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
-from thaw.data.labels import LabelSchema
+from thaw.data.labels import Annotation, LabelSchema
+from thaw.data.visiting.on_ray import visit
 from thaw.errors import ModelError, ThawError
 from thaw.inspection import checking, pictures, regroup, report
 from thaw.inspection.finding import Finding
 from thaw.inspection.gather import gather
 from thaw.inspection.inspection import Inspection
 from thaw.inspection.material import Material
-from thaw.inspection.pictures import Picture, View
+from thaw.inspection.pictures import View
 from thaw.inspection.regroup import Fixed
+from thaw.page.pictures import Picture
 from thaw.probe.vectors import on_ray as vectors
 from thaw.storage import Root, open_root
 
@@ -122,17 +123,10 @@ def pictured(root: Root, material: Material, findings: Sequence[Finding]) -> dic
         if view.image in rows:
             by_row[rows[view.image]].append(view)
     sizes = list(zip(material.facts["width"].to_pylist(), material.facts["height"].to_pylist(), strict=True))
-    draw, limits = ray.remote(_drawn), material.experiment.data.limits
-    asked = []
-    for path, first, after in _shards(material.prepared):
-        inside = [(row - first, sizes[row], by_row[row]) for row in range(first, after) if row in by_row]
-        if inside:
-            asked.append(functools.partial(draw.remote, root, path, inside, labels, limits))
-    parts = on_ray.in_order(asked, 2 * max(1, int(on_ray.num_cpus())))
-    found: dict[View, Picture] = {}
-    for part in track(parts, "drawing, shards", len(asked)):
-        found |= part
-    return found
+    asked = {row: (sizes[row], views) for row, views in by_row.items()}
+    see = functools.partial(_drawn, labels=labels, limits=material.experiment.data.limits)
+    seen = visit(root, material.prepared, list(material.prepared.splits), asked, see, "drawing")
+    return {view: picture for found in seen.values() for view, picture in found.items()}
 
 
 def _with_places(prepared: Dataset) -> dict[str, LabelSchema]:
@@ -140,25 +134,13 @@ def _with_places(prepared: Dataset) -> dict[str, LabelSchema]:
     return {name: schema for name, schema in prepared.labels.items() if schema.kind in ("boxes", "mask")}
 
 
-def _shards(prepared: Dataset) -> Iterator[tuple[str, int, int]]:
-    """Yield the path of every shard, and the rows of the facts from which to which it goes."""
-    first = 0
-    for shards in prepared.splits.values():
-        for shard in shards:
-            yield f"{prepared.path}/{shard.file}", first, first + shard.rows
-            first += shard.rows
-
-
 def _drawn(
-    root: Root,
-    path: str,
-    asked: Sequence[tuple[int, tuple[int, int], Sequence[View]]],
+    content: bytes,
+    annotations: Mapping[str, Annotation],
+    asked: tuple[tuple[int, int], Sequence[View]],
     labels: dict[str, LabelSchema],
     limits: Limits,
 ) -> dict[View, Picture]:
-    """Draw some images of a shard: row, size as it came, and views of each."""
-    shard, found = dataset.read_shard(root, path), dict[View, Picture]()
-    for row, size, views in asked:
-        _, content, annotations = dataset.encoded(shard, row)
-        found |= zip(views, pictures.draw(content, size, annotations, labels, views, limits), strict=True)
-    return found
+    """Draw an image: its size as it came, and views of it."""
+    size, views = asked
+    return dict(zip(views, pictures.draw(content, size, annotations, labels, views, limits), strict=True))

@@ -1,6 +1,5 @@
 """Pictures: small ones of the images that findings show, with the boxes or masks that they are about."""
 
-import io
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -11,15 +10,13 @@ from thaw.data import quality
 from thaw.data.labels import Annotation, LabelSchema
 from thaw.inspection.finding import Case, Finding
 from thaw.overlay import Colour
+from thaw.page.pictures import SIDE, Picture
 from thaw.tasks.contract import Marks
 from thaw.truth import Truth
 
-SIDE = 160
-"""Pixels of the longer side."""
 BESIDE = 6
 """Most images of one case that are shown, side by side."""
 
-_QUALITY = 75
 _POINTED: Colour = (255, 72, 0)
 _POINTED_AT = "\0"  # no class is called so
 
@@ -38,15 +35,6 @@ class View:
     image: str
     task: str | None = None
     boxes: tuple[Corners, ...] = ()
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A JPEG, and its width and height in pixels."""
-
-    content: bytes
-    width: int
-    height: int
 
 
 def views_of(finding: Finding, case: Case, drawn: Collection[str]) -> list[View]:
@@ -100,9 +88,7 @@ def draw(
     shares = pixels.shape[1] / size[0], pixels.shape[0] / size[1]
     for view in views:
         marks, colours = _marks(view, annotations, labels, shares)
-        picture, encoded = overlay.thumbnail(pixels, marks, colours, SIDE), io.BytesIO()
-        picture.save(encoded, "JPEG", quality=_QUALITY)
-        yield Picture(encoded.getvalue(), picture.width, picture.height)
+        yield Picture.of(overlay.thumbnail(pixels, marks, colours, SIDE))
 
 
 def _marks(

@@ -28,7 +28,9 @@ figure { margin: 0; padding: 14px 16px; background: #ffffff; color: #1b1d21; bor
 figure figcaption { color: #555b66; font-size: .92rem; margin-bottom: .5rem; overflow-wrap: anywhere; }
 figure svg { display: block; width: 100%; height: auto; }
 figure svg text { font-family: system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif !important; }
-.scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: 8px; }
+main > h3 { margin-top: 1.3rem; }
+.scroll { width: fit-content; max-width: 100%; overflow-x: auto; background: var(--card);
+  border: 1px solid var(--line); border-radius: 8px; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 6px 10px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { vertical-align: bottom; color: var(--soft); font-weight: 600; }
@@ -45,6 +47,21 @@ dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; }
 details { margin: 0 0 .5rem; }
 summary { cursor: pointer; overflow-wrap: anywhere; }
+.cases { display: flex; flex-wrap: wrap; gap: 10px; margin-top: .7rem; align-items: flex-start; }
+.case { padding: 8px; border: 1px solid var(--line); border-radius: 6px; max-width: 100%; min-width: 0; }
+.beside { display: flex; flex-wrap: wrap; gap: 8px; align-items: flex-start; }
+.picture { width: 160px; min-width: 0; }
+.picture img, .picture .none { display: block; }
+.picture .none { width: 160px; height: 60px; border: 1px dashed var(--line); border-radius: 4px; color: var(--soft);
+  font-size: .8rem; text-align: center; padding-top: 18px; }
+.picture span { display: block; font-size: .72rem; line-height: 1.3; color: var(--soft); overflow-wrap: anywhere;
+  margin-top: 3px; }
+.case .note { font-size: .85rem; margin: 5px 0 0; max-width: 328px; }
+.case.one .note { max-width: 160px; }
+.more { font-size: .85rem; color: var(--soft); align-self: center; }
+details.rest { margin-top: .7rem; }
+.legend { display: flex; flex-wrap: wrap; gap: 2px 14px; margin: .6rem 0 0; font-size: .85rem; color: var(--soft); }
+.legend i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; border: 1px solid var(--line); }
 @media (max-width: 760px) {
   main { padding: 16px 12px 32px; }
   .charts { grid-template-columns: minmax(0, 1fr); gap: 12px; }
@@ -53,6 +70,11 @@ summary { cursor: pointer; overflow-wrap: anywhere; }
   th, td { padding: 6px 9px; }
   dl { grid-template-columns: minmax(0, 1fr); gap: 0; }
   dd { margin-bottom: .5rem; }
+  .cases { gap: 8px; }
+  .case { padding: 5px; }
+  .picture, .picture .none { width: 144px; }
+  .picture img { max-width: 144px; height: auto; }
+  .case.one .note { max-width: 144px; }
 }
 @media print {
   :root { --ink: #000; --soft: #444; --line: #bbb; --page: #fff; --card: #fff; --accent: #8a2f08; }
@@ -66,6 +88,10 @@ summary { cursor: pointer; overflow-wrap: anywhere; }
   table { font-size: 7.5pt; }
   th, td { padding: 2px 4px; }
   th, td.text { white-space: normal; }
+  .case, .picture { break-inside: avoid; }
+  .picture, .picture .none { width: 96px; }
+  .picture img { max-width: 96px; height: auto; }
+  .case.one .note { max-width: 96px; }
 }
 """
 

@@ -1,7 +1,8 @@
 """Store: numbered versions of a model, and the aliases that point at them.
 
-A version is a folder, ``models/<name>/<version>/``, and never changes; ``models/<name>/aliases.json`` is the
-only file that does. Nothing here reads weights: a bundle is a folder of files with a ``bundle.json``.
+A version is a folder, ``models/<name>/<version>/``, and never changes but for its model card, which is written anew
+whenever it was measured, and for artifacts that are added; ``models/<name>/aliases.json`` is the only other file that
+does. Nothing here reads weights: a bundle is a folder of files with a ``bundle.json``.
 
 A version exists once its ``bundle.json`` does, and that file is uploaded last. Its number is allotted
 before the upload and never again, so what an interrupted upload left behind is neither seen nor mixed
@@ -25,6 +26,9 @@ from thaw.storage import Root
 
 CHAMPION = "champion"
 """The alias that a plain model name stands for."""
+
+ARTIFACTS, REFUSED = "artifacts", "refused"
+"""Folders of a version for what is exported of it (see thaw.registry.artifacts)."""
 
 _BUNDLE = "bundle.json"
 _LINEAGE = "lineage.json"
@@ -99,6 +103,14 @@ def versions(root: Root, name: str) -> list[int]:
     return [version for version in _allotted(root, name) if root.exists(f"{_folder(name, version)}/{_BUNDLE}")]
 
 
+def of_run(root: Root, name: str, run_id: str) -> int | None:
+    """Return the version that a run has registered, the newest one; None where it has none."""
+    for version in reversed(versions(root, name)):
+        if lineage(root, ModelVersion(name, version, _folder(name, version), ())).run_id == run_id:
+            return version
+    return None
+
+
 def aliases(root: Root, name: str) -> dict[str, int]:
     """Return alias -> version of a model; none when there is no such model.
 
@@ -170,9 +182,16 @@ def fetch(root: Root, found: ModelVersion, folder: Path) -> Path:
         return Path(root.path_of(found.path))
     content = root.read_bytes(f"{found.path}/{_LINEAGE}")  # a store that was emptied may hold another model 1
     store = hashlib.sha256(str(root).encode() + content).hexdigest()[:12]
-    target = folder / store / found.name / str(found.version)
+    return downloaded(root, found.path, folder / store / found.name / str(found.version))
+
+
+def downloaded(root: Root, path: str, target: Path) -> Path:
+    """Copy a folder of the store to a local one, unless that is there; it appears whole.
+
+    What was exported of a version is no part of its copy.
+    """
     if not target.exists():
-        _download(root, found.path, target)
+        _download(root, path, target)
     return target
 
 
@@ -180,7 +199,7 @@ def _download(root: Root, path: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
     try:
-        root.download(path, part)
+        root.download(path, part, leave_out={ARTIFACTS, REFUSED})
         part.rename(target)
     except OSError:
         if not target.exists():  # another process may have been first

@@ -18,7 +18,8 @@ from ray import serve
 from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 
-from thaw import bundle, on_ray, predictor
+from thaw import on_ray, predictor
+from thaw.backends.load import load
 from thaw.config.experiment import Limits, Serve
 from thaw.console import say
 from thaw.data import quality
@@ -27,7 +28,7 @@ from thaw.predictor import Answers
 from thaw.registry import store
 from thaw.registry.store import ModelVersion
 from thaw.serving import api
-from thaw.storage import Root, local_cache, open_root
+from thaw.storage import Root, open_root
 from thaw.tasks.contract import Answer, Masks
 
 APPLICATION = "thaw"
@@ -39,15 +40,15 @@ _PORTS_TRIED = 100
 class Replica:
     """One process that holds the model: decodes in threads, answers waiting requests together."""
 
-    def __init__(self, root: Root, found: ModelVersion, options: dict[str, Any]) -> None:
+    def __init__(self, root: Root, found: ModelVersion, options: dict[str, Any], artifact: str | None = None) -> None:
         chosen = Serve.model_validate(options)
         threads = max(1, on_ray.cores() // chosen.replicas)
         torch.set_num_threads(threads)
         self.model, self.version = found.name, found.version
         self.limits: Limits = chosen.limits
-        self._bundle = bundle.load(store.fetch(root, found, local_cache()), "cuda" if chosen.gpus else "cpu")
+        self._network = load(root, found, artifact, "cuda" if chosen.gpus else "cpu", checked=True)
         self.answer_types: Mapping[str, type[Answer]] = {
-            name: task.answer_type for name, task in self._bundle.tasks.items()
+            name: task.answer_type for name, task in self._network.tasks.items()
         }
         self._decoders = ThreadPoolExecutor(threads, "decode")
         self._forward = ThreadPoolExecutor(1, "forward")
@@ -68,26 +69,29 @@ class Replica:
     @serve.batch
     async def _answer_together(self, images: list[NDArray[np.uint8]]) -> list[Answers]:
         here = asyncio.get_running_loop()
-        return await here.run_in_executor(self._forward, predictor.answer, self._bundle, images)
+        return await here.run_in_executor(self._forward, predictor.answer, self._network, images)
 
     def _warm_up(self) -> None:
-        side = self._bundle.description.preprocess.size
-        predictor.answer(self._bundle, [np.zeros((side, side, 3), np.uint8)])
+        side = self._network.description.preprocess.size
+        predictor.answer(self._network, [np.zeros((side, side, 3), np.uint8)])
 
 
 @contextmanager
-def endpoint(reference: str, storage_root: str, options: Serve) -> Iterator[str]:
+def endpoint(reference: str, storage_root: str, options: Serve, artifact: str | None = None) -> Iterator[str]:
     """Serve a model while the block runs, and give the URL it answers at.
 
     Args:
         reference: NAME, NAME@alias or NAME/version.
+        artifact: name of one of its artifacts, to answer in its place.
 
     Raises:
-        StorageError: there is no such model.
+        StorageError: there is no such model or artifact.
+        ModelError: it cannot be run here, or answers otherwise than when it was made.
         ClusterError: no free port was found, Ray Serve runs already, or the cluster has too few GPUs.
     """
     root = open_root(storage_root)
     found = store.resolve(root, reference)
+    load(root, found, artifact, checked=not options.gpus)  # what a replica refuses, Ray Serve would try again and again
     with on_ray.cluster(options.replicas):
         on_ray.check_gpus("serve.gpus", options.gpus * options.replicas)
         port = free_port(options.host, options.port)
@@ -107,7 +111,7 @@ def endpoint(reference: str, storage_root: str, options: Serve) -> Iterator[str]
             max_queued_requests=options.max_queued,
             logging_config=quiet,
             ray_actor_options={"num_gpus": options.gpus},
-        ).bind(root, found, options.model_dump(mode="json"))
+        ).bind(root, found, options.model_dump(mode="json"), artifact)
         try:
             serve.run(application, name=APPLICATION, route_prefix="/")
             shown = "127.0.0.1" if options.host == "0.0.0.0" else options.host  # noqa: S104 - compared, not bound
@@ -117,10 +121,10 @@ def endpoint(reference: str, storage_root: str, options: Serve) -> Iterator[str]
             serve.shutdown()  # type: ignore[no-untyped-call]
 
 
-def serve_until_stopped(reference: str, storage_root: str, options: Serve) -> None:
-    """Serve a model until the process is interrupted or terminated."""
+def serve_until_stopped(reference: str, storage_root: str, options: Serve, artifact: str | None = None) -> None:
+    """Serve a model, or one of its artifacts, until the process is interrupted or terminated."""
     stop = threading.Event()
-    with endpoint(reference, storage_root, options):
+    with endpoint(reference, storage_root, options, artifact):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         stop.wait()

@@ -24,8 +24,10 @@ _SIDE = 7
 """Places along each side of what is cut out of a map for a proposal."""
 _BEFORE = 1000
 """Proposals of each map that come before non-maximum suppression."""
-_OVERLAP = 0.7
+OVERLAP = 0.7
 """Overlap at which the weaker of two proposals is dropped."""
+LEAST = 1e-3
+"""Sides up to which a proposal is none, in pixels."""
 _SMOOTH = 1 / 9
 """Error below which the loss of a box is quadratic."""
 _PROPOSAL_CODER, _BOX_CODER = BoxCoder((1.0, 1.0, 1.0, 1.0)), BoxCoder((10.0, 10.0, 5.0, 5.0))
@@ -69,7 +71,7 @@ class FasterRcnn(nn.Module):
         objectness = torch.cat([_by_place(one, 1) for one in logits], dim=1).squeeze(2)
         shifts = torch.cat([_by_place(one, 4) for one in moves], dim=1)
         grids = [one.to(objectness.device) for one in self._anchors(maps, features.size)]
-        anchors = torch.cat(grids).expand(len(objectness), -1, -1)
+        anchors = torch.cat(grids).expand(objectness.shape[0], -1, -1)
         counts = [len(one) for one in grids]
         proposals, real = self._proposed(anchors, objectness.detach(), shifts.detach(), counts, features.size)
         if targets is not None:
@@ -102,18 +104,36 @@ class FasterRcnn(nn.Module):
         self, anchors: Tensor, objectness: Tensor, shifts: Tensor, counts: Sequence[int], size: int
     ) -> tuple[Tensor, Tensor]:
         """Return (B, P, 4) proposals and (B, P) ones, both filled up with zeros."""
-        chosen, levels, begin = [], [], 0
-        for level, count in enumerate(counts):
-            best = objectness[:, begin : begin + count].topk(min(count, _BEFORE), dim=1).indices
-            chosen.append(best + begin)
-            levels.append(torch.full_like(best, level))
+        chosen, begin = [], 0
+        for count in counts:
+            chosen.append(objectness[:, begin : begin + count].topk(min(count, _BEFORE), dim=1).indices + begin)
             begin += count
         rows = torch.cat(chosen, dim=1)
         wide = rows.unsqueeze(2).expand(-1, -1, 4)
         boxes = _moved(_PROPOSAL_CODER, shifts.gather(1, wide), anchors.gather(1, wide)).clamp(0, size)
-        each = zip(boxes, objectness.gather(1, rows), torch.cat(levels, dim=1), strict=True)
-        kept = [_apart(*image, self.proposals) for image in each]
-        return torch.stack([one for one, _ in kept]), torch.stack([one for _, one in kept])
+        lengths = [one.shape[1] for one in chosen]
+        found: tuple[Tensor, Tensor] = proposed(boxes, objectness.gather(1, rows), lengths, self.proposals)
+        return found
+
+
+@torch.library.custom_op("thaw::proposed", mutates_args=())
+def proposed(boxes: Tensor, scores: Tensor, lengths: Sequence[int], most: int) -> tuple[Tensor, Tensor]:
+    """Return the best (B, most, 4) of (B, N, 4) boxes that do not overlap too much on their map, and (B, most) ones.
+
+    Both are filled up with zeros. An operation of its own, because how many are left of an image depends on its pixels:
+    a network could not be exported with it, while every format has a like operation.
+
+    Args:
+        lengths: how many of the N are of each map, one map after another.
+    """
+    levels = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths)).to(boxes.device)
+    kept = [_apart(*image, levels, most) for image in zip(boxes, scores, strict=True)]
+    return torch.stack([one for one, _ in kept]), torch.stack([one for _, one in kept])
+
+
+@proposed.register_fake
+def _(boxes: Tensor, scores: Tensor, _lengths: Sequence[int], most: int) -> tuple[Tensor, Tensor]:
+    return boxes.new_empty(boxes.shape[0], most, 4), scores.new_empty(boxes.shape[0], most)
 
 
 def _by_place(outputs: Tensor, length: int) -> Tensor:
@@ -131,8 +151,8 @@ def _moved(coder: BoxCoder, moves: Tensor, boxes: Tensor) -> Tensor:
 
 def _apart(boxes: Tensor, scores: Tensor, levels: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """Return the best (most, 4) boxes of one image that do not overlap too much, and ones, filled up with zeros."""
-    some = ((boxes[:, 2:] - boxes[:, :2]) > 1e-3).all(dim=1).nonzero().squeeze(1)
-    kept = some[batched_nms(boxes[some], scores[some], levels[some], _OVERLAP)[:most]]
+    some = ((boxes[:, 2:] - boxes[:, :2]) > LEAST).all(dim=1).nonzero().squeeze(1)
+    kept = some[batched_nms(boxes[some], scores[some], levels[some], OVERLAP)[:most]]
     lacking = most - len(kept)
     return F.pad(boxes[kept], (0, 0, 0, lacking)), F.pad(torch.ones_like(scores[kept]), (0, lacking))
 
@@ -143,11 +163,11 @@ def cut_out(maps: Sequence[Tensor], strides: Sequence[float], boxes: Tensor, siz
     torchvision's own pooling would round strides to powers of two, which those of a patch of 14 pixels are not.
     """
     flat = boxes.flatten(0, 1)
-    images = torch.arange(len(boxes), device=boxes.device).repeat_interleave(boxes.shape[1]).unsqueeze(1)
+    images = torch.arange(boxes.shape[0], device=boxes.device).repeat_interleave(boxes.shape[1]).unsqueeze(1)
     sides = (flat[:, 2:] - flat[:, :2]).clamp(min=0)
     level = torch.floor((sides.prod(dim=1).sqrt() * 16 / (224 * strides[0])).log2() + 1e-6)
     level = level.clamp(0, len(strides) - 1)
-    found = torch.zeros(len(flat), maps[0].shape[1], _SIDE, _SIDE, device=flat.device)
+    found = torch.zeros(flat.shape[0], maps[0].shape[1], _SIDE, _SIDE, device=flat.device)
     for place, (one, stride) in enumerate(zip(maps, strides, strict=True)):
         chosen = (level == place).nonzero().squeeze(1)
         inner = flat[chosen] - margin(one.shape[-1], stride, size)

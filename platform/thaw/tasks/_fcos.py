@@ -68,7 +68,7 @@ class Fcos(nn.Module):
             "classes": told["cls_logits"],
             "boxes": boxes,
             "centres": found["bbox_ctrness"].squeeze(2),
-            "places": places.expand(len(boxes), -1, -1),
+            "places": places.expand(boxes.shape[0], -1, -1),
         }
 
     def _places(self, maps: Sequence[Tensor], size: int) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Classification: exactly one class an image."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -57,6 +57,12 @@ class ClassificationAnswer(Answer):
     def summary(self) -> Mapping[str, str]:
         return {self.label: f"{self.score:.3f}{' unsure' if self.unsure else ''}"}
 
+    def distance(self, other: Self) -> float:
+        return max(abs(score - other.scores[name]) for name, score in self.scores.items())
+
+    def disagreement(self, other: Self) -> float:
+        return float(self.label != other.label)
+
 
 class Task(contract.Task):
     """A linear head with softmax."""
@@ -86,9 +92,29 @@ class Task(contract.Task):
             each = F.cross_entropy(outputs, given, label_smoothing=smoothing, reduction="none")
         return torch.where(labelled, each, 0 * outputs.sum(dim=1)).sum(), labelled.sum()
 
-    def decode(self, outputs: Tensor, _placements: Sequence[Placement]) -> list[ClassificationAnswer]:
-        probabilities = torch.softmax(outputs.float() / self.answering.temperature, dim=1).cpu()
-        return [self._answer(row) for row in probabilities.tolist()]
+    def readout(self, outputs: Tensor) -> dict[str, Tensor]:
+        return {"probabilities": torch.softmax(outputs.float() / self.answering.temperature, dim=1)}
+
+    def reading(self) -> dict[str, Any]:
+        rule = self.answering
+        return {
+            "outputs": {"probabilities": "(B, C) float32: the probability of each class; a row sums to 1"},
+            "classes": list(self.labels.names),
+            "positive": rule.positive,
+            "thresholds": rule.thresholds,
+            "unsure": rule.unsure,
+            "steps": [
+                "the label is the class of the largest probability, the first of equal ones; where positive is a "
+                "class, it is the label if its probability reaches its threshold, and never otherwise",
+                "of the class that decides (positive, or else the label) the threshold is looked up; 0 where it has "
+                "none",
+                "the answer is unsure where thresholds are given and the probability of the class that decides is "
+                "nearer to its threshold than unsure, or, without a positive, below it",
+            ],
+        }
+
+    def read(self, readout: Mapping[str, Tensor], _placements: Sequence[Placement]) -> list[ClassificationAnswer]:
+        return [self._answer(row) for row in readout["probabilities"].tolist()]
 
     def _answer(self, row: list[float]) -> ClassificationAnswer:
         """Return the answer to an image, given the probability of every class."""

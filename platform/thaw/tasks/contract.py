@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -54,8 +54,8 @@ class Answering(BaseModel):
     """Classes with a threshold of which there were too few validation images to expect new ones to keep to the aim."""
 
     def of_classes(self, names: Sequence[str], usual: float) -> list[float]:
-        """Return the threshold of every class."""
-        return [self.thresholds.get(name, usual) for name in names]
+        """Return the threshold of every class; usual ones move with the scores: a temperature changes no answer."""
+        return [self.thresholds.get(name, self.tempered(usual)) for name in names]
 
     def tempered(self, score: float) -> float:
         """Return a score in [0, 1] as it is with the temperature, where each stands by itself."""
@@ -85,6 +85,14 @@ class Answer(BaseModel):
     def marks(self) -> Marks:
         """Return what can be drawn of it; nothing where the answer is of the image as a whole."""
         return Marks()
+
+    def distance(self, other: Self) -> float:
+        """Return how far two answers to the same image are apart at most, in [0, 1]: in scores, places or pixels."""
+        raise NotImplementedError
+
+    def disagreement(self, other: Self) -> float:
+        """Return the share of what two answers to the same image decide that they decide differently, in [0, 1]."""
+        raise NotImplementedError
 
 
 class Meter(Protocol):
@@ -179,8 +187,23 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def decode(self, outputs: Any, placements: Sequence[Placement]) -> list[Any]:
+    def readout(self, outputs: Any) -> dict[str, Tensor]:
+        """Return what answers are read off, by name: what leaves an exported network in place of the head's outputs.
+
+        Arithmetic on tensors alone, with images as the rows of each.
+        """
+
+    @abstractmethod
+    def read(self, readout: Mapping[str, Tensor], placements: Sequence[Placement]) -> list[Any]:
         """Return the answers to B images, in pixels of the images that were placed."""
+
+    @abstractmethod
+    def reading(self) -> dict[str, Any]:
+        """Return what `read` does, for programs that do without Thaw: in words, with all that it depends on."""
+
+    def decode(self, outputs: Any, placements: Sequence[Placement]) -> list[Any]:
+        """Return the answers to B images from the head's outputs, in pixels of the images that were placed."""
+        return self.read(self.readout(outputs), placements)
 
     @abstractmethod
     def meter(self) -> Meter:

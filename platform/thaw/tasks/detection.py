@@ -5,15 +5,15 @@ answered, in pixels of the original image, and how answers are scored.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, box_iou
 
 from thaw.backbones.pyramid import from_finest
 from thaw.config.experiment import AnnotationKind, Share, TaskOptions
@@ -36,6 +36,8 @@ SURE = 0.3
 """Score from which boxes are drawn and counted in a summary, where no operating point was chosen."""
 _CANDIDATES = 1000
 """Boxes of an image, the best by score, that come before non-maximum suppression."""
+_SAME = 0.5
+"""Overlap from which two boxes of a class are taken for the same thing."""
 
 
 class Options(TaskOptions):
@@ -112,6 +114,31 @@ class DetectionAnswer(Answer):
     def marks(self) -> Marks:
         return Marks(boxes=tuple((one.box, one.label, one.score) for one in self.boxes if one.sure))
 
+    def distance(self, other: Self) -> float:
+        """Return by how much a sure box of either is off, in place or in score, from the nearest one of the other."""
+        return max([0.0, *(gap for gap, _ in _gaps(self, other)), *(gap for gap, _ in _gaps(other, self))])
+
+    def disagreement(self, other: Self) -> float:
+        """Return the share of the sure boxes of both that overlap no box of their class in the other by a half."""
+        apart = [overlap < _SAME for _, overlap in (*_gaps(self, other), *_gaps(other, self))]
+        return sum(apart) / max(1, len(apart))
+
+
+def _gaps(one: DetectionAnswer, other: DetectionAnswer) -> Iterator[tuple[float, float]]:
+    """Yield for each sure box its gap to the nearest of its class in another answer, and its largest overlap there.
+
+    A gap is what is lacking in overlap or the difference of scores, whichever is larger, and at most the score itself.
+    """
+    for box in one.boxes:
+        if not box.sure:
+            continue
+        near = [candidate for candidate in other.boxes if candidate.label == box.label]
+        corners = torch.tensor([candidate.box for candidate in near]).view(-1, 4)
+        overlaps = box_iou(torch.tensor([box.box]), corners)[0].tolist()
+        off = (abs(box.score - candidate.score) for candidate in near)
+        gaps = (max(1 - overlap, gap) for overlap, gap in zip(overlaps, off, strict=True))
+        yield min([box.score, *gaps]), max([0.0, *overlaps])
+
 
 class Task(contract.Task):
     """A detector over the feature pyramid."""
@@ -154,8 +181,40 @@ class Task(contract.Task):
         each = self._detector.loss(outputs, targets)
         return torch.where(labelled, each, 0.0).sum(), labelled.sum()
 
-    def decode(self, outputs: Mapping[str, Tensor], placements: Sequence[Placement]) -> list[DetectionAnswer]:
-        boxes, scores = (one.detach().float().cpu() for one in self._detector.candidates(outputs))
+    def readout(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        boxes, scores = self._detector.candidates(outputs)
+        return {"boxes": boxes.detach().float(), "scores": scores.detach().float()}
+
+    def reading(self) -> dict[str, Any]:
+        options, rule = self.options, self.answering
+        return {
+            "outputs": {
+                "boxes": "(B, N, K, 4) float32: x0, y0, x1, y1 in pixels of the input; K is 1, or C where every class "
+                "has a box of its own",
+                "scores": "(B, N, C) float32: the score of each class in [0, 1]",
+            },
+            "classes": list(self.labels.names),
+            "min_score": options.min_score,
+            "candidates": _CANDIDATES,
+            "nms_iou": options.nms,
+            "max_boxes": options.max_boxes,
+            "temperature": rule.temperature,
+            "thresholds": dict(zip(self.labels.names, rule.of_classes(self.labels.names, SURE), strict=True)),
+            "steps": [
+                "every place and class whose score is at least min_score is a box: [n, c] has the box [n, c], or "
+                "[n, 0] where K is 1",
+                "keep the best candidates of them by score, the first of equal ones",
+                "bring them into pixels of the image, cut them off at its edges, and drop those without an area",
+                "non-maximum suppression class by class: of two boxes that overlap by more than nms_iou (intersection "
+                "over union) the one of the lower score is dropped",
+                "keep the best max_boxes of them by score",
+                "of each, the score that is answered is sigmoid(log(score / (1 - score)) / temperature); it is sure "
+                "where that reaches the threshold of its class",
+            ],
+        }
+
+    def read(self, readout: Mapping[str, Tensor], placements: Sequence[Placement]) -> list[DetectionAnswer]:
+        boxes, scores = readout["boxes"].cpu(), readout["scores"].cpu()
         return [self._answer(*image) for image in zip(boxes, scores, placements, strict=True)]
 
     def _answer(self, boxes: Tensor, scores: Tensor, placement: Placement) -> DetectionAnswer:
@@ -173,7 +232,7 @@ class Task(contract.Task):
 
     def _box(self, box: tuple[float, float, float, float], place: int, score: float) -> FoundBox:
         label, score = self.labels.names[place], self.answering.tempered(score)
-        return FoundBox(box=box, label=label, score=score, sure=score >= self.answering.thresholds.get(label, SURE))
+        return FoundBox(box=box, label=label, score=score, sure=score >= self.answering.of_classes([label], SURE)[0])
 
     def meter(self) -> "BoxAnswers":
         thresholds = self.answering.of_classes(self.labels.names, self.usual)

@@ -1,7 +1,7 @@
 """Multilabel: any number of classes an image, each on its own."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -48,6 +48,12 @@ class MultilabelAnswer(Answer):
         found = sorted(self.labels, key=self.scores.__getitem__, reverse=True)
         return {name: f"{self.scores[name]:.3f}" for name in found}
 
+    def distance(self, other: Self) -> float:
+        return max(abs(score - other.scores[name]) for name, score in self.scores.items())
+
+    def disagreement(self, other: Self) -> float:
+        return len(set(self.labels) ^ set(other.labels)) / len(self.scores)
+
 
 class Task(contract.Task):
     """A linear head with one sigmoid a class."""
@@ -83,8 +89,23 @@ class Task(contract.Task):
             each = F.binary_cross_entropy_with_logits(outputs, shares, reduction="none")
         return (each.mean(dim=1) * labelled).sum(), labelled.sum()
 
-    def decode(self, outputs: Tensor, _placements: Sequence[Placement]) -> list[MultilabelAnswer]:
-        rows = torch.sigmoid(outputs.float() / self.answering.temperature).cpu().tolist()
+    def readout(self, outputs: Tensor) -> dict[str, Tensor]:
+        return {"probabilities": torch.sigmoid(outputs.float() / self.answering.temperature)}
+
+    def reading(self) -> dict[str, Any]:
+        return {
+            "outputs": {"probabilities": "(B, C) float32: the probability of each class on its own"},
+            "classes": list(self.labels.names),
+            "thresholds": self._thresholds(),
+            "unsure": self.answering.unsure,
+            "steps": [
+                "the labels are the classes whose probability reaches their threshold",
+                "a class, answered or not, is unsure where its probability is nearer to its threshold than unsure",
+            ],
+        }
+
+    def read(self, readout: Mapping[str, Tensor], _placements: Sequence[Placement]) -> list[MultilabelAnswer]:
+        rows = readout["probabilities"].tolist()
         return [self._answer(dict(zip(self.labels.names, row, strict=True))) for row in rows]
 
     def _answer(self, scores: dict[str, float]) -> MultilabelAnswer:

@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -73,6 +73,13 @@ class SegmentationAnswer(Answer):
 
     def marks(self) -> Marks:
         return Marks(masks=self.masks, classes=tuple(self.areas))
+
+    def distance(self, other: Self) -> float:
+        names = tuple(self.areas)
+        return float(np.mean(self.as_mask(names) != other.as_mask(names)))
+
+    def disagreement(self, other: Self) -> float:
+        return self.distance(other)
 
     def as_mask(self, names: Sequence[str]) -> NDArray[np.uint8]:
         """Return (H, W) indices into ``names``; `IGNORED` where the answer gives no class."""
@@ -172,8 +179,23 @@ class Task(contract.Task):
             each = each + self.options.dice * _dice_loss(outputs, targets, labelled)
         return (each * has).sum(), has.sum()
 
-    def decode(self, outputs: Tensor, placements: Sequence[Placement]) -> list[SegmentationAnswer]:
-        best = outputs.argmax(dim=1).to(torch.uint8).cpu().numpy()
+    def readout(self, outputs: Tensor) -> dict[str, Tensor]:
+        return {"logits": outputs}
+
+    def reading(self) -> dict[str, Any]:
+        return {
+            "outputs": {"logits": "(B, C, S, S) float32: for each pixel of the input a score of each class"},
+            "classes": list(self.labels.names),
+            "steps": [
+                "each pixel of the input is of the class of its largest score, the first of equal ones",
+                "cut out the part of the input that the image fills, and bring it to the size of the part of the image "
+                "that was seen: each pixel takes the class of the pixel that its middle falls on; the rest of the "
+                "image is of no class",
+            ],
+        }
+
+    def read(self, readout: Mapping[str, Tensor], placements: Sequence[Placement]) -> list[SegmentationAnswer]:
+        best = readout["logits"].argmax(dim=1).to(torch.uint8).cpu().numpy()
         return [self._answer(placement.mask_back(mask)) for mask, placement in zip(best, placements, strict=True)]
 
     def _answer(self, mask: NDArray[np.uint8]) -> SegmentationAnswer:

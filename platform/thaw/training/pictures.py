@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from thaw import overlay
+from thaw.evaluation.evaluate import Confusion
 from thaw.tasks.contract import Task
 from thaw.training.validation import Seen
 from thaw.truth import truths
@@ -86,15 +87,8 @@ def _short(count: int) -> str:
 
 def mistaken(names: Sequence[str], table: Sequence[Sequence[int]], most: int = 15) -> str:
     """Return the classes most often taken for another, as a table in Markdown."""
-    counts = np.asarray(table, dtype=np.int64)
-    off = counts * (1 - np.eye(len(names), dtype=np.int64))
-    order = np.argsort(-off, axis=None, kind="stable")[:most]
-    rows = [np.unravel_index(one, off.shape) for one in order]
-    lines = [
-        f"| {names[label]} | {names[answer]} | {off[label, answer]} | {off[label, answer] / counts[label].sum():.0%} |"
-        for label, answer in rows
-        if off[label, answer]
-    ]
+    pairs = Confusion(names=tuple(names), counts=tuple(tuple(row) for row in table)).mistaken(most)
+    lines = [f"| {one.label} | {one.answer} | {one.times} | {one.share:.0%} |" for one in pairs]
     return "\n".join(["| label | answered | count | share of the label |", "|---|---|---|---|", *lines])
 
 

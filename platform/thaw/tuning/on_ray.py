@@ -94,9 +94,6 @@ def search(
 def _begun(root: Root, earlier: Sweep | None, experiment: Experiment, study: Study, asked: Images | None) -> Hunt:
     """Return a sweep that is written down; refuse what some trial would stumble over."""
     checking.refuse_unknown(experiment.data.allow, "data.allow")
-    prepared = Dataset.load(root, earlier.dataset) if earlier else data.prepare(experiment)
-    if not earlier:
-        gates.check(root, experiment, prepared)
     experiment = _on_device(experiment, study)
     groups_of: Callable[[str, int], list[str]] = functools.cache(_groups)
 
@@ -111,6 +108,10 @@ def _begun(root: Root, earlier: Sweep | None, experiment: Experiment, study: Stu
     fewest = min([groups, *(len(groups_of(name, first.data.image.size)) for name in names)])
     known = study.resolved(fewest)
     known.check(experiment, check_drawn)
+    prepared = Dataset.load(root, earlier.dataset) if earlier else data.prepare(experiment)
+    if not earlier:
+        gates.check(root, experiment, prepared)
+    on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus)
     run.check(root, first, prepared)
     if earlier:
         current = sweep.again(root, earlier, study, asked)
@@ -141,6 +142,8 @@ def _run(hunt: Hunt) -> None:
     """Run all trials that are not over."""
     root, current, study = hunt.root, hunt.current, hunt.study
     known = sweep.trials(root, current)
+    if len(known) >= (study.search.trials or len(known) + 1) and all(trial.stage != "running" for trial in known):
+        return  # what is left is to be made of the best one
     journal = Journal(root, current, known, study.search.trials)
 
     def is_out_of_time() -> bool:
@@ -148,7 +151,7 @@ def _run(hunt: Hunt) -> None:
 
     scheduler = ByNumber(study.scheduler, hunt.epoch_images, hunt.all_images, known, is_out_of_time)
     for trial in known:
-        if trial.stage == "running" and scheduler.is_behind(trial.number):
+        if trial.stage == "running" and (scheduler.is_behind(trial.number) or is_out_of_time()):
             journal.end(trial.number, "stopped")  # the driver ended before it could write that down
     values = study.values_of(hunt.written, hunt.groups)
     draws = Draws(sampler(study, study.search, values), journal, hunt.epochs, is_out_of_time)

@@ -17,11 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> Result:
     from thaw.evaluation import comparison, on_ray
+    from thaw.storage import open_root
 
-    found = on_ray.compare(arguments.root(options), options.before, options.after, options.split)
+    root = arguments.root(options)
+    found, page = on_ray.compare(root, options.before, options.after, options.split)
     lines = [
         f"{found.before} -> {found.after} on the {found.split} images of {found.dataset}; * where the 95 % interval of",
         "the difference does not hold 0:",
         *comparison.lines(found.tasks),
+        f"report: {open_root(root).shown(page)}",
     ]
-    return Result(found.model_dump(mode="json"), lines)
+    return Result({**found.model_dump(mode="json"), "report": page}, lines)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from thaw import arguments
+from thaw.verbs import _artifact
 from thaw.verbs.contract import Result
 
 STEP = 2
@@ -19,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="experiment whose plan to lay over the groups, with overrides; the default plan when left out",
     )
     parser.add_argument("--find", metavar="PATTERN", help="list the backbones that match, such as '*mobilenet*'")
+    parser.add_argument(
+        "--artifacts", metavar="MODEL", help="list what was exported of NAME, NAME@alias or NAME/version"
+    )
     arguments.add_storage(parser)
     _probe_arguments(parser.add_argument_group("choosing a backbone"))
 
@@ -26,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> Result:
     if options.probe:
         return _probe(options)
+    if options.artifacts:
+        return _artifacts(options)
     if options.find:
         from thaw.backbones import family
 
@@ -82,6 +88,19 @@ def _probe(options: argparse.Namespace) -> Result:
     )
     ranking = on_ray.rank(experiment, request)
     return Result(ranking.model_dump(mode="json"), table.lines(ranking))
+
+
+def _artifacts(options: argparse.Namespace) -> Result:
+    """List what was exported of a version, with what the gate found and what it costs."""
+    from thaw.registry import artifacts, store
+    from thaw.storage import open_root
+
+    root = open_root(arguments.root(options))
+    found = store.resolve(root, options.artifacts)
+    told = {name: artifacts.read(root, found, name) for name in artifacts.names(root, found)}
+    model = f"{found.name}/{found.version}"
+    lines = [line for one in told.values() for line in _artifact.lines(one)]
+    return Result({"model": model, "artifacts": told}, lines or [f"{model} has no artifacts; `thaw export` makes one"])
 
 
 def _stored(options: argparse.Namespace) -> Result:

@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="NAME, NAME@alias or NAME/version")
     parser.add_argument("images", nargs="+", help="image files")
     parser.add_argument("--overlay", metavar="FOLDER", help="also draw the answers on each image, as a PNG there")
+    arguments.add_artifact(parser)
     arguments.add_storage(parser)
 
 
@@ -26,14 +27,16 @@ def run(options: argparse.Namespace) -> Result:
     from thaw.predictor import as_json
 
     folder = Path(options.overlay) if options.overlay else None
-    found = predict(arguments.root(options), options.model, [Path(image) for image in options.images], Limits(), folder)
+    images = [Path(image) for image in options.images]
+    found = predict(arguments.root(options), options.model, images, Limits(), folder, options.artifact)
     answers = {image: as_json(answer) for image, answer in found.answers.items()}
     lines = []
     for image, answer in found.answers.items():
         drawn = [f"  {found.overlays[image]}"] if folder else []
         lines += [f"{image}: {_brief(answer)}", *drawn]
     lines += [f"{image}: refused: {reason}" for image, reason in found.refused.items()]
-    values = {"model": options.model, "answers": answers, "refused": found.refused, "overlays": found.overlays}
+    told = {"model": options.model, "artifact": options.artifact}
+    values = {**told, "answers": answers, "refused": found.refused, "overlays": found.overlays}
     return Result(values, lines)
 
 

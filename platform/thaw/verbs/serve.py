@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host")
     parser.add_argument("--port", type=int)
     parser.add_argument("--replicas", type=int)
+    arguments.add_artifact(parser)
     arguments.add_storage(parser)
 
 
@@ -32,5 +33,5 @@ def run(options: argparse.Namespace) -> Result:
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(f"--{first['loc'][0]}: {first['msg']} (got {first['input']!r})") from None
-    on_ray.serve_until_stopped(options.model, arguments.root(options), chosen)
+    on_ray.serve_until_stopped(options.model, arguments.root(options), chosen, options.artifact)
     return Result({"model": options.model, "stopped": True}, [f"{options.model}: stopped"])

@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> Result:
         f"run {record.id}: {record.epochs_run} epochs in {record.wall_s:.0f} s; {best}",
         *summary.lines(record.metrics.get("val", {})),
         f"bundle      {root.shown(str(record.bundle))}",
+        f"report      {root.shown(f'runs/{record.id}/report.html')}",
         f"TensorBoard tensorboard --logdir {root.shown(f'runs/{record.id}')}",
     ]
     if compared:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from thaw.data.placement import Placement
 from thaw.evaluation import evaluate
 from thaw.evaluation.evaluate import Confusion, Scores, Tally
 from thaw.predictor import Answers, as_json
-from thaw.tasks import classification, multilabel
+from thaw.tasks import classification, multilabel, segmentation
 from thaw.tasks.contract import Task
 
 ANNOTATIONS: list[dict[str, Any]] = [
@@ -64,6 +65,18 @@ def test_a_tally_equals_the_meters_of_the_tasks() -> None:
         "kind": Confusion(names=("a", "b", "c"), counts=tuple(map(tuple, table.confusion() or ())))
     }
     assert sum(map(sum, tally.confusions()["kind"].counts)) == 4
+
+
+def test_confusion_of_masks_counts_pixels() -> None:
+    labels = LabelSchema(kind="mask", names=("board", "copper"))
+    tasks = bundle.build_tasks({"copper": segmentation.Options(type="segmentation")}, {"copper": labels})
+    tally = Tally(tasks)
+    [answer] = tasks["copper"].decode(torch.zeros(1, 2, 4, 4), [Placement.unchanged(8)])
+    tally.add([{"copper": answer}], [{"copper": np.ones((8, 8), dtype=np.uint8)}])
+    assert tally.confusions() == {
+        "copper": Confusion(names=("board", "copper"), counts=((0, 0), (64, 0)), of="pixel"),
+    }
+    assert tally.confusions()["copper"].mistaken(3) == [("copper", "board", 64, 1.0)]
 
 
 def test_a_task_without_labels_is_left_out() -> None:

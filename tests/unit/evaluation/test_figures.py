@@ -56,6 +56,17 @@ def test_classes_have_figures_of_their_own(tasks, given):
     assert found["b"]["recall"].value == pytest.approx(sum(at % 2 for at in right) / 16)
 
 
+def test_figures_of_a_slice_are_those_of_its_images_alone(tasks, given):
+    one = given["kind"]
+    values = {image: "first" if place < 10 else "rest" for place, image in enumerate(one.ids)}
+    found = figures.figures(tasks, given, 0, {"part": values})["kind"].slices["part"]
+    alone = figures.Labelled(one.ids[:10], one.sample.at(np.arange(10)))
+    assert found["first"].metrics == figures.figures(tasks, {"kind": alone}, 0)["kind"].metrics
+    assert (found["first"].images, found["rest"].images) == (10, 26)
+    told = figures.lines(figures.figures(tasks, given, 0, {"part": values}))
+    assert "    by part, accuracy:" in told
+
+
 def test_lines_show_figure_and_interval(tasks, given):
     told = figures.lines(figures.figures(tasks, given, 0))
     assert told[0] == "  kind: 36 images, with 95 % intervals"

@@ -6,9 +6,10 @@ import pytest
 from reading import Reader
 from thaw.inspection.finding import SHOWN, Case, Finding
 from thaw.inspection.inspection import Inspection
-from thaw.inspection.pictures import Picture, View
+from thaw.inspection.pictures import View
 from thaw.inspection.report import charts, publish
 from thaw.inspection.report.page import BUDGET, page
+from thaw.page.pictures import Picture
 from thaw.storage import open_root
 
 JPEG = Picture(b"\xff\xd8 a picture", 160, 120)

@@ -11,7 +11,8 @@ from thaw.config.experiment import Limits
 from thaw.data.labels import Annotation, Boxes, LabelSchema
 from thaw.inspection import pictures
 from thaw.inspection.finding import Case
-from thaw.inspection.pictures import Picture, View
+from thaw.inspection.pictures import View
+from thaw.page.pictures import SIDE, Picture
 
 _LINE = 8
 """Pixels of a box's line, its edge and what JPEG makes of them."""
@@ -43,14 +44,14 @@ def coloured(pixels: np.ndarray) -> np.ndarray:
 
 def test_a_picture_is_small_and_keeps_its_shape() -> None:
     [found] = pictures.draw(stored(800, 400), (800, 400), {}, {}, [View("x")], Limits())
-    assert (found.width, found.height) == (pictures.SIDE, pictures.SIDE // 2)
+    assert (found.width, found.height) == (SIDE, SIDE // 2)
     assert found.content.startswith(b"\xff\xd8")
 
 
 def test_boxes_that_an_image_carries_are_drawn_where_a_finding_is_of_their_task() -> None:
     assert not coloured(seen(View("x"))).any()
     rows, columns = np.nonzero(coloured(seen(View("x", "spots"))))
-    share = pictures.SIDE / 200
+    share = SIDE / 200
     assert abs(columns.min() - 20 * share) <= _LINE
     assert abs(columns.max() - 180 * share) <= _LINE
     assert abs(rows.min() - 40 * share) <= _LINE
@@ -67,14 +68,14 @@ def test_boxes_that_a_case_is_about_are_drawn_in_place_of_all_in_pixels_of_the_i
 
 def test_boxes_that_a_case_is_about_are_drawn_over_the_mask_of_its_task() -> None:
     both = coloured(seen(View("x", "parts", ((20, 20, 80, 80),))))
-    assert both[:, : pictures.SIDE // 2 - 4].any()
-    assert both[:, pictures.SIDE // 2 + 4 :].all()
+    assert both[:, : SIDE // 2 - 4].any()
+    assert both[:, SIDE // 2 + 4 :].all()
 
 
 def test_masks_are_drawn_without_their_background() -> None:
     columns = coloured(seen(View("x", "parts"))).mean(axis=0)
-    assert columns[: pictures.SIDE // 2 - 4].max() == 0
-    assert columns[pictures.SIDE // 2 + 4 :].min() == 1
+    assert columns[: SIDE // 2 - 4].max() == 0
+    assert columns[SIDE // 2 + 4 :].min() == 1
 
 
 @pytest.mark.parametrize("carried", [None, Boxes(np.empty((0, 4), np.float32), np.empty(0, np.int64))])

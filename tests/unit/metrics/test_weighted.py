@@ -11,7 +11,7 @@ from thaw.metrics import classes
 from thaw.metrics.boxes import BoxMeter, ImageBoxes
 from thaw.metrics.masks import IGNORED, MaskMeter
 from thaw.metrics.weighted.boxes import BoxSample
-from thaw.metrics.weighted.classes import ClassSample, SetSample
+from thaw.metrics.weighted.classes import ClassSample, SetSample, f1_macro
 from thaw.metrics.weighted.masks import MaskSample
 
 NAMES = ("ant", "bee", "cat", "dog")
@@ -128,6 +128,14 @@ def test_each_weighting_stands_by_itself(kind):
             np.testing.assert_allclose(values[row], alone[name][0], equal_nan=True)
 
 
+def test_f1_by_itself_is_that_of_the_sample_and_nothing_where_no_class_occurs():
+    sample, _ = _sets(np.random.default_rng(2))
+    weights = np.random.default_rng(3).integers(0, 3, (5, len(sample))).astype(float)
+    assert f1_macro(weights, sample.answered, sample.targets) == pytest.approx(sample.metrics(weights)["f1_macro"])
+    nothing = np.zeros((len(sample), 4), dtype=bool)
+    assert f1_macro(weights, nothing, nothing).tolist() == [0] * 5
+
+
 def test_figures_of_a_class_are_those_of_the_meters():
     sample, meter = _boxes(np.random.default_rng(3))
     found, told = sample.by_class(np.ones((1, len(sample)))), meter(list(range(len(sample))))
@@ -156,3 +164,30 @@ def test_boxes_that_nobody_has_are_worth_nothing():
     found = sample.metrics(np.ones((2, 3)))
     assert found["map50"].tolist() == [0, 0]
     assert sample.by_class(np.ones((2, 3))) == {}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_some_rows_are_the_images_that_count_while_others_do_not(kind):
+    sample, _ = MADE[kind](np.random.default_rng(2))
+    rows = np.arange(0, len(sample), 3)
+    weights = np.isin(np.arange(len(sample)), rows).astype(float)[None]
+    some = sample.at(rows)
+    assert len(some) == len(rows)
+    for name, [value] in some.metrics(np.ones((1, len(rows)))).items():
+        assert value == pytest.approx(sample.metrics(weights)[name][0], nan_ok=True), name
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_losses_are_highest_where_answers_are_farthest_from_the_truth(kind):
+    sample, _ = MADE[kind](np.random.default_rng(2))
+    losses, good = sample.losses(), sample.goodness()
+    assert losses.shape == (len(sample),)
+    assert losses.min() >= 0
+    assert losses[good == good.max()].mean() < losses[good == good.min()].mean()
+
+
+@pytest.mark.parametrize("kind", ["classes", "sets"])
+def test_the_mean_of_losses_is_how_surprising_the_truth_is(kind):
+    sample, _ = MADE[kind](np.random.default_rng(2))
+    assert sample.losses().mean() == pytest.approx(sample.surprise(1.0), rel=1e-3)  # scores are rounded
+    assert sample.tempered(0.5).losses().mean() == pytest.approx(sample.surprise(2.0), rel=1e-3)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from thaw.data.labels import LabelSchema
 from thaw.inspection.inspection import FILE, Inspection
-from thaw.inspection.pictures import Picture, View
+from thaw.inspection.pictures import View
 from thaw.inspection.report.page import page
+from thaw.page.pictures import Picture
 from thaw.storage import Root
 
 __all__ = ["publish"]

@@ -8,11 +8,12 @@ from itertools import groupby
 from thaw.data.labels import LabelSchema
 from thaw.inspection.finding import Finding, Level
 from thaw.inspection.inspection import Inspection
-from thaw.inspection.pictures import Picture, View, wanted, within
+from thaw.inspection.pictures import View, wanted, within
 from thaw.inspection.report import cases, charts
 from thaw.inspection.report.style import CSS
 from thaw.page import cells, document
 from thaw.page.cells import Cell
+from thaw.page.pictures import Picture
 
 BUDGET = 8 * 2**20
 """Most bytes of the pictures in a page."""

@@ -74,6 +74,14 @@ class BoxSample:
         hits, answered, true = self._counted.T
         return ratio(2 * hits, answered + true, 1.0)
 
+    def losses(self) -> NDArray[np.float64]:
+        """Return what is missing from the best F1."""
+        return 1 - self.goodness()
+
+    def at(self, rows: NDArray[np.int64]) -> "BoxSample":
+        """Return the images in some rows alone."""
+        return replace(self, images=[self.images[row] for row in rows.tolist()])
+
     def judged(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return the score of every answered box, and whether it finds a true one at an overlap of 0.5."""
         scores = np.concatenate([found.scores for found in self._found])
@@ -98,6 +106,10 @@ class BoxSample:
         true = np.sum([found.true for found in self._found], axis=0).astype(np.float64)
         ones = np.ones(len(self))
         return [Candidates(self.names, scores[right], scores[~right], images[right], images[~right], true, ones)]
+
+    def occurrences(self) -> dict[str, int]:
+        """Return class name -> how many images have a true box of it."""
+        return {name: int((found.true > 0).sum()) for name, found in zip(self.names, self._found, strict=True)}
 
     def strata(self) -> NDArray[np.int64]:
         """Return which images have true boxes of the same classes; sets that only one image has are one stratum."""

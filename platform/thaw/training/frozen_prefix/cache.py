@@ -4,7 +4,7 @@ The loop sees batches either way. Where blocks are kept, and where pixels are de
 """
 
 import itertools
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from thaw.bundle import Bundle
@@ -20,6 +20,9 @@ from thaw.training.frozen_prefix.measure import measured
 from thaw.training.plan import FinetunePlan
 from thaw.training.step import Batch, Device
 from thaw.training.workers import all_say, first_says
+
+_Judge = Callable[[Sequence[Cost]], bool]
+"""Says by what the first blocks cost whether the others are to be computed too."""
 
 _MEASURED = 4
 """Blocks that are computed before it is decided whether to go on."""
@@ -87,15 +90,24 @@ class FrozenPrefix:
         self._val_decided = False
 
     def batches(self, start: int, stop: int) -> Generator[Batch]:
-        """Yield the training batches of steps of one phase, whose groups are open."""
+        """Yield the training batches of steps of one phase, whose groups are open.
+
+        Each view is computed when the first epoch that shows it begins, so that the first epoch waits for one alone.
+        """
         phase = self._phase = self._begun(start, stop)
         feed = replace(self._train.feed, views=self._plan.span_at(start).phase.views)
-        kept = self._kept_for_training(phase, feed, start, stop) if self._store else None
-        if kept is None:
-            yield from self._train.stream(feed, start, stop)
-            return
-        for step in range(start, stop):
-            yield kept.batch(feed.view(step), feed.rows(step))
+        keys, judge = self._wanted(phase, feed, start, stop) if self._store else ({}, _granted)
+        found: dict[int, Kept | None] = {}
+        for epoch in _epochs(start, stop, feed.epoch_steps):
+            view = feed.view(epoch.start)
+            if keys and view not in found:
+                found[view], judge = self._filled(self._train, feed, {view: keys[view]}, judge), _granted
+            kept = found.get(view)
+            if kept is None:
+                yield from self._train.stream(feed, epoch.start, stop)
+                return
+            for step in epoch:
+                yield kept.batch(view, feed.rows(step))
 
     def validation(self) -> Generator[Batch]:
         """Yield the validation batches, in the phase whose training batches were asked for last."""
@@ -123,22 +135,25 @@ class FrozenPrefix:
             return str(error)
         return ""
 
-    def _kept_for_training(self, phase: _Phase, feed: Feed, start: int, stop: int) -> Kept | None:
-        """Return what is kept for a phase, or None, and tell why."""
+    def _wanted(self, phase: _Phase, feed: Feed, start: int, stop: int) -> tuple[Mapping[int, str], _Judge]:
+        """Return view -> key of what a phase has use for, and who judges by the first blocks whether it pays.
+
+        Where nothing can be kept or used there are no keys, and it is told why.
+        """
         if reason := phase.reason or refusal(feed, phase.place):
             self._tell(phase.line("not used", reason))
-            return None
-        views = sorted({feed.view(step) for step in (*range(start, stop, feed.epoch_steps), stop - 1)})
+            return {}, _granted
+        views = sorted({feed.view(epoch.start) for epoch in _epochs(start, stop, feed.epoch_steps)})
         keys = self._keys(self._train, feed, views)
         if first_says(fill.is_complete(feed, keys, self._kept_in)):
             self._tell(phase.line("used", "everything is kept already"))
-            return self._collected(feed, keys)
+            return keys, _granted
         if len(views) >= phase.epochs and self._options.use == "when_it_pays":
             self._tell(phase.line("not used", f"each of the {phase.epochs} epoch(s) left has a view of its own"))
-            return None
+            return {}, _granted
         seen = (stop - start) * feed.batch
         wanted = Wanted(feed.images, len(views), seen, feed.workers, self._kept_in.max_bytes)
-        return self._filled(self._train, feed, keys, lambda first: self._judged(phase, first, feed, wanted))
+        return keys, lambda first: self._judged(phase, first, feed, wanted)
 
     def _judged(self, phase: _Phase, first: Sequence[Cost], feed: Feed, wanted: Wanted) -> bool:
         """Return whether the first blocks speak for the cache, and tell."""
@@ -164,9 +179,7 @@ class FrozenPrefix:
         needed = first[0].block.nbytes / first[0].block.rows * feed.images if first else 0
         return self._taken + needed <= self._kept_in.max_bytes
 
-    def _filled(
-        self, images: Images, feed: Feed, keys: Mapping[int, str], judge: Callable[[Sequence[Cost]], bool]
-    ) -> Kept | None:
+    def _filled(self, images: Images, feed: Feed, keys: Mapping[int, str], judge: _Judge) -> Kept | None:
         """Compute what is wanted, unless the first worker judges by its first blocks that it should not be."""
         filling = fill.fill(self._trained.model, feed, keys, self._kept_in, images.stream, self._on)
         used = first_says(judge(list(itertools.islice(filling, _MEASURED))))
@@ -200,6 +213,19 @@ class FrozenPrefix:
         if self._store is None:
             raise RuntimeError("nothing is to be kept")
         return self._store
+
+
+def _granted(_first: Sequence[Cost]) -> bool:
+    """Say that what was decided already holds."""
+    return True
+
+
+def _epochs(start: int, stop: int, whole: int) -> Iterator[range]:
+    """Yield the steps of each epoch from one step to before another; the first one may have begun before."""
+    while start < stop:
+        over = min(stop, (start // whole + 1) * whole)
+        yield range(start, over)
+        start = over
 
 
 def refusal(feed: Feed, phase: int) -> str:

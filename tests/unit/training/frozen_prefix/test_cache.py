@@ -70,6 +70,14 @@ def test_batches_from_what_is_kept_are_bitwise_those_of_pixels() -> None:
             assert torch.allclose(found, tensor, atol=1e-6)
 
 
+def test_a_view_is_computed_when_the_first_epoch_that_shows_it_begins() -> None:
+    run = KeptRun(experiment(cache=ALWAYS), InMemory())
+    of_epochs = [(progress.epoch.phase, run.decoded["train"]) for progress in run.fit()]
+    views = IMAGES["train"]
+    assert of_epochs == [(0, views), (0, 2 * views), (0, 2 * views), (1, 3 * views)]
+    assert len([line for line in run.lines if "phase 1" in line]) == 1
+
+
 def test_what_was_computed_in_bf16_is_kept_in_bf16() -> None:
     run = KeptRun(experiment(ALL_TASKS, cache=ALWAYS), InMemory(), autocast=torch.bfloat16)
     run.trained.model.open_groups(2)

@@ -1,0 +1,1 @@
+"""Formats of exported networks, one file each."""

@@ -1,0 +1,31 @@
+"""What answers for a stored version: its bundle, or one of its artifacts."""
+
+from thaw import bundle, golden
+from thaw.backends import artifact as backends
+from thaw.predictor import Backend
+from thaw.registry import artifacts, store
+from thaw.registry.store import ModelVersion
+from thaw.storage import Root, local_cache
+
+
+def load(
+    root: Root, found: ModelVersion, artifact: str | None = None, device: str = "cpu", checked: bool = False
+) -> Backend:
+    """Load what is to answer.
+
+    Args:
+        artifact: name of one of the version's artifacts; the bundle itself when left out.
+        device: ``cpu`` or ``cuda``.
+        checked: let a bundle answer its golden images first, as every artifact does.
+
+    Raises:
+        StorageError: the version has no such artifact.
+        ModelError: it cannot be read or run here, or answers otherwise than when it was made.
+    """
+    if artifact is not None:
+        return backends.load(artifacts.fetch(root, found, artifact, local_cache()), device)
+    folder = store.fetch(root, found, local_cache())
+    loaded = bundle.load(folder, device)
+    if checked:
+        golden.check(loaded, folder)
+    return loaded
