@@ -40,12 +40,30 @@ COLOURS: Sequence[Colour] = (
 
 BACKGROUND = "background"
 """The class that is never drawn."""
-_SMALLEST = 480  # pixels of the longer side; smaller images are enlarged by a whole number
 _LETTERS, _SHORTEST = 38, 14  # letters are this share of the image's side, and at least so many pixels high
 _LINE = 14  # letters that go into the narrowest picture
 _COVER = 0.4  # how much of a mask's pixels is its colour
 _PAPER, _QUIET, _INK = (24, 24, 24), (150, 150, 150), (255, 255, 255)
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a picture is drawn.
+
+    Attributes:
+        smallest: pixels of the longer side; smaller images are enlarged by a whole number.
+        cover: how much of a mask's pixels is its colour, in [0, 1].
+        named: whether every box has its class written on it; the strip below names the classes all the same.
+    """
+
+    smallest: int = 480
+    cover: float = _COVER
+    named: bool = True
+
+
+ALONE = Manner()
+"""As a picture is drawn that is looked at by itself."""
 
 
 def palette(labels: Mapping[str, LabelSchema]) -> dict[str, Colour]:
@@ -59,7 +77,12 @@ def legend(labels: Mapping[str, LabelSchema], task: str) -> list[tuple[str, Colo
     return [(name, colours[name]) for name in labels[task].names if name in colours and name != BACKGROUND]
 
 
-def draw(image: NDArray[np.uint8], answers: Answers, colours: Mapping[str, Colour] | None = None) -> Image.Image:
+def draw(
+    image: NDArray[np.uint8],
+    answers: Answers,
+    colours: Mapping[str, Colour] | None = None,
+    manner: Manner = ALONE,
+) -> Image.Image:
     """Return the picture of the answers to an (H, W, 3) uint8 image; boxes that are not sure enough are left out.
 
     Args:
@@ -70,13 +93,13 @@ def draw(image: NDArray[np.uint8], answers: Answers, colours: Mapping[str, Colou
     masks = [mask for marks in seen for mask in _foreground(marks)]
     names = dict.fromkeys([name for name, _ in masks] + [name for _, name, _ in boxes])
     chosen = dict(_colours(names) if colours is None else colours)
-    sheet = _Sheet.of(image)
+    sheet = _Sheet.of(image, manner.smallest)
     sheet.paste(image)
     for name, mask in masks:
-        sheet.cover(mask, chosen[name])
+        sheet.cover(mask, chosen[name], manner.cover)
     for box, name, _ in reversed(boxes):
         sheet.outline(box, chosen[name])
-    for box, name, score in boxes:
+    for box, name, score in boxes if manner.named else ():
         sheet.label(box, f"{_plain(name)} {score:.2f}", chosen[name])
     return sheet.above(_strip(answers, {name: chosen[name] for name in names}, sheet))
 
@@ -119,9 +142,9 @@ def _foreground(marks: Marks) -> list[tuple[str, NDArray[np.bool_]]]:
     return [(name, mask) for name, mask in decoded.items() if name != behind]
 
 
-def _cover(picture: Image.Image, mask: NDArray[np.bool_], colour: Colour, edge: int) -> None:
+def _cover(picture: Image.Image, mask: NDArray[np.bool_], colour: Colour, edge: int, share: float = _COVER) -> None:
     """Lay translucent colour on the pixels of a mask, and full colour on its edge."""
-    shade = np.full(mask.shape, round(255 * _COVER), dtype=np.uint8)
+    shade = np.full(mask.shape, round(255 * share), dtype=np.uint8)
     shade[_edge(mask, edge)] = 255
     picture.paste(colour, (0, 0), Image.fromarray(shade * mask))
 
@@ -173,9 +196,9 @@ class _Sheet:
     labels: list[_Box]
 
     @classmethod
-    def of(cls, image: NDArray[np.uint8]) -> "_Sheet":
+    def of(cls, image: NDArray[np.uint8], smallest: int) -> "_Sheet":
         height, width = image.shape[:2]
-        enlarged = max(1, math.ceil(_SMALLEST / max(height, width)))
+        enlarged = max(1, math.ceil(smallest / max(height, width)))
         wide, high = width * enlarged, height * enlarged
         letters = max(_SHORTEST, round(math.sqrt(wide * high) / _LETTERS))
         least = letters * _LINE
@@ -198,10 +221,10 @@ class _Sheet:
     def paste(self, image: NDArray[np.uint8]) -> None:
         self.paper.paste(Image.fromarray(image).resize(self.size, Image.Resampling.NEAREST))
 
-    def cover(self, mask: NDArray[np.bool_], colour: Colour) -> None:
+    def cover(self, mask: NDArray[np.bool_], colour: Colour, share: float) -> None:
         """Lay translucent colour on the pixels of a mask, and full colour on its edge."""
         mask = mask.repeat(self.enlarged, axis=0).repeat(self.enlarged, axis=1)
-        _cover(self.paper, mask, colour, self.line // 2)
+        _cover(self.paper, mask, colour, self.line // 2, share)
 
     def outline(self, box: _Box, colour: Colour) -> None:
         """Draw a box around its pixels, with a dark edge that shows it on any ground."""

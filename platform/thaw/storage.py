@@ -17,6 +17,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -34,6 +35,8 @@ _ALLOWED = "give a folder, file:///folder, s3://bucket/folder or gs://bucket/fol
 _CHUNK = 8 * 2**20
 _READ_ATTEMPTS = 20
 _POLL_S = 0.05
+_ASKED = 16
+"""Questions that a store is asked at the same time."""
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """How long `patiently` waits after each refusal."""
 _LOCAL_PART = re.compile(r"\..+\.[0-9a-f]{32}\.part")
@@ -162,7 +165,7 @@ class Root:
         if self.is_local:
             return self.path_of(path)
         parts = urlsplit(self.uri)
-        return parts._replace(path="/".join(filter(None, [parts.path or "/", quote(inside(path))]))).geturl()
+        return parts._replace(path="/".join(filter(None, [parts.path, quote(inside(path))]))).geturl()
 
     def shown(self, path: str) -> str:
         """Return the URI of ``path`` for a message: without credentials and query."""
@@ -186,8 +189,57 @@ class Root:
         with self._telling("measure", path):
             info = self._info(path)
         if info.type != pafs.FileType.File:
-            raise StorageError(f"{self.shown(path)}: no such file")
+            raise MissingError(f"{self.shown(path)}: no such file")
         return int(info.size)
+
+    def is_file(self, path: str) -> bool:
+        """Return whether there is a file at ``path``."""
+        with self._telling("look up", path):
+            return bool(self._info(path).type == pafs.FileType.File)
+
+    def is_folder(self, path: str) -> bool:
+        """Return whether there is a folder at ``path``; in an object store, whether there is a file below it."""
+        with self._telling("look up", path):
+            return bool(self._info(path).type == pafs.FileType.Directory)
+
+    def stamps(self, paths: Sequence[str]) -> Sequence[str | None]:
+        """Return for each file a text that is another one once its content is; None where there is no such file.
+
+        A store is asked for many at the same time.
+        """
+        if self.is_local:
+            return [stamp_of(Path(self.path_of(path))) for path in paths]
+        with ThreadPoolExecutor(_ASKED) as threads:
+            return list(threads.map(self._remote_stamp, paths))
+
+    def files_below(self, path: str) -> _Names:
+        """Return the sorted paths, relative to a folder, of all files below it; none when it is missing."""
+        folder = self.path_of(path)
+        below = self._select(path, pafs.FileSelector(folder, allow_not_found=True, recursive=True))
+        files = (info.path for info in below if info.type == pafs.FileType.File)
+        return sorted(file.removeprefix(folder).lstrip("/") for file in files)
+
+    def read_first(self, path: str, most: int = -1) -> bytes:
+        """Return the first ``most`` bytes of a file, or all of them where it has no more; -1 for no bound.
+
+        What a writer does to the file meanwhile is not noticed, as it is by `read_bytes`.
+
+        Raises:
+            MissingError: there is no such file.
+        """
+        with self._telling("read", path), self.filesystem.open_input_file(self.path_of(path)) as file:
+            size = int(file.size())
+            return bytes(file.read(size if most < 0 else min(size, most)))
+
+    def at(self, path: str) -> "Root":
+        """Return the root at a relative path, which may lead out through ``..``, but not out of a bucket."""
+        if self.is_local:
+            return Root(os.path.normpath(f"{self.uri}/{path}"))
+        parts = urlsplit(self.uri)
+        place = os.path.normpath(f"{parts.path}/{quote(path)}".lstrip("/"))
+        if place.split("/", 1)[0] == "..":
+            raise StorageError(f"{path!r} leads out of the bucket of {self}")
+        return Root(parts._replace(path="" if place == "." else f"/{place}").geturl())
 
     def read_bytes(self, path: str, max_bytes: int | None = None) -> bytes:
         """Return the whole content of a file, as one writer published it.
@@ -263,7 +315,7 @@ class Root:
         Raises:
             StorageError: there is no such folder, or a file in it was replaced meanwhile.
         """
-        names = [name for name in self._files_below(path) if name.partition("/")[0] not in leave_out]
+        names = [name for name in self.files_below(path) if name.partition("/")[0] not in leave_out]
         if not names:
             raise StorageError(f"{self.shown(path)}: no such folder, or nothing in it")
         for name in names:
@@ -301,6 +353,14 @@ class Root:
             if not self.is_local and self._stamp(path) != stamp:
                 raise _ReplacedError(f"{self.shown(path)}: replaced while it was read; try again")
 
+    def _remote_stamp(self, path: str) -> str | None:
+        with contextlib.suppress(MissingError), self._telling("look up", path):
+            with self._reading(path) as stream:
+                etag = stream.metadata().get("ETag")  # of the content; a time of change may be in whole seconds
+            info = None if etag else self._info(path)
+            return f"{info.size} {info.mtime_ns}" if info else etag.decode()
+        return None
+
     def _stamp(self, path: str) -> Any:
         with self._reading(path) as stream:
             return stream.metadata()
@@ -334,12 +394,6 @@ class Root:
             with target.open("wb") as file:
                 file.writelines(self._chunks(path))
 
-    def _files_below(self, path: str) -> _Names:
-        folder = self.path_of(path)
-        below = self._select(path, pafs.FileSelector(folder, allow_not_found=True, recursive=True))
-        files = (info.path for info in below if info.type == pafs.FileType.File)
-        return sorted(file.removeprefix(folder).lstrip("/") for file in files)
-
     def _select(self, path: str, selector: pafs.FileSelector) -> Sequence[pafs.FileInfo]:
         with self._telling("list", path):
             found = self.filesystem.get_file_info(selector)
@@ -363,11 +417,15 @@ class Root:
         try:
             yield
         except FileNotFoundError as error:
-            raise StorageError(f"{self.shown(path)}: cannot {verb}: no such file or folder") from error
+            raise MissingError(f"{self.shown(path)}: cannot {verb}: no such file or folder") from error
         except (OSError, pa.ArrowException) as error:
             reason = _reason(error, self.uri)
             advice = "check the URI, the credentials and what they allow"
             raise StorageError(f"{self.shown(path)}: cannot {verb}: {reason}; {advice}") from None
+
+
+class MissingError(StorageError):
+    """There is no such file or folder."""
 
 
 class _ReplacedError(StorageError):
@@ -435,6 +493,15 @@ def _regular_files(folder: Path) -> list[Path]:
         if not path.is_file():
             raise StorageError(f"{path}: cannot upload: not a regular file")
     return found
+
+
+def stamp_of(path: Path) -> str | None:
+    """Return what `Root.stamps` says of a file on a disk: its size, and when content and entry were last changed."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 
 
 def local_cache() -> Path:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import uuid
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -20,6 +21,8 @@ from thaw.data.rle import encode
 from thaw.data.shards import shard_table
 from thaw.data.sources.contract import RawBoxes, RawMask, Reference, UnreadBoxes
 from thaw.errors import DataError
+from thaw.starting import recognition
+from thaw.storage import open_root
 
 WIDTH, HEIGHT = 20, 16
 IMAGES = [(f"{label}/{label}{index}.png", label) for label in ("cat", "dog") for index in range(4)]
@@ -310,6 +313,76 @@ def test_the_same_masks_are_the_same_samples_in_every_format(kind, tmp_path):
     _check_pixels(found)
 
 
+@pytest.fixture
+def stored(tmp_path, s3_uri):
+    """Make a little source of a kind, copy it to S3, and return the options of both."""
+
+    def _stored(kind):
+        here = options(kind, tmp_path)
+        bucket, _, query = s3_uri.partition("?")
+        prefix = uuid.uuid4().hex[:8]
+        open_root(s3_uri).upload(tmp_path, prefix)
+        return here, here.model_copy(update={"path": f"{bucket}/{prefix}?{query}"})
+
+    return _stored
+
+
+COLUMNS = {"label": "classification", "boxes": "detection", "mask": "segmentation"}
+
+
+@pytest.mark.parametrize("kind", ON_DISK)
+def test_a_source_in_an_object_store_gives_the_same_samples_as_on_a_disk(kind, stored):
+    here, there = stored(kind)
+    local, remote = open_source(here), open_source(there)
+    references = list(local.references())
+    assert list(remote.references()) == references
+    assert [remote.read(one.id, 20) for one in references] == [local.read(one.id)[:20] for one in references]
+    tasks = {column: task for column, task in COLUMNS.items() if column in references[0].labels}
+    (ours, planned), (theirs, again) = _samples(here, tasks), _samples(there, tasks)
+    assert again.dataset == planned.dataset
+    assert ours.keys() == theirs.keys()
+    for stem, (pixels, carried) in ours.items():
+        assert theirs[stem][0] == pixels
+        for task, schema in planned.dataset.labels.items():
+            assert schema.to_json(theirs[stem][1][task]) == schema.to_json(carried[task])
+
+
+@pytest.mark.parametrize("kind", ON_DISK)
+def test_listing_an_object_store_opens_no_image_and_missing_ones_are_an_os_error(kind, stored):
+    here, there = stored(kind)
+    before = list(open_source(here).references())
+    root, source, place = open_root(there.path), open_source(there), PurePosixPath(PLACES[kind])
+    for name, _ in IMAGES:
+        root.write_bytes(str(place / name), b"no image any more")
+    assert list(source.references()) == before
+    root.remove(str(place / IMAGES[0][0]))
+    prefix = PurePosixPath("" if kind == "coco" else PLACES[kind])
+    for image_id in (IMAGES[0][0], "never/was.png", "cat"):
+        with pytest.raises(OSError):
+            source.read(str(prefix / image_id))
+    with pytest.raises(DataError, match=r"data\.source\.path"):
+        list(open_source(there.model_copy(update={"path": root.uri_of("missing")})).references())
+
+
+@pytest.mark.parametrize("place", ["disk", "object store"])
+@pytest.mark.parametrize("kind", ON_DISK)
+def test_every_source_recognises_its_own_format_and_no_other_is_as_sure(kind, place, request, tmp_path):
+    made = options(kind, tmp_path) if place == "disk" else request.getfixturevalue("stored")(kind)[1]
+    found = recognition.find(made.path)
+    assert found.type == kind
+    assert found.others == ()
+    asked = {other: catalog.part("data.sources", other).recognise(found.folder) for other in ON_DISK}
+    assert all(
+        one is None or one.confidence < found.recognised.confidence for name, one in asked.items() if name != kind
+    )
+    listed = {one.id: one.labels.keys() for one in open_source(found.options()).references()}
+    assert listed == {one.id: one.labels.keys() for one in open_source(made).references()}
+
+
+def test_a_source_that_lies_in_files_recognises_them_and_one_that_is_drawn_need_not():
+    assert {name for name in KINDS if hasattr(catalog.part("data.sources", name), "recognise")} == set(ON_DISK)
+
+
 def _check_pixels(found):
     assert {stem: pixels[0][0][0] for stem, (pixels, _) in found.items()} == {
         PurePosixPath(name).stem: place for place, (name, _) in enumerate(IMAGES)
@@ -441,6 +514,20 @@ def test_another_image_has_another_stamp_and_a_missing_one_none(kind, tmp_path):
     assert made.stamps([changed[0][1], "never/was.png"], "image") == [None, None]
 
 
+@pytest.mark.parametrize("kind", ON_DISK)
+def test_another_image_in_an_object_store_has_another_stamp_and_a_missing_one_none(kind, stored):
+    _, there = stored(kind)
+    before, root = _stamps(open_source(there)), open_root(there.path)
+    assert all(before.values())
+    image = str(PurePosixPath(PLACES[kind]) / IMAGES[0][0])
+    root.write_bytes(image, b"another")
+    after = _stamps(open_source(there))
+    [(of, name)] = [one for one in before if before[one] != after[one]]
+    assert (of, PurePosixPath(name).name) == ("image", PurePosixPath(image).name)
+    root.remove(image)
+    assert open_source(there).stamps([name, "never/was.png", "no\\name.png"], "image") == [None, None, None]
+
+
 @pytest.mark.parametrize(
     ("kind", "file"),
     [
@@ -468,7 +555,7 @@ def test_masks_of_coco_have_the_stamp_of_their_own_annotations(tmp_path):
     changed["segmentation"] = [[0, 0, 1, 0, 1, 1]]
     said["images"].append({"id": 999, "file_name": "new.png", "width": WIDTH, "height": HEIGHT})
     (tmp_path / "annotations.json").write_text(json.dumps(said))
-    after = _stamps(made)
+    after = _stamps(open_source(made.options))
     assert [name for name in before if before[name] != after[name]] == [
         ("mask", f"annotations.json:{changed['image_id']}")
     ]

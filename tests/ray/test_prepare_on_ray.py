@@ -114,6 +114,16 @@ def test_images_that_are_added_rewrite_only_the_shards_that_they_come_into(exper
         assert (tmp_path / "elsewhere" / alone.path / name).read_bytes() == (store / after.path / name).read_bytes()
 
 
+def test_images_in_an_object_store_make_the_same_dataset_as_on_a_disk(experiment, s3_uri, tmp_path):
+    folder = tmp_path / "images"
+    photographs(folder, 0, 40)
+    here = data.prepare(of_folder(experiment, folder, tmp_path))
+    root = open_root(s3_uri)
+    root.upload(folder, "images")
+    chosen = of_folder(experiment, root.uri_of("images"), tmp_path / "elsewhere")
+    assert data.prepare(chosen) == here
+
+
 def root_files(store, prepared):
     return open_root(str(store)).list(prepared.path)
 

@@ -126,7 +126,7 @@ def test_a_finished_sweep_that_is_resumed_does_nothing_again(experiment, found):
 
 def test_nothing_that_was_pickled_is_left_in_the_store(experiment, found):
     root = open_root(experiment.storage.root)
-    left = root._files_below(found.sweep.path)
+    left = root.files_below(found.sweep.path)
     assert left
     assert not [name for name in left if name.endswith((".pkl", ".pickle"))]
     assert not [name for name in left if name.endswith("optimizer.pt")]

@@ -103,7 +103,7 @@ def test_boxes_that_are_less_sure_are_neither_drawn_nor_counted():
 @pytest.mark.parametrize("seed", range(6))
 def test_labels_do_not_hide_each_other_where_there_is_room(seed):
     random = np.random.default_rng(seed)
-    sheet = overlay._Sheet.of(grey(1000, 1000))
+    sheet = overlay._Sheet.of(grey(1000, 1000), 480)
     for corner in random.uniform(100, 800, (4, 2)):
         sheet.label((*corner, *(corner + 60)), "spurious_copper 0.93", (255, 255, 255))
         sheet.label((*(corner + 2), *(corner + 62)), "hole 0.93", (255, 255, 255))

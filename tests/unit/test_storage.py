@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from thaw import lock, storage
 from thaw.errors import StorageError
-from thaw.storage import Root
+from thaw.storage import MissingError, Root
 
 ESCAPES = ["../x", "a/../../x", "/etc/passwd", "a/..", "..", "a\\..\\x", "a\0b"]
 KEY, SECRET = "AKIAEXAMPLE", "wJalrXUtnFEMI"
@@ -82,9 +82,15 @@ def test_reading_stops_at_the_limit(root):
         root.read_bytes("a", max_bytes=4)
 
 
-@pytest.mark.parametrize("read", [Root.read_bytes, Root.size, Root.read_json])
+@pytest.mark.parametrize("most", [0, 3, 5, 9, -1])
+def test_of_a_large_file_only_what_is_asked_for_is_read(root, most):
+    root.write_bytes("a", b"12345")
+    assert root.read_first("a", most) == (b"12345"[:most] if most >= 0 else b"12345")
+
+
+@pytest.mark.parametrize("read", [Root.read_bytes, Root.read_first, Root.size, Root.read_json])
 def test_a_missing_file_is_named(root, read):
-    with pytest.raises(StorageError, match=r"no/such\.json.*no such file"):
+    with pytest.raises(MissingError, match=r"no/such\.json.*no such file"):
         read(root, "no/such.json")
 
 
@@ -109,6 +115,11 @@ def test_the_root_itself_is_not_removed(root, path):
     "use",
     [
         Root.exists,
+        Root.is_file,
+        Root.is_folder,
+        lambda root, path: root.stamps([path]),
+        Root.files_below,
+        Root.read_first,
         Root.list,
         Root.size,
         Root.read_bytes,

@@ -136,9 +136,23 @@ class Feed:
             shard: gives the rows of a shard by its place.
         """
         first = step % self.epoch_steps * self.batch + self.worker
-        seen = [
-            self._seen(int(row), step, first + place * self.workers, shard) for place, row in enumerate(self.rows(step))
-        ]
+        return self._batch(
+            [
+                self._seen(int(row), step, first + place * self.workers, shard)
+                for place, row in enumerate(self.rows(step))
+            ]
+        )
+
+    def places(self, row: int, epoch: int) -> list[int]:
+        """Return where in an epoch of training an image of the split comes: mostly once, at times not or more often."""
+        order = self._order(epoch).rows[: self.epoch_steps * self.batch]
+        return [int(place) for place in np.flatnonzero(order == row)]
+
+    def load_one(self, row: int, epoch: int, place: int, shard: Callable[[int], pa.Table]) -> dict[str, NDArray[Any]]:
+        """Return an image as it is seen at one of its `places`, as a batch of one; see `load`."""
+        return self._batch([self._seen(row, epoch * self.epoch_steps + place // self.batch, place, shard)])
+
+    def _batch(self, seen: Sequence["_Seen"]) -> dict[str, NDArray[Any]]:
         size = self.preprocess.size
         pixels = np.empty((len(seen), 3, size, size), dtype=np.uint8)  # a worker may be left without an image
         for place, one in enumerate(seen):

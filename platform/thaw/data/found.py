@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
 )
 """`facts` of an image, without its split; ``given`` split and ``group`` as the source has them; ``stratum``, the class
 whose share is kept in every part; ``labels`` of all tasks as JSON, which `labels_in` reads."""
+_REST = b"rest"
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,8 @@ class Found:
         rows = pa.Table.from_pylist([_row(experiment, one, stratum) for one in kept], SCHEMA)
         return cls(rows, len(references), names, sifted.rejected, sifted.set_aside, sifted.tallies)
 
-    def packed(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        buffer = pa.BufferOutputStream()
-        with pa.ipc.new_stream(buffer, SCHEMA) as stream:
-            stream.write_table(self.rows)
+    def packed(self) -> bytes:
+        """Return it as a stream of Arrow's, to travel."""
         rest = {
             "listed": self.listed,
             "names": {task: sorted(names) for task, names in self.names.items()},
@@ -82,15 +80,19 @@ class Found:
             "set_aside": self.set_aside,
             "tallies": [[*of, tally.kept, tally.aside] for of, tally in self.tallies.items()],
         }
-        return {"rows": buffer.getvalue().to_pybytes(), "rest": json.dumps(rest)}
+        buffer = pa.BufferOutputStream()
+        with pa.ipc.new_stream(buffer, SCHEMA.with_metadata({_REST: json.dumps(rest)})) as stream:
+            stream.write_table(self.rows)
+        return bytes(buffer.getvalue())
 
     @classmethod
-    def unpacked(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `packed` made the values of."""
-        rest = json.loads(values["rest"])
+    def unpacked(cls, stream: bytes) -> Self:
+        """Return what `packed` made the stream of."""
+        rows = pa.ipc.open_stream(stream).read_all()
+        rest = json.loads(rows.schema.metadata[_REST])
         tallies = {(task, things): Tally(kept, Counter(aside)) for task, things, kept, aside in rest.pop("tallies")}
         names = {task: frozenset(found) for task, found in rest.pop("names").items()}
-        return cls(pa.ipc.open_stream(values["rows"]).read_all(), names=names, tallies=tallies, **rest)
+        return cls(rows.replace_schema_metadata(None), names=names, tallies=tallies, **rest)
 
 
 def joined(parts: Iterable[Found]) -> Found:

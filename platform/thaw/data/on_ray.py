@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
@@ -33,7 +33,7 @@ from thaw.data.listing import key, listed, references
 from thaw.data.prepare import Plan
 from thaw.data.rows import plain
 from thaw.data.shards import shard_table
-from thaw.errors import DataError
+from thaw.errors import DataError, ThawError
 from thaw.storage import Root, open_root
 
 _CHUNK = 128
@@ -212,15 +212,14 @@ def _examine(root: Root, experiment: Experiment, listing: pa.Table) -> Found:
     asked = [_with(listing.slice(piece.start, piece.stop - piece.start), "bits", piece.bits) for piece in pieces]
     data = experiment.data
 
-    def examine(rows: pa.Table) -> pa.Table:
+    def examine(rows: pa.Table) -> bytes:
         named, bits = list(references(rows)), rows["bits"][0].as_py()
         questions = check.questions(experiment, named)
         facts = shelf.facts(bits, stages.open_source(data.source), questions, data.limits)
-        return pa.Table.from_pylist([Found.of(experiment, named, facts).packed()])
+        return Found.of(experiment, named, facts).packed()
 
     quiet()
-    batches = ray.data.from_arrow(asked).map_batches(examine, batch_size=None, batch_format="pyarrow")
-    parts = (Found.unpacked(row) for row in batches.iter_rows())
+    parts = (Found.unpacked(part) for part in _done(examine, asked))
     found = joined(track(parts, "checking images", len(listing), lambda part: part.listed))
     shelf.tidy([piece.bits for piece in pieces])
     return found
@@ -229,6 +228,28 @@ def _examine(root: Root, experiment: Experiment, listing: pa.Table) -> Found:
 def _with(rows: pa.Table, name: str, value: str) -> pa.Table:
     """Return rows with a column of one value."""
     return rows.append_column(name, pa.repeat(pa.scalar(value, pa.string()), len(rows)))
+
+
+def _done(work: Callable[[pa.Table], bytes], pieces: Sequence[pa.Table]) -> Iterator[bytes]:
+    """Yield what work makes of each piece, on all nodes.
+
+    Raises:
+        DataError: what a user can mend. It is handed over as a value: Ray Data would show it as a fault of its own.
+    """
+
+    def told(piece: pa.Table) -> pa.Table:
+        done, refusal = b"", ""
+        try:
+            done = work(piece)
+        except ThawError as error:
+            refusal = str(error)
+        return pa.table({"done": pa.array([done], pa.large_binary()), "refusal": [refusal]})
+
+    rows = ray.data.from_arrow(list(pieces)).map_batches(told, batch_size=None, batch_format="pyarrow").iter_rows()
+    for row in rows:
+        if row["refusal"]:
+            raise DataError(row["refusal"])
+        yield row["done"]
 
 
 def _set_aside(root: Root, experiment: Experiment, plan: Plan) -> None:
@@ -257,22 +278,20 @@ def _write(root: Root, experiment: Experiment, plan: Plan) -> None:
     new = _without_copied(root, prepared, [file for file in plan.rows if file not in written])
     tables = [_with(plan.rows.table(file), "file", file) for file in new]
 
-    def write(rows: pa.Table) -> pa.Table:
+    def write(rows: pa.Table) -> bytes:
         source, file = stages.open_source(data.source), rows["file"][0].as_py()
         try:
             table = shard_table(source, plain(rows), prepared.labels, data.reencode, data.limits)
-        except DataError as refusal:  # what is kept of these images may be what is wrong
+        except DataError:  # what is kept of these images may be what is wrong
             Shelf.of(root, experiment).forget([key(image_id) for image_id in rows["id"].to_pylist()])
-            return pa.table({"rows": [0], "refusal": [str(refusal)]})
+            raise
         dataset.write_shard(root, f"{prepared.path}/{file}", table)
-        return pa.table({"rows": [len(rows)], "refusal": [""]})
+        return len(rows).to_bytes(8)
 
     if new:
-        done = ray.data.from_arrow(tables).map_batches(write, batch_size=None, batch_format="pyarrow").iter_rows()
         images = sum(len(table) for table in tables)
-        for row in track(done, "writing images", images, lambda row: int(row["rows"])):
-            if row["refusal"]:
-                raise DataError(row["refusal"])
+        for _ in track(_done(write, tables), "writing images", images, int.from_bytes):
+            pass
     prepared.save(root)
 
 

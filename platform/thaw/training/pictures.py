@@ -7,14 +7,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from thaw import overlay
-from thaw.data.feed import TARGET
-from thaw.data.labels import Annotation
 from thaw.evaluation.evaluate import Confusion
-from thaw.metrics.masks import IGNORED
-from thaw.predictor import Answers
 from thaw.tasks.contract import Task
 from thaw.training.validation import Seen
-from thaw.truth import Truth
+from thaw.truth import truths
 
 _CELL, _LETTERS, _MARGIN = 26, 11, 130  # pixels of a confusion matrix
 _NAMED = 30  # classes up to which a confusion matrix has names and counts
@@ -24,19 +20,14 @@ _PAPER, _INK, _BLUE = (255, 255, 255), (20, 20, 20), (0, 114, 178)
 
 def answers(seen: Seen, tasks: Mapping[str, Task]) -> Iterator[Image.Image]:
     """Yield a picture an image: what the model answers on the left, what the image carries on the right."""
-    colours = overlay.palette({name: task.labels for name, task in tasks.items()})
+    labels = {name: task.labels for name, task in tasks.items()}
+    colours = overlay.palette(labels)
     given = iter(seen.answers)
     for batch in seen.shown:
-        truths = {name: task.labels.annotations(np.asarray(batch[TARGET + name])) for name, task in tasks.items()}
-        for row, pixels in enumerate(np.asarray(batch["pixels"])):
+        plain = {name: np.asarray(column) for name, column in batch.items()}
+        for pixels, truth in zip(plain["pixels"], truths(labels, plain), strict=True):
             image = np.ascontiguousarray(pixels.transpose(1, 2, 0))
-            truth: Answers = {name: _truth(task, truths[name][row]) for name, task in tasks.items()}
             yield _beside(overlay.draw(image, next(given), colours), overlay.draw(image, truth, colours))
-
-
-def _truth(task: Task, annotation: Annotation) -> Truth:
-    known = None if isinstance(annotation, np.ndarray) and (annotation == IGNORED).all() else annotation
-    return Truth.of(task.labels, known)
 
 
 def _beside(answer: Image.Image, truth: Image.Image) -> Image.Image:

@@ -24,9 +24,9 @@ class Source(table.Source):
         super().__init__(options)
         self.read_ids = []
 
-    def open(self, image_id):
+    def read(self, image_id, most=-1):
         self.read_ids.append(image_id)
-        return super().open(image_id)
+        return super().read(image_id, most)
 
 
 class Silent(Source):
@@ -79,6 +79,17 @@ def test_a_change_that_keeps_size_and_time_is_seen_too(made, tmp_path):
     place.write_bytes(b"y" * 100)
     os.utime(place, ns=(10**18, 10**18))
     assert look(made, tmp_path)[1] == ["3.png"]
+
+
+def test_in_an_object_store_too_an_image_is_looked_at_until_it_is_another(made, tmp_path, s3_uri):
+    root = open_root(s3_uri)
+    root.upload(folder(made), "examined")
+    stored = made.data.source.model_copy(update={"path": root.uri_of("examined")})
+    there = made.model_copy(update={"data": made.data.model_copy(update={"source": stored})})
+    assert len(look(there, tmp_path)[1]) == 6
+    assert look(there, tmp_path)[1] == []
+    root.write_bytes("examined/3.png", picture(99, 11, 5))
+    assert look(there, tmp_path)[1] == ["3.png"]
 
 
 def test_images_that_are_added_cost_themselves_alone(made, tmp_path):

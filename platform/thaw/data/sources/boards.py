@@ -8,7 +8,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.random import Generator
@@ -83,12 +83,12 @@ class Source(contract.Source):
             later: dict[str, RawLabel] = {"defects": UnreadBoxes(name), "copper": RawMask(name, COPPER)}
             yield contract.Reference(name, {"verdict": verdict, "layout": layout} | later)
 
-    def open(self, image_id: str) -> BinaryIO:
+    def read(self, image_id: str, most: int = -1) -> bytes:
         """Return one image as JPEG."""
         encoded = io.BytesIO()
         Image.fromarray(self._board(image_id).image).save(encoded, "JPEG", quality=92, subsampling=0)
         encoded.seek(0)
-        return encoded
+        return encoded.read(most)
 
     def stamps(self, ids: Sequence[str], of: Thing) -> list[str | None]:  # noqa: ARG002 - an image is drawn with all it carries
         return [__version__] * len(ids)

@@ -1,6 +1,8 @@
 """coco: boxes and masks in the JSON of the COCO data set.
 
-One .json file, or a folder with several, such as train.json, val.json and test.json, whose names give the split.
+One .json file, or a folder with several, such as train.json, val.json and test.json, whose names give the split; or
+several that the option ``images`` names with the folder of images of each, as in the data set itself:
+``{annotations/instances_train2017.json: train2017, annotations/instances_val2017.json: val2017}``.
 Boxes are offered in the column ``boxes``, by name of their category: none for an image without annotations. Boxes
 marked ``iscrowd`` are left out, because they surround a crowd and not one thing.
 
@@ -11,20 +13,30 @@ its box, or its segmentation, has no label in that column.
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thaw.data import rle
-from thaw.data.sources import contract
-from thaw.data.sources._files import check_inside, stamps
-from thaw.data.sources.contract import BadLabel, RawBoxes, RawMask, Reference, SourceOptions, Thing, as_text, split_in
+from thaw.data.files import Folder, located
+from thaw.data.sources import _coco_guess, contract
+from thaw.data.sources._coco_json import File, everything, load
+from thaw.data.sources._paths import check_inside
+from thaw.data.sources.contract import (
+    BadLabel,
+    RawBoxes,
+    RawMask,
+    Recognised,
+    Reference,
+    SourceOptions,
+    Thing,
+    as_text,
+    split_in,
+)
 from thaw.errors import DataError
 from thaw.metrics.masks import IGNORED
 
@@ -38,26 +50,12 @@ class Options(SourceOptions):
 
     type: Literal["coco"]
     path: str
-    """A .json file, or a folder with such files at its top, on a disk that every node reaches."""
-    images: str = "."
-    """Folder of the images, relative to the folder of the .json files."""
+    """A .json file, or a folder with such files at its top, on a disk that every node reaches, or s3:// or gs://."""
+    images: str | dict[str, str] = "."
+    """Folder of the images, relative to the folder of the .json files. Or .json files with the folder of images of
+    each, all of them relative to the path; other .json files are then left alone."""
     background: str | None = "background"
     """Class of pixels that no annotation covers; null leaves them without a label."""
-
-
-@dataclass(frozen=True)
-class _File:
-    """What one .json file says.
-
-    Attributes:
-        images: id, as text -> ``file_name``, ``width``, ``height`` and ``id``.
-        annotations: image id, as text -> its annotations, in order.
-        names: category id -> name.
-    """
-
-    images: Mapping[str, Mapping[str, Any]]
-    annotations: Mapping[str, Sequence[Mapping[str, Any]]]
-    names: Mapping[int, str]
 
 
 class Source(contract.Source):
@@ -66,70 +64,93 @@ class Source(contract.Source):
     options: Options
 
     def references(self) -> Iterator[Reference]:
-        files = {path: _load(path) for path in self._paths()}
-        drawn = any(one.get("segmentation") for file in files.values() for one in _all(file))
-        values = self._values(files.values()) if drawn else {}
+        drawn = any(one.get("segmentation") for file in self._files.values() for one in everything(file))
+        values = self._values() if drawn else {}
         empty = True
-        for path, file in files.items():
+        for path, file in self._files.items():
+            images, split = self._images_of(path), self._split_of(path)
             for number, image in file.images.items():
                 empty = False
                 annotations = file.annotations.get(number, ())
-                labels: dict[str, Any] = {BOXES: _boxes(annotations, file.names, path.name)}
+                labels: dict[str, Any] = {BOXES: _boxes(annotations, file.names, path)}
                 if drawn:
                     whole = all(one.get("segmentation") for one in annotations)
-                    labels[MASK] = RawMask(f"{path.name}:{number}", values) if whole else None
-                name = check_inside(image["file_name"], path.name)
-                yield Reference(as_text(name), labels, split_in(path.stem))
+                    labels[MASK] = RawMask(f"{path}:{number}", values) if whole else None
+                name = check_inside(image["file_name"], path)
+                yield Reference(as_text((PurePosixPath(images) / name).as_posix()), labels, split)
         if empty:
-            raise DataError(f"data.source.path: {self.options.path} names no image")
+            raise DataError(f"data.source.path: {self._place} names no image")
 
-    def open(self, image_id: str) -> BinaryIO:
-        return (self._folder() / self.options.images / image_id).open("rb")
+    def read(self, image_id: str, most: int = -1) -> bytes:
+        return self._images.read(image_id, most)
 
     def stamps(self, ids: Sequence[str], of: Thing) -> list[str | None]:
         if of == "image":
-            return stamps(self._folder() / self.options.images, ids)
-        files = {path.name: _load(path) for path in self._paths()} if ids else {}
-        return [_drawn_from(files, mask_id) for mask_id in ids]
+            return self._images.stamps(ids)
+        return [_drawn_from(self._files, mask_id) for mask_id in ids]
 
     def mask(self, mask_id: str, width: int, height: int) -> NDArray[np.uint8]:
         name, _, number = mask_id.rpartition(":")
-        files = {path.name: _load(path) for path in self._paths()}
-        image = files[name].images.get(number) if name in files else None
-        if image is None:
+        file = self._files.get(name)
+        image = file.images.get(number) if file else None
+        if file is None or image is None:
             raise FileNotFoundError(2, "the file does not name this image any more", mask_id)
         if (image.get("width"), image.get("height")) != (width, height):
             said = f"{image.get('width')} x {image.get('height')}"
             raise BadLabel("mask_size", f"{name} says {said} pixels of {image['file_name']}; it has {width} x {height}")
-        value = {word: value for value, word in self._values(files.values()).items() if value}
+        value = {word: value for value, word in self._values().items() if value}
         mask = np.full((height, width), IGNORED if self.options.background is None else 0, dtype=np.uint8)
-        for one in files[name].annotations.get(number, ()):
+        for one in file.annotations.get(number, ()):
             covered = _covered(one["segmentation"], width, height, f"{name}: annotation {one.get('id')}")
-            mask[covered] = value[files[name].names[one["category_id"]]]
+            mask[covered] = value[file.names[one["category_id"]]]
         return mask
 
-    def _values(self, files: Iterable[_File]) -> dict[int, str]:
+    def _values(self) -> dict[int, str]:
         """Return what the values of masks mean: the background is 0, and categories count from 1, by name."""
-        names = sorted({name for file in files for name in file.names.values()})
+        names = sorted({name for file in self._files.values() for name in file.names.values()})
         if len(names) > _MOST:
             raise DataError(f"data.source.path: {len(names)} categories; masks can hold {_MOST}")
         background = {0: self.options.background} if self.options.background is not None else {}
         return {**background, **dict(enumerate(names, start=1))}
 
-    def _folder(self) -> Path:
-        path = Path(self.options.path)
-        return path if path.is_dir() else path.parent
+    @cached_property
+    def _located(self) -> tuple[Folder, str]:
+        return located(self.options.path)
 
-    def _paths(self) -> list[Path]:
-        path = Path(self.options.path)
-        found = [path] if path.is_file() else sorted(path.glob("*.json")) if path.is_dir() else []
-        files = [file for file in found if not file.name.startswith(".")]
-        if not files:
-            raise DataError(f"data.source.path: {path} is neither a .json file nor a folder with one")
-        return files
+    @property
+    def _place(self) -> str:
+        folder, name = self._located
+        return folder.shown(name)
+
+    @cached_property
+    def _images(self) -> Folder:
+        """The folder that ids are relative to."""
+        folder, images = self._located[0], self.options.images
+        return folder.at(images) if isinstance(images, str) else folder
+
+    def _images_of(self, path: str) -> str:
+        images = self.options.images
+        return "" if isinstance(images, str) else check_inside(images[path], "data.source.images")
+
+    def _split_of(self, path: str) -> str | None:
+        """Return the split that the name of a file says, or else that of its folder, or of its images'."""
+        whole = PurePosixPath(path)
+        words = (whole.stem, whole.parent.name, PurePosixPath(self._images_of(path)).name)
+        return next((split for word in words if (split := split_in(word))), None)
+
+    @cached_property
+    def _files(self) -> dict[str, File]:
+        """What each file says, by its path from the folder on."""
+        (folder, name), images = self._located, self.options.images
+        found = [name] if name else [one for one in folder.names() if one.endswith(".json")]
+        if isinstance(images, dict):
+            found = [check_inside(one, "data.source.images") for one in images]
+        if not found:
+            raise DataError(f"data.source.path: {self._place} is neither a .json file nor a folder with one")
+        return {path: load(folder, path) for path in found}
 
 
-def _drawn_from(files: Mapping[str, _File], mask_id: str) -> str | None:
+def _drawn_from(files: Mapping[str, File], mask_id: str) -> str | None:
     """Return a hash of what a mask is drawn from: of the file, most of which is of other images, only that."""
     name, _, number = mask_id.rpartition(":")
     if name not in files or number not in files[name].images:
@@ -138,41 +159,6 @@ def _drawn_from(files: Mapping[str, _File], mask_id: str) -> str | None:
     annotations = file.annotations.get(number, ())
     named = [file.names[one["category_id"]] for one in annotations]
     return hashlib.sha256(json.dumps([file.images[number], annotations, named]).encode()).hexdigest()
-
-
-def _load(path: Path) -> _File:
-    """Return what a file says; parsed once a process, for masks are drawn one by one."""
-    try:
-        return _parsed(path, path.stat().st_mtime_ns)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path.name}: cannot be read as JSON: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path.name}: is not laid out as COCO is: {type(error).__name__} {error}") from None
-
-
-@lru_cache(maxsize=8)
-def _parsed(path: Path, _changed: int) -> _File:
-    said = json.loads(path.read_text(encoding="utf-8-sig"))
-    names = {int(one["id"]): str(one["name"]) for one in said["categories"]}
-    images = {str(image["id"]): image for image in said["images"]}
-    annotations = defaultdict(list)
-    for one in said.get("annotations", ()):
-        if one["category_id"] not in names:
-            raise ValueError(f"annotation {one.get('id')} is of category {one['category_id']}, which is not listed")
-        if str(one["image_id"]) not in images:
-            raise ValueError(f"annotation {one.get('id')} is of image {one['image_id']!r}, which is not listed")
-        annotations[str(one["image_id"])].append(one)
-    if len(images) != len(said["images"]):
-        raise ValueError("two images have the same id")
-    for image in images.values():
-        if not isinstance(image["file_name"], str):
-            raise TypeError(f"image {image['id']} has no file_name")
-    return _File(images, dict(annotations), names)
-
-
-def _all(file: _File) -> Iterator[Mapping[str, Any]]:
-    for annotations in file.annotations.values():
-        yield from annotations
 
 
 def _boxes(annotations: Sequence[Mapping[str, Any]], names: Mapping[int, str], place: str) -> RawBoxes | None:
@@ -238,3 +224,12 @@ def _inside(corners: NDArray[np.float64], width: int, height: int) -> NDArray[np
     toggles = np.zeros((height, width + 1), dtype=np.int32)
     np.add.at(toggles, (row, np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)), 1)
     return np.asarray(toggles[:, :width].cumsum(axis=1) % 2 == 1)
+
+
+def recognise(folder: Folder) -> Recognised | None:
+    """Return what speaks for .json files at the top, or one folder below, that name images and what is in them.
+
+    Raises:
+        DataError: there are such files, and their images are not in the folder.
+    """
+    return _coco_guess.recognise(folder)

@@ -10,8 +10,8 @@ them on the node that has just decoded the image, with its size. Both are in pix
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +96,30 @@ Thing = Literal["image", "boxes", "mask"]
 """What an id is of: `Reference.id`, `UnreadBoxes.id` or `RawMask.id`."""
 
 
+@dataclass(frozen=True)
+class Recognised:
+    """What a source takes a folder for that nobody has described.
+
+    A source that lies in files offers ``recognise(folder: Folder) -> Recognised | None`` beside its `Source`: None
+    where the folder is nothing to it. It raises a DataError where the folder is in its format and cannot be read.
+
+    Attributes:
+        confidence: how sure it is, in (0, 1]; of several sources the surest is believed.
+        seen: what was found, in a few words.
+        options: those of the source that differ from its defaults, but for ``path``.
+        path: where the source's ``path`` leads, from the folder on; empty: to the folder itself.
+        assumed: what was chosen where the folder leaves a choice, a sentence each.
+        unsure: what a person should look at, a sentence each.
+    """
+
+    confidence: float
+    seen: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    path: str = ""
+    assumed: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
+
+
 class SourceOptions(Part):
     """What a user says about where the images come from; each source adds its own fields."""
 
@@ -115,21 +139,13 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def open(self, image_id: str) -> BinaryIO:
-        """Return a stream of the encoded bytes of one image.
-
-        Raises:
-            OSError: it cannot be read; the caller sets this image aside.
-        """
-
     def read(self, image_id: str, most: int = -1) -> bytes:
         """Return the encoded bytes of one image, or the first ``most`` of them.
 
         Raises:
             OSError: they cannot be read; the caller sets this image aside.
+            StorageError: the store that holds them does not answer, which says nothing about the image.
         """
-        with self.open(image_id) as stream:
-            return stream.read(most)
 
     def stamps(self, ids: Sequence[str], of: Thing) -> list[str | None]:  # noqa: ARG002 - for those that can tell
         """Return for each id a text that is another one once what lies behind it is; found without reading that.

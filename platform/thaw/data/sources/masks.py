@@ -5,20 +5,27 @@ value a pixel, grey or palette, of its image's size; the option ``names`` says w
 the column ``mask``; an image without a mask has no label.
 """
 
+import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from thaw.data.sources import contract
-from thaw.data.sources._files import below, check_folder, read_mask, split_of, stamps
-from thaw.data.sources.contract import RawMask, Reference, SourceOptions, Thing, as_text
+from thaw.data.files import Folder, is_picture, open_folder
+from thaw.data.sources import _mask_values, contract
+from thaw.data.sources._mask_picture import read_mask
+from thaw.data.sources._paths import split_of
+from thaw.data.sources.contract import RawMask, Recognised, Reference, SourceOptions, Thing, as_text
 from thaw.errors import DataError
 
 COLUMN = "mask"
+_LOSSLESS = (".png", ".tif", ".tiff", ".bmp", ".gif")
+_NAMED = re.compile(r"mask|label|seg|annot|truth|\bgt\b|trimap", re.I)
+"""What folders of masks are called."""
 
 
 class Options(SourceOptions):
@@ -26,7 +33,7 @@ class Options(SourceOptions):
 
     type: Literal["masks"]
     path: str
-    """The folder that holds both, on a disk that every node reaches."""
+    """The folder that holds both, on a disk that every node reaches, or s3:// or gs://."""
     images: str = "images"
     """Folder of the images, relative to the path."""
     masks: str = "masks"
@@ -41,28 +48,66 @@ class Source(contract.Source):
     options: Options
 
     def references(self) -> Iterator[Reference]:
-        images, masks = (check_folder(self._root() / name) for name in (self.options.images, self.options.masks))
-        found = {file.relative_to(masks).with_suffix(""): file for file in below(masks)}
+        images, masks = (self._folder.check(name) for name in (self.options.images, self.options.masks))
+        found = {_stem(file, masks): file for file in self._folder.below(masks)}
         empty = True
-        for file in below(images):
+        for file in self._folder.below(images):
             empty = False
-            mask = found.get(file.relative_to(images).with_suffix(""))
-            label = RawMask(self._id(mask), self.options.names) if mask else None
-            yield Reference(self._id(file), {COLUMN: label}, split_of(file, images))
+            mask = found.get(_stem(file, images))
+            label = RawMask(as_text(mask), self.options.names) if mask else None
+            yield Reference(as_text(file), {COLUMN: label}, split_of(file, images))
         if empty:
-            raise DataError(f"data.source.path: {images} holds no image")
+            raise DataError(f"data.source.path: {self._folder.shown(images)} holds no image")
 
-    def open(self, image_id: str) -> BinaryIO:
-        return (self._root() / image_id).open("rb")
+    def read(self, image_id: str, most: int = -1) -> bytes:
+        return self._folder.read(image_id, most)
 
     def stamps(self, ids: Sequence[str], of: Thing) -> list[str | None]:  # noqa: ARG002 - all lie below one folder
-        return stamps(self._root(), ids)
+        return self._folder.stamps(ids)
 
     def mask(self, mask_id: str, width: int, height: int) -> NDArray[np.uint8]:
-        return read_mask(self._root() / mask_id, width, height)
+        return read_mask(self._folder, mask_id, (width, height))
 
-    def _root(self) -> Path:
-        return Path(self.options.path)
+    @cached_property
+    def _folder(self) -> Folder:
+        return open_folder(self.options.path)
 
-    def _id(self, file: Path) -> str:
-        return as_text(file.relative_to(self._root()).as_posix())
+
+def _stem(file: str, folder: str) -> str:
+    """Return what a file and its mask have in common: the way from their folders, without the ending."""
+    return PurePosixPath(file).relative_to(folder).with_suffix("").as_posix()
+
+
+def recognise(folder: Folder) -> Recognised | None:
+    """Return what speaks for a folder of images and one of files with the same names that is called like masks.
+
+    Raises:
+        DataError: no mask can be read, or they hold too many values to be classes.
+    """
+    stems = {name: _stems(folder, name) for name in folder.folders()}
+    pairs = [
+        (len(set(stems[images]) & set(stems[masks])), images, masks)
+        for images in stems
+        for masks in stems
+        if images != masks and _NAMED.search(masks) and not _NAMED.search(images)
+    ]
+    both, images, masks = max(pairs, default=(0, "", ""))
+    if not both or both < len(stems[images]) / 2 or not all(file.endswith(_LOSSLESS) for file in stems[masks].values()):
+        return None
+    values = _mask_values.guess(folder, [stems[masks][stem] for stem in sorted(set(stems[images]) & set(stems[masks]))])
+    without = len(stems[images]) - both
+    return Recognised(
+        confidence=0.8,
+        seen=f"{len(stems[images])} images in {images}/ and their masks in {masks}/",
+        options={"images": images, "masks": masks, "names": dict(values.names)},
+        assumed=values.assumed,
+        unsure=(
+            *values.unsure,
+            *([f"images without a mask carry no label: {without} of {len(stems[images])}"] if without else ()),
+        ),
+    )
+
+
+def _stems(folder: Folder, name: str) -> dict[str, str]:
+    """Return the pictures of a folder by what they would have in common with their masks."""
+    return {_stem(file, name): file for file in folder.below(name) if is_picture(file)}

@@ -1,7 +1,8 @@
 """table: a CSV file, or ``metadata.jsonl`` as in the Hugging Face imagefolder convention, with label columns.
 
 One row an image: ``file_name`` is relative to the table, any other column may hold a task's labels. Several
-tables together, such as train.csv, val.csv and test.csv, give the split by their names.
+tables together, such as train.csv, val.csv and test.csv, or train/metadata.jsonl and test/metadata.jsonl, give the
+split by their names or their folders'.
 
 In JSON lines a cell ``{"bbox": [[x, y, width, height], ...], "categories": [name, ...]}`` holds boxes, in pixels of the
 upright image: none where the lists are empty, no label where the cell is null. A column ``mask_file_name`` names a
@@ -9,22 +10,24 @@ mask, a picture of one value a pixel relative to the table, and is offered as ``
 name ends so. The option ``mask_values`` says what the values mean; without it, such a column is one like others.
 """
 
-import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal, TextIO
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from thaw.data.sources import contract
-from thaw.data.sources._files import read_mask, stamps
+from thaw.data.files import Folder, located
+from thaw.data.sources import _table_guess, contract
+from thaw.data.sources._mask_picture import read_mask
+from thaw.data.sources._rows import ENDINGS, MASK_ENDING, rows, split_said, tables
 from thaw.data.sources.contract import (
     RawBoxes,
     RawLabel,
     RawMask,
+    Recognised,
     Reference,
     SourceOptions,
     Thing,
@@ -33,16 +36,16 @@ from thaw.data.sources.contract import (
 )
 from thaw.errors import DataError
 
-_TABLES = (".csv", ".jsonl")
-_FILE = "_file_name"
-
 
 class Options(SourceOptions):
     """A table of images, or a folder that holds such tables."""
 
     type: Literal["table"]
     path: str
-    """A .csv or .jsonl file, or a folder with such files at its top, on a disk that every node reaches."""
+    """A .csv or .jsonl file, or a folder with such files at its top, or in its folders train, val and test; on a disk
+    that every node reaches, or s3:// or gs://."""
+    images: str = "."
+    """Folder that the images' paths are relative to, itself relative to the table."""
     file_column: str = "file_name"
     """Column of the image's path, relative to the table."""
     split_column: str = "split"
@@ -60,41 +63,53 @@ class Options(SourceOptions):
 class Source(contract.Source):
     """The images that the tables name."""
 
+    options: Options
+
     def references(self) -> Iterator[Reference]:
-        tables = self._tables()
-        named = {table: given_split(table.stem) for table in tables}
         empty = True
-        for table in tables:
-            for line, row in _rows(table):
+        for table, split in self._tables().items():
+            for line, row in rows(self._folder, table):
                 empty = False
-                yield self._reference(row, f"{table.name}:{line}", named[table])
+                yield self._reference(row, table, line, split)
 
         if empty:
-            raise DataError(f"data.source.path: {self.options.path} names no image; a table has one row an image")
+            raise DataError(f"data.source.path: {self._place} names no image; a table has one row an image")
 
-    def open(self, image_id: str) -> BinaryIO:
-        return (self._folder() / image_id).open("rb")
+    def read(self, image_id: str, most: int = -1) -> bytes:
+        return self._folder.read(image_id, most)
 
     def stamps(self, ids: Sequence[str], of: Thing) -> list[str | None]:  # noqa: ARG002 - all lie below one folder
-        return stamps(self._folder(), ids)
+        return self._folder.stamps(ids)
 
     def mask(self, mask_id: str, width: int, height: int) -> NDArray[np.uint8]:
-        return read_mask(self._folder() / mask_id, width, height)
+        return read_mask(self._folder, mask_id, (width, height))
 
-    def _folder(self) -> Path:
-        path = Path(self.options.path)
-        return path if path.is_dir() else path.parent
+    @cached_property
+    def _located(self) -> tuple[Folder, str]:
+        return located(self.options.path)
 
-    def _tables(self) -> list[Path]:
-        path = Path(self.options.path)
-        found = [path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else []
-        tables = [table for table in found if table.suffix in _TABLES and not table.name.startswith(".")]
-        if not tables:
-            raise DataError(f"data.source.path: {path} is neither a {' or '.join(_TABLES)} file nor a folder with one")
-        return tables
+    @property
+    def _folder(self) -> Folder:
+        return self._located[0]
 
-    def _reference(self, row: Mapping[str, Any], place: str, split: str | None) -> Reference:
-        options: Options = self.options
+    @property
+    def _place(self) -> str:
+        return self._folder.shown(self._located[1])
+
+    def _tables(self) -> dict[str, str | None]:
+        """Return the tables with the split that their names say."""
+        if ".." in PurePosixPath(self.options.images).parts or self.options.images.startswith("/"):
+            raise DataError(f"data.source.images: {self.options.images!r} leaves the folder of the table")
+        name = self._located[1]
+        found = [name] if name.endswith(ENDINGS) else [] if name else tables(self._folder)
+        if not found:
+            raise DataError(
+                f"data.source.path: {self._place} is neither a {' or '.join(ENDINGS)} file nor a folder with one"
+            )
+        return {table: split_said(table) for table in found}
+
+    def _reference(self, row: Mapping[str, Any], table: str, line: int, split: str | None) -> Reference:
+        options, place = self.options, f"{table}:{line}"
         name = row.get(options.file_column)
         if not isinstance(name, str) or not name:
             raise DataError(
@@ -104,33 +119,39 @@ class Source(contract.Source):
         group = row.get(options.group_column) if options.group_column else None
         said = row.get(options.split_column)
         return Reference(
-            id=_inside(name, place),
-            labels=self._labels(row, place),
+            id=self._path(name, table, place, self.options.images),
+            labels=self._labels(row, table, place),
             split=(given_split(said) or said) if isinstance(said, str) and said else split,
             group=None if group in (None, "") else str(group),
         )
 
-    def _labels(self, row: Mapping[str, Any], place: str) -> dict[str, RawLabel]:
+    def _labels(self, row: Mapping[str, Any], table: str, place: str) -> dict[str, RawLabel]:
         labels: dict[str, RawLabel] = {}
         for key in row:
             if key == self.options.file_column:
                 continue
-            column, label = self._column(key, row[key], place)
+            column, label = self._column(key, row[key], table, place)
             if column in labels:
-                both = f"{column!r} and {column + _FILE!r}"
+                both = f"{column!r} and {column + MASK_ENDING!r}"
                 raise DataError(f"{place}: columns {both} would both be offered as {column!r}; rename one of them")
             labels[column] = label
         return labels
 
-    def _column(self, key: str, value: Any, place: str) -> tuple[str, RawLabel]:
+    def _column(self, key: str, value: Any, table: str, place: str) -> tuple[str, RawLabel]:
         """Return a cell's column, as it is offered, with what the cell holds."""
-        if self.options.mask_values and key.endswith(_FILE) and len(key) > len(_FILE):
+        if self.options.mask_values and key.endswith(MASK_ENDING) and len(key) > len(MASK_ENDING):
             named = isinstance(value, str) and value
-            mask = RawMask(_inside(value, place), self.options.mask_values) if named else None
-            return key.removesuffix(_FILE), mask
+            mask = RawMask(self._path(value, table, place), self.options.mask_values) if named else None
+            return key.removesuffix(MASK_ENDING), mask
         if isinstance(value, dict) and value.keys() >= {"bbox", "categories"}:
             return key, _boxes(value, f"{place}: column {key!r}")
         return key, self._label(value)
+
+    def _path(self, name: str, table: str, place: str, folder: str = "") -> str:
+        """Return the path of a file that a table names, from the folder of the source on."""
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise DataError(f"{place}: {name!r} leaves the folder of the table; image paths must be relative to it")
+        return as_text((PurePosixPath(table).parent / folder / name).as_posix())
 
     def _label(self, value: Any) -> RawLabel:
         """Return a cell as a class name, a set of names, or None where it is empty or not a label at all."""
@@ -144,12 +165,6 @@ class Source(contract.Source):
         if self.options.separator in text:
             return tuple(name.strip() for name in text.split(self.options.separator) if name.strip())
         return text or None
-
-
-def _inside(name: str, place: str) -> str:
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise DataError(f"{place}: {name!r} leaves the folder of the table; image paths must be relative to it")
-    return as_text(Path(name).as_posix())
 
 
 def _boxes(cell: Mapping[str, Any], place: str) -> RawBoxes:
@@ -168,46 +183,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield (line number, row) of a table."""
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            yield from _of_csv(file) if table.suffix == ".csv" else _of_json_lines(file)
-    except _BadLine as error:
-        raise DataError(f"{table.name}:{error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{table.name}: cannot be read as a table: {error}") from None
+def recognise(folder: Folder) -> Recognised | None:
+    """Return what speaks for a table whose rows name images that are there.
 
-
-class _BadLine(Exception):  # noqa: N818
-    pass
-
-
-def _of_csv(file: TextIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.DictReader(file, strict=True)
-    try:
-        for row in reader:
-            if None in row:
-                raise _BadLine(f"{reader.line_num}: has more cells than there are columns")
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise _BadLine(f"{reader.reader.line_num}: not CSV: {error}") from None
-
-
-def _of_json_lines(file: TextIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for line, text in enumerate(file, start=1):
-        if text.strip():
-            try:
-                row = _object(text)
-            except json.JSONDecodeError as error:
-                raise _BadLine(f"{line}: not JSON: {error.msg} at character {error.colno}") from None
-            except ValueError as error:
-                raise _BadLine(f"{line}: {error}") from None
-            yield line, row
-
-
-def _object(text: str) -> Mapping[str, Any]:
-    row = json.loads(text)
-    if not isinstance(row, dict):
-        raise ValueError(f"a line holds {type(row).__name__}, not an object")
-    return row
+    Raises:
+        DataError: rows name images, and none of them is there.
+    """
+    return _table_guess.recognise(folder)

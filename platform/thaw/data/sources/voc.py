@@ -12,18 +12,30 @@ same data gives the same boxes here and there. A set that does count from 1 come
 
 import re
 from collections.abc import Container, Iterator, Sequence
-from pathlib import Path
-from typing import BinaryIO, Literal, NoReturn
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Literal, NoReturn
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+from thaw.data.files import Folder, is_picture, open_folder
 from thaw.data.sources import contract
-from thaw.data.sources._files import below, check_folder, stamps
-from thaw.data.sources.contract import BadLabel, RawBoxes, Reference, SourceOptions, Thing, UnreadBoxes, as_text
+from thaw.data.sources._paths import read_boxes
+from thaw.data.sources.contract import (
+    BadLabel,
+    RawBoxes,
+    Recognised,
+    Reference,
+    SourceOptions,
+    Thing,
+    UnreadBoxes,
+    as_text,
+)
 from thaw.errors import DataError
 
 COLUMN = "boxes"
 _SPLITS = ("train", "val", "test")
+_LISTS = "ImageSets/Main"
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _FLAG = re.compile(r"\s+(-1|0|1)$")  # of one class: absent, hard to tell, there
 
@@ -33,62 +45,69 @@ class Options(SourceOptions):
 
     type: Literal["voc"]
     path: str
-    """The folder that holds Annotations and JPEGImages, on a disk that every node reaches."""
+    """The folder that holds annotations and images, on a disk that every node reaches, or s3:// or gs://."""
+    images: str = "JPEGImages"
+    """Folder of the images, relative to the path."""
+    annotations: str = "Annotations"
+    """Folder of the XML files, relative to the path."""
 
 
 class Source(contract.Source):
-    """Every file in JPEGImages; what is no image is set aside when it is prepared. No XML is read to list them."""
+    """Every file of the images; what is no image is set aside when it is prepared. No XML is read to list them."""
 
     options: Options
 
     def references(self) -> Iterator[Reference]:
-        images, annotations = (check_folder(self._root() / name) for name in ("JPEGImages", "Annotations"))
-        described = {file.stem for file in annotations.glob("*.xml")}
-        files = list(below(images))
+        images, annotations = (self._folder.check(name) for name in (self.options.images, self.options.annotations))
+        described = {_stem(name) for name in self._folder.names(annotations) if name.endswith(".xml")}
+        files = list(self._folder.below(images))
         if not files:
-            raise DataError(f"data.source.path: {images} holds no image")
-        splits = dict(self._splits({file.stem for file in files}))
+            raise DataError(f"data.source.path: {self._folder.shown(images)} holds no image")
+        splits = dict(self._splits({_stem(file) for file in files}))
         for file in files:
-            label = UnreadBoxes(as_text(f"Annotations/{file.stem}.xml")) if file.stem in described else None
-            place = as_text(file.relative_to(self._root()).as_posix())
-            yield Reference(place, {COLUMN: label}, splits.get(file.stem))
+            stem = _stem(file)
+            label = UnreadBoxes(as_text(f"{annotations}/{stem}.xml")) if stem in described else None
+            yield Reference(as_text(file), {COLUMN: label}, splits.get(stem))
 
-    def open(self, image_id: str) -> BinaryIO:
-        return (self._root() / image_id).open("rb")
+    def read(self, image_id: str, most: int = -1) -> bytes:
+        return self._folder.read(image_id, most)
 
     def stamps(self, ids: Sequence[str], of: Thing) -> list[str | None]:  # noqa: ARG002 - all lie below one folder
-        return stamps(self._root(), ids)
+        return self._folder.stamps(ids)
 
     def boxes(self, boxes_id: str, width: int, height: int) -> RawBoxes:  # noqa: ARG002 - they are in pixels
-        root = _parsed((self._root() / boxes_id).read_bytes(), boxes_id)
+        root = _parsed(read_boxes(self._folder, boxes_id), boxes_id)
         found = [_object(one, boxes_id) for one in root.iterfind("object")]
         return RawBoxes(tuple(box for box, _ in found), tuple(name for _, name in found))
 
-    def _root(self) -> Path:
-        return Path(self.options.path)
+    @cached_property
+    def _folder(self) -> Folder:
+        return open_folder(self.options.path)
 
     def _splits(self, names: Container[str]) -> Iterator[tuple[str, str]]:
         """Yield (name, split) of every listed image; of several splits of one image, the last is its."""
         for split in reversed(_SPLITS):
-            listed = self._root() / "ImageSets" / "Main" / f"{split}.txt"
-            if listed.is_file():
-                lines = enumerate(
-                    listed.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines(), start=1
-                )
+            name = f"{split}.txt"
+            if name in self._folder.names(_LISTS):
+                text = self._folder.read(f"{_LISTS}/{name}").decode("utf-8-sig", "surrogateescape")
+                lines = enumerate(text.splitlines(), start=1)
                 yield from (
-                    (_listed(line.strip(), names, f"{listed.name}:{at}"), split) for at, line in lines if line.strip()
+                    (self._listed(line.strip(), names, f"{name}:{at}"), split) for at, line in lines if line.strip()
                 )
 
+    def _listed(self, line: str, names: Container[str], place: str) -> str:
+        """Return the image that a line names: the whole line, which may hold spaces, or all but VOC's -1, 0 or 1."""
+        found = [name for name in (line, _FLAG.sub("", line)) if name in names]
+        if not found:
+            raise DataError(
+                f"{_LISTS}/{place}: {line!r} names no image in {self.options.images}; a line is a file's name without "
+                "its ending; take the line out or add the image"
+            )
+        return found[0]
 
-def _listed(line: str, names: Container[str], place: str) -> str:
-    """Return the image that a line names: the whole line, which may hold spaces, or all but VOC's -1, 0 or 1."""
-    found = [name for name in (line, _FLAG.sub("", line)) if name in names]
-    if not found:
-        raise DataError(
-            f"ImageSets/Main/{place}: {line!r} names no image in JPEGImages; a line is a file's name without its "
-            "ending; take the line out or add the image"
-        )
-    return found[0]
+
+def _stem(file: str) -> str:
+    return PurePosixPath(file).stem
 
 
 class _Tree(ElementTree.TreeBuilder):
@@ -118,3 +137,42 @@ def _object(one: Element, place: str) -> tuple[tuple[float, float, float, float]
     if not name:
         raise BadLabel("boxes_unreadable", f"{place}: an object has no name")
     return (left, top, right, bottom), name
+
+
+_IMAGES, _ANNOTATIONS = ("JPEGImages", "images", "Images"), ("Annotations", "annotations")
+_TRIED = 5
+"""XML files that are opened to see whether they are VOC's."""
+
+
+def recognise(folder: Folder) -> Recognised | None:
+    """Return what speaks for a folder of images and one of VOC's XML files with the same names."""
+    tops = folder.folders()
+    pairs = [(images, xmls) for images in _IMAGES for xmls in _ANNOTATIONS if images in tops and xmls in tops]
+    for images, annotations in pairs:
+        pictures = {_stem(file) for file in folder.below(images) if is_picture(file)}
+        described = {_stem(name) for name in folder.names(annotations) if name.endswith(".xml")}
+        both = sorted(pictures & described)
+        if both and all(_is_voc(folder, f"{annotations}/{stem}.xml") for stem in both[:_TRIED]):
+            given = {"images": images, "annotations": annotations}
+            return Recognised(
+                confidence=0.95,
+                seen=f"{len(pictures)} images in {images}/ and {len(described)} XML files in {annotations}/",
+                options={key: name for key, name in given.items() if name != Options.model_fields[key].default},
+                unsure=tuple(_unsure(folder, len(pictures - described))),
+            )
+    return None
+
+
+def _is_voc(folder: Folder, path: str) -> bool:
+    try:
+        root = _parsed(read_boxes(folder, path), path)
+    except (OSError, BadLabel):
+        return False
+    return root.tag == "annotation"
+
+
+def _unsure(folder: Folder, bare: int) -> Iterator[str]:
+    if bare:
+        yield f"images without an XML file carry no label: {bare}; an image in which nothing is needs one too"
+    if folder.is_folder("SegmentationClass"):
+        yield "SegmentationClass holds masks, which are not read beside boxes"

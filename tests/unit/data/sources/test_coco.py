@@ -85,6 +85,26 @@ def test_images_may_lie_elsewhere_and_one_file_be_named_alone(source, tmp_path):
     assert made.read("a.jpg") == b"a"
 
 
+def test_files_may_be_named_with_the_folder_of_images_of_each_and_others_are_left_alone(source, tmp_path):
+    for folder in ("annotations", "train2017", "valid"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "train2017" / "a.jpg").write_bytes(b"a")
+    images = {"annotations/instances_train2017.json": "train2017", "valid/_annotations.coco.json": "valid"}
+    whole = {"bbox": [0, 0, 8, 6], "segmentation": square(0, 0, 8, 6)}
+    files = {**dict.fromkeys(images, said(whole)), "annotations/captions_train2017.json": "{}", "x.json": "[]"}
+    made = source(files, images=images)
+    assert [(one.id, one.split) for one in made.references()] == [("train2017/a.jpg", "train"), ("valid/a.jpg", "val")]
+    assert made.read("train2017/a.jpg") == b"a"
+    [mask, _] = (one.labels["mask"] for one in made.references())
+    assert (made.mask(mask.id, 8, 6) == 1).all()
+
+
+@pytest.mark.parametrize("images", [{"x.json": "../elsewhere"}, {"../x.json": "."}, {"x.json": "/elsewhere"}])
+def test_files_and_their_images_that_are_named_lie_in_the_folder(source, images):
+    with pytest.raises(DataError, match=r"data\.source\.images: .* leaves the folder"):
+        list(source({"x.json": said()}, images=images).references())
+
+
 def test_later_annotations_cover_earlier_ones_and_the_rest_is_background(source):
     first = {"segmentation": square(0, 0, 5, 4), "category_id": 3}
     made = source({"x.json": said(first, {"segmentation": square(2, 1, 8, 3)})})

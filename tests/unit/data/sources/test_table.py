@@ -81,6 +81,29 @@ def test_the_names_of_tables_give_the_split(source, tables, splits):
     }
 
 
+def test_tables_in_folders_of_splits_name_images_beside_them(source, tmp_path):
+    for name in ("train", "validation", "images"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "train" / "a.jpg").write_bytes(b"bytes")
+    tables = {f"{name}/metadata.jsonl": lines({"file_name": "a.jpg"}) for name in ("train", "validation", "images")}
+    made = source(tables)
+    assert [(one.id, one.split) for one in listed(made)] == [("train/a.jpg", "train"), ("validation/a.jpg", "val")]
+    assert made.read("train/a.jpg") == b"bytes"
+    assert [one.id for one in listed(source({"m.csv": "file_name\nb.jpg\n"}))] == ["b.jpg"]
+
+
+def test_images_may_lie_in_a_folder_of_their_own(source, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").write_bytes(b"bytes")
+    text = "file_name,mask_file_name\na.jpg,masks/a.png\n"
+    made = source({"m.csv": text}, images="images", mask_values={0: "x"})
+    [one] = listed(made)
+    assert (one.id, one.labels) == ("images/a.jpg", {"mask": RawMask("masks/a.png", {0: "x"})})
+    assert made.read(one.id) == b"bytes"
+    for outside in ("../images", "/images"):
+        assert "leaves the folder of the table" in refusal(source({"m.csv": text}, images=outside))
+
+
 def test_a_column_gives_the_split_and_goes_before_the_name_of_the_table(source):
     text = "file_name,split\na,training\nb,dev\nc,test\nd,holdout\ne,\n"
     assert [one.split for one in listed(source({"m.csv": text}))] == ["train", "val", "test", "holdout", None]

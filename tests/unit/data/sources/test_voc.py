@@ -1,5 +1,7 @@
 """voc: boxes come from XML as written, the split from lists, and XML that could do harm is set aside."""
 
+import os
+
 import pytest
 
 from thaw.data.sources import voc
@@ -45,6 +47,22 @@ def test_every_image_is_listed_with_its_split_and_where_its_boxes_are(source):
         Reference("JPEGImages/c.jpg", {"boxes": None}, "val"),
     ]
     assert made.read("JPEGImages/b.png") == b"b.png"
+
+
+def test_folders_may_have_other_names(tmp_path):
+    for place, text in {"images/a.jpg": "a", "annotations/a.xml": "<annotation/>"}.items():
+        (tmp_path / place).parent.mkdir()
+        (tmp_path / place).write_text(text)
+    made = voc.Source(voc.Options(type="voc", path=str(tmp_path), images="images", annotations="annotations"))
+    assert list(made.references()) == [Reference("images/a.jpg", {"boxes": UnreadBoxes("annotations/a.xml")})]
+    assert made.boxes("annotations/a.xml", 1, 1) == RawBoxes((), ())
+
+
+def test_annotations_far_larger_than_any_are_not_read(source, tmp_path):
+    made = source(["a.jpg"], {"a": ""})
+    os.truncate(tmp_path / "Annotations" / "a.xml", 2**40)
+    with pytest.raises(BadLabel, match="more than the 16,777,216 bytes"):
+        boxes(made)
 
 
 def test_an_image_in_several_lists_is_in_the_first_of_train_val_and_test(source):
