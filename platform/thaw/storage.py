@@ -64,6 +64,20 @@ def open_root(uri: str) -> "Root":
     return root
 
 
+def file_in(uri: str) -> tuple["Root", str]:
+    """Return the root that a single file lies in, and its name there.
+
+    Args:
+        uri: a path, or a URI of a kind that a storage root may have.
+    """
+    if "://" not in uri:
+        path = Path(uri).expanduser()
+        return open_root(str(path.parent)), path.name
+    whole, mark, query = uri.partition("?")
+    folder, _, name = whole.rpartition("/")
+    return open_root(folder + mark + query), name
+
+
 def redacted(uri: str) -> str:
     """Return ``uri`` with its credentials, and query values that may be secret, replaced by ``***``."""
     if "://" not in uri:

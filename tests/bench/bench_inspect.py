@@ -1,6 +1,6 @@
 """What `thaw inspect` finds of faults that were planted in real images, and what it takes for faults that are none.
 
-    THAW_DATA=... python tests/bench/bench_inspect.py [copies groups] [--sets pets grocery] [--seed 0]
+    THAW_DATA=... python tests/bench/bench_inspect.py [copies groups] [--sets pets grocery] [--images N]
 
 ``copies`` plants exact and near copies of images of one split in another, and asks which are found, and how many images
 of the set are said to be copies of another one of it; pairs that a person judged to be copies indeed, photographs of
@@ -30,6 +30,7 @@ import pyarrow as pa
 from PIL import Image, ImageEnhance, ImageOps
 
 from thaw.config import load
+from thaw.config.experiment import Experiment
 from thaw.data import check, facts, prepare, signature
 from thaw.inspection.likeness import groups
 
@@ -77,16 +78,25 @@ def written(name: str, table: Sequence[Row], folder: Path) -> Path:
     return folder / "rows.csv"
 
 
-def measured(name: str, table: Path) -> pa.Table:
-    """Return the facts of a table's images."""
+def described(name: str, table: Path) -> Experiment:
+    """Return an experiment on a table's images."""
     source = {"type": "table", "path": str(table)}
     values = {"name": name, "data": {"source": source}, "tasks": {TASKS[name]: {"type": "classification"}}}
-    experiment = load.parse(values, "bench")
+    return load.parse(values, "bench")
+
+
+def examined(experiment: Experiment) -> list[dict[str, Any]]:
+    """Return what is found of an experiment's images, with their splits; those that cannot be used have a reason."""
     opened = prepare.open_source(experiment.data.source)
     references = list(opened.references())
     found = check.examine(opened, check.questions(experiment, references), experiment.data.limits)
     splits = {one.id: one.split for one in references}
-    return pa.Table.from_pylist([{**one, **one["measured"], "split": splits[one["id"]]} for one in found], facts.SCHEMA)
+    return [{**one, **(one["measured"] or {}), "split": splits[one["id"]]} for one in found]
+
+
+def measured(found: Sequence[dict[str, Any]]) -> pa.Table:
+    """Return the facts of the images that can be used."""
+    return pa.Table.from_pylist([one for one in found if not one["reason"]], facts.SCHEMA)
 
 
 def jpeg(image: Image.Image, draw: random.Random, lowest: int = 30) -> Image.Image:
@@ -192,15 +202,24 @@ def planted(table: Sequence[Row], name: str, folder: Path, draw: random.Random) 
 
 def copies(options: argparse.Namespace) -> dict[str, Any]:
     """Return, by set, recall by kind of copy and the share of images without a planted copy that are reported."""
-    return {name: _copies_in(name, options.seed) for name in options.sets}
+    return {name: _copies_in(name, options) for name in options.sets}
 
 
-def _copies_in(name: str, seed: int) -> dict[str, Any]:
-    table, draw = rows(name), random.Random(seed)
+def sampled(options: argparse.Namespace, name: str) -> tuple[list[Row], random.Random]:
+    """Return the images of a set that are looked at, in their order, and what draws everything else."""
+    table, draw = rows(name), random.Random(options.seed)
+    if options.images and options.images < len(table):
+        table = [table[place] for place in sorted(draw.sample(range(len(table)), options.images))]
+    return table, draw
+
+
+def _copies_in(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    table, draw = sampled(options, name)
     with tempfile.TemporaryDirectory(prefix="thaw-bench-") as place:
         folder = Path(place)
         made = list(planted(table, name, folder, draw))
-        found = measured(name, written(name, [*table, *(copy for _, _, copy in made)], folder))
+        whole = written(name, [*table, *(copy for _, _, copy in made)], folder)
+        found = measured(examined(described(name, whole)))
     begun = time.perf_counter()
     seen = groups.of(found)
     took = time.perf_counter() - begun
@@ -270,6 +289,7 @@ def main() -> None:
     parser.add_argument("faults", nargs="*", default=list(FAULTS), choices=[*FAULTS, []])
     parser.add_argument("--sets", nargs="+", default=["pets", "grocery"], choices=TASKS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--images", type=int, help="look at so many images of each set; at all of them when left out")
     options = parser.parse_args()
     print(json.dumps({fault: FAULTS[fault](options) for fault in options.faults}))
 

@@ -15,7 +15,7 @@ from reading import Reader
 from thaw import bundle, golden, predictor
 from thaw.backends.artifact import Settings
 from thaw.config.experiment import Limits, Serve
-from thaw.data import dataset, quality
+from thaw.data import dataset, quality, split_file
 from thaw.data import on_ray as data
 from thaw.data.sources import boards
 from thaw.errors import DataError, StorageError
@@ -260,7 +260,7 @@ def test_an_alias_serves_what_it_points_at(experiment, reference):
 
 def test_every_look_at_the_test_images_is_counted(experiment, prepared, scores, reference, trained):
     root = open_root(experiment.storage.root)
-    folder = f"{prepared.path}/{ledger.FOLDER}"
+    folder = ledger.place(prepared)
     before = len(root.list(folder))
     assert scores.looks == 1
     again = evaluation.evaluate(experiment, reference)
@@ -297,10 +297,22 @@ def test_a_model_is_as_good_as_itself(experiment, scores, reference):
         assert {figure.difference.high for figure in one.metrics.values()} == {0}
 
 
-def test_a_look_at_another_dataset_leaves_the_record_as_it_was(experiment, reference, trained):
+def test_images_that_a_model_has_learnt_from_are_no_test_in_another_dataset_either(experiment, reference):
+    other = data.prepare(changed(experiment, name="shuffled", data__split={"given": False, "test": 0.4}))
+    before = len(open_root(experiment.storage.root).list(ledger.FOLDER))
+    with pytest.raises(DataError, match="has learnt from .* test images"):
+        evaluation.evaluate(experiment, reference, other)
+    assert len(open_root(experiment.storage.root).list(ledger.FOLDER)) == before
+
+
+def test_a_look_at_another_dataset_leaves_the_record_as_it_was(experiment, prepared, reference, trained, tmp_path):
     root = open_root(experiment.storage.root)
     before = record.load(root, trained.id).metrics
-    other = data.prepare(changed(experiment, name="other", seed=5))
+    sides = {one: split for split in prepared.splits for one in dataset.ids_of(root, prepared, split)}
+    moved = dataset.ids_of(root, prepared, "val")[:3]
+    split_file.write(str(tmp_path / "split.csv"), {**sides, **dict.fromkeys(moved, "test")})
+    split = {"file": str(tmp_path / "split.csv")}
+    other = data.prepare(changed(experiment, name="other", data__split=split))
     elsewhere = evaluation.evaluate(experiment, reference, other)
     assert elsewhere.answers.startswith(f"runs/{trained.id}/evaluation/other-")
     assert record.load(root, trained.id).metrics == before

@@ -54,7 +54,7 @@ def test_a_run_leaves_what_a_person_needs(plain, prepared, one_worker):
     )
     version = store.resolve(root, one_worker.bundle.removeprefix("models/"))
     assert store.lineage(root, version).run_id == one_worker.id
-    assert set(root.list(version.path)) >= {"bundle.json", "model.safetensors", "lineage.json"}
+    assert set(root.list(version.path)) >= {"bundle.json", "golden.parquet", "model.safetensors", "lineage.json"}
     assert "optimizer.pt" not in root.list(version.path)
 
 

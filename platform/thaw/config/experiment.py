@@ -8,6 +8,7 @@ import re
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     NonNegativeInt,
     PositiveFloat,
@@ -25,6 +26,19 @@ from thaw.config.parts import Part, PartOf, Section
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 """Lower-case letters, digits, - and _; it becomes part of file names, URLs and metric names."""
+
+
+def _without_password(uri: str) -> str:
+    if re.search(r"://[^/@]*:[^/@]*@|[?&][^=&]*(secret|password|token)[^=&]*=", uri):
+        raise ValueError(
+            "holds a password, which would be written into the run's record; leave it to the environment, such as "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
+    return uri
+
+
+Location = Annotated[str, AfterValidator(_without_password)]
+"""A path or URI that is written down as it is, and so holds no password."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -101,7 +115,7 @@ class Split(Section):
 
     given: bool = True
     """Keep the split that the source states, and only make the parts that it lacks, out of its train part."""
-    file: str | None = None
+    file: Location | None = None
     """A CSV of ``id`` and ``split`` that says of every image where it lies, in place of what the source states: a path
     or URI, such as `thaw inspect --fix` writes."""
     val: Annotated[float, Field(gt=0, lt=1)] = 0.15
@@ -507,7 +521,7 @@ class Train(Section):
 class Slices(Section):
     """A table of what is known of images beside their labels, by which figures are told apart."""
 
-    path: str
+    path: Location
     """A CSV file, on a disk or in an object store that the driver reaches."""
     image: str = "file_name"
     """Column that names images as answers do."""
@@ -561,20 +575,11 @@ class Storage(Section):
 class Mlflow(Section):
     """Where MLflow keeps runs; needs the extra `mlflow`."""
 
-    uri: str | None = None
+    uri: Location | None = None
     """A tracking server or store, such as http://mlflow:5000 or sqlite:////data/mlflow.db, that the training processes
     reach. Left out: what MLFLOW_TRACKING_URI says. Credentials belong into MLFLOW_TRACKING_USERNAME and _PASSWORD."""
     experiment: str | None = None
     """MLflow's experiment; left out: the name of this one."""
-
-    @model_validator(mode="after")
-    def _hold_no_password(self) -> Self:
-        if self.uri and re.search(r"://[^/@]*:[^/@]*@", self.uri):
-            raise ValueError(
-                "uri: holds a password, which would be written into the run's record; set MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD where training runs"
-            )
-        return self
 
 
 class Wandb(Section):

@@ -131,7 +131,7 @@ class Dataset(BaseModel):
         try:
             return cls.model_validate(root.read_json(f"{path}/dataset.json"))
         except ValidationError as error:
-            raise DataError(f"{root.uri_of(path)}: not a dataset of this version of Thaw: {error}") from None
+            raise DataError(f"{root.shown(path)}: not a dataset of this version of Thaw: {error}") from None
 
     def save(self, root: Root) -> None:
         """Write ``dataset.json``, which makes the dataset exist."""

@@ -6,6 +6,7 @@ copies, blurred photographs or drift needs to open no image again. What the figu
 """
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,21 @@ def written(root: Root, path: str) -> bool:
         return False
     found = pq.read_schema(root.path_of(place), filesystem=root.filesystem)
     return bool(found.equals(SCHEMA))
+
+
+def digests(root: Root, prepared: Dataset, splits: Sequence[str]) -> set[str]:
+    """Return the SHA-256 of the files of all images of some splits.
+
+    Raises:
+        DataError: as `read`.
+    """
+    every, first, found = read(root, prepared)["sha256"].to_pylist(), 0, set[str]()
+    for split in prepared.splits:
+        after = first + prepared.rows(split)
+        if split in splits:
+            found |= set(every[first:after])
+        first = after
+    return found
 
 
 def read(root: Root, prepared: Dataset) -> pa.Table:

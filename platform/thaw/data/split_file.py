@@ -5,11 +5,10 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from thaw.data.sources.contract import Reference, given_split
 from thaw.errors import DataError
-from thaw.storage import Root, open_root, redacted
+from thaw.storage import file_in, redacted
 
 _COLUMNS = ("id", "split")
 _MOST_BYTES = 2**30
@@ -29,7 +28,7 @@ def write(file: str, sides: Mapping[str, str]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     writer.writerows(sides.items())
-    root, name = _place(file)
+    root, name = file_in(file)
     root.write_bytes(name, text.getvalue().encode())
 
 
@@ -40,7 +39,7 @@ def read(file: str) -> dict[str, str]:
         DataError: it is no such table, names an image twice or says another word for a split.
         StorageError: it cannot be read.
     """
-    root, name = _place(file)
+    root, name = file_in(file)
     sides: dict[str, str] = {}
     try:
         rows = csv.reader(io.StringIO(root.read_bytes(name, _MOST_BYTES).decode("utf-8-sig"), newline=""), strict=True)
@@ -82,16 +81,6 @@ def _row(file: str, row: list[str], line: int) -> tuple[str, str]:
     if side is None:
         raise DataError(f"{_said(file)}, line {line}: {','.join(row)!r} is not an image and train, val or test")
     return row[0], side
-
-
-def _place(file: str) -> tuple[Root, str]:
-    """Return the root that a file lies in, and its name there."""
-    if "://" not in file:
-        path = Path(file).expanduser()
-        return open_root(str(path.parent)), path.name
-    whole, mark, query = file.partition("?")
-    folder, _, name = whole.rpartition("/")
-    return open_root(folder + mark + query), name
 
 
 def _said(file: str) -> str:

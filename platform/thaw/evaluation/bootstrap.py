@@ -47,29 +47,39 @@ def draws(strata: NDArray[np.int64], seed: int, count: int = DRAWS) -> Weights:
     return found
 
 
-def intervals(metrics: Callable[[Weights], Mapping[str, Values]], weights: Weights) -> dict[str, Interval]:
+def intervals(
+    metrics: Callable[[Weights], Mapping[str, Values]], weights: Weights, of: int | None = None
+) -> dict[str, Interval]:
     """Return metric -> interval, for those that have a value.
 
     Args:
         metrics: what a sample, or a part of one, comes to under weightings.
         weights: what `draws` returned for the sample's strata.
+        of: how many images, or boxes, the figures are of; all images when left out.
     """
     images = weights.shape[1]
-    return told(*(metrics(each) for each in (once(images), leaving_out(images), weights)))
+    whole, without, drawn = (metrics(each) for each in (once(images), leaving_out(images), weights))
+    return told(whole, without, drawn, images if of is None else of)
 
 
 def by_class(sample: Sample, weights: Weights) -> dict[str, dict[str, Interval]]:
     """Return class name -> metric -> interval, for the classes that occur."""
     images = len(sample)
     whole, without, drawn = (sample.by_class(each) for each in (once(images), leaving_out(images), weights))
-    found = {name: told(values, without.get(name, {}), drawn.get(name, {})) for name, values in whole.items()}
+    carry = sample.occurrences()
+    found = {
+        name: told(values, without.get(name, {}), drawn.get(name, {}), carry[name]) for name, values in whole.items()
+    }
     return {name: values for name, values in found.items() if values}
 
 
 def told(
-    whole: Mapping[str, Values], without: Mapping[str, Values], drawn: Mapping[str, Values]
+    whole: Mapping[str, Values], without: Mapping[str, Values], drawn: Mapping[str, Values], of: int | None = None
 ) -> dict[str, Interval]:
     """Return metric -> interval.
+
+    Of a figure that is 0 or 1 in every draw, such as that of a model without a mistake, draws say nothing: its interval
+    is then that of so many cases of which none, or all, were right.
 
     The percentiles of the draws are taken where bias and skewness of the figure ask for it (BCa), because figures near
     1, such as AUROC, move further down than up.
@@ -78,14 +88,19 @@ def told(
         whole: (1,) metrics of all images once.
         without: (G,) metrics with some of the images left out, each group in turn.
         drawn: (R,) metrics of every draw.
+        of: how many cases the figures are of; left out where 0 and 1 are no bounds, such as of differences.
 
-    Source: Efron 1987, doi:10.1080/01621459.1987.10478410, eq. 2.3 and 4.4 (the jackknife's).
+    Source: Efron 1987, doi:10.1080/01621459.1987.10478410, eq. 2.3 and 4.4 (the jackknife's); of figures without a
+    spread Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404.
     """
     found = {}
     for name, [value] in whole.items():
         values = _known(drawn.get(name))
         if not np.isnan(value) and len(values) >= _LEAST * len(drawn.get(name, values)):
             low, high = np.quantile(values, _levels(float(value), values, _known(without.get(name))))
+            if of and low == high:
+                gap = 1 - ((1 - LEVEL) / 2) ** (1 / of)
+                low, high = (low - gap if value == 1 else low), (high + gap if value == 0 else high)
             found[name] = Interval(value=float(value), low=float(low), high=float(high))
     return found
 

@@ -15,8 +15,6 @@ from thaw.bundle import Description
 from thaw.evaluation.evaluate import Scores
 from thaw.evaluation.figures import Figures
 from thaw.evaluation.operating_point import lines as kept_lines
-from thaw.registry import record as records
-from thaw.registry import store
 from thaw.registry.record import RunRecord
 from thaw.registry.store import ModelVersion
 from thaw.storage import Root
@@ -33,11 +31,17 @@ _SHOWN = 40
 """Classes that are named."""
 
 
-def write(root: Root, found: ModelVersion, described: Description) -> None:
-    """Write the card of a version, with all that was measured of it on its run's own dataset."""
-    record = records.load(root, store.lineage(root, found).run_id)
+def write(
+    root: Root, found: ModelVersion, described: Description, record: RunRecord, now: Scores | None = None
+) -> None:
+    """Write the card of a version, with all that was measured of it on its run's own dataset.
+
+    Args:
+        now: what was measured just now, where it was on that dataset.
+    """
     places = {split: f"runs/{record.id}/evaluation/{split}.json" for split in ("val", "test")}
     scores = {split: Scores.model_validate(root.read_json(at)) for split, at in places.items() if root.exists(at)}
+    scores |= {now.split: now} if now else {}
     text = card(f"{found.name}/{found.version}", described, record, scores)
     root.write_bytes(f"{found.path}/{FILE}", text.encode())
 

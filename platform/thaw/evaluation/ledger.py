@@ -1,10 +1,11 @@
-"""Ledger: every look at the test images of a dataset, beside the dataset.
+"""Ledger: every look at a set of test images, whatever dataset they are part of.
 
 A test set is worn out by looking: whoever picks the best of twenty models by it has chosen on it, and its figure is too
 good. So each look is written down before anything is answered, and every report says how many there have been.
 Validation images are for looking and have no ledger.
 """
 
+import hashlib
 import secrets
 
 from pydantic import BaseModel, ConfigDict
@@ -14,7 +15,7 @@ from thaw.registry.record import utc_now
 from thaw.storage import Root
 
 FOLDER = "looks"
-"""Where a dataset keeps them; a file each, whose names begin with their times."""
+"""Where all are kept: a folder for each set of test images, named by their content, and a file a look."""
 
 
 class Look(BaseModel):
@@ -24,6 +25,8 @@ class Look(BaseModel):
 
     when: str
     """ISO 8601 in UTC."""
+    dataset: str
+    """Below the root; others may have the same test images."""
     run_id: str
     """The run whose model was measured."""
     model: str
@@ -37,7 +40,13 @@ def write(root: Root, prepared: Dataset, run_id: str, model: str, metrics: dict[
 
     Each is a file of its own, so that looks at the same time are all counted.
     """
-    look = Look(when=utc_now(), run_id=run_id, model=model, metrics=metrics)
+    look = Look(when=utc_now(), dataset=prepared.path, run_id=run_id, model=model, metrics=metrics)
     name = f"{look.when.replace(':', '').replace('+0000', 'Z')}-{secrets.token_hex(4)}.json"
-    root.write_json(f"{prepared.path}/{FOLDER}/{name}", look.model_dump(mode="json"))
-    return len(root.list(f"{prepared.path}/{FOLDER}"))
+    root.write_json(f"{place(prepared)}/{name}", look.model_dump(mode="json"))
+    return len(root.list(place(prepared)))
+
+
+def place(prepared: Dataset) -> str:
+    """Return where looks at a dataset's test images are kept; shards are named by their content."""
+    shards = "\n".join(sorted(shard.file for shard in prepared.splits["test"]))
+    return f"{FOLDER}/{hashlib.sha256(shards.encode()).hexdigest()[:16]}"

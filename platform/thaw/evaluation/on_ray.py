@@ -19,7 +19,7 @@ from thaw.bundle import Bundle
 from thaw.config import load
 from thaw.config.experiment import Experiment, Limits
 from thaw.console import say, track
-from thaw.data import dataset, quality
+from thaw.data import dataset, facts, quality
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
 from thaw.data.labels import Annotation, LabelSchema
@@ -39,6 +39,7 @@ from thaw.evaluation.settled import settle as settling
 from thaw.predictor import Backend
 from thaw.registry import record as records
 from thaw.registry import store
+from thaw.registry.record import RunRecord
 from thaw.registry.store import ModelVersion
 from thaw.storage import Root, open_root
 from thaw.tasks.contract import Answer, Task
@@ -69,22 +70,28 @@ def evaluate(
             f"evaluate.split: {model} has learnt from the {split} images, so that what it answers to them tells "
             "nothing; set it to test"
         )
-    columns = slices.read(experiment.evaluate.slices) if experiment.evaluate.slices else None
     loaded = _loaded(root, found, artifact, "cpu")
     _check_labels(loaded, prepared, found)
+    record = records.load(root, lineage.run_id)
+    _check_unlearnt(root, prepared, split, record)
+    if prepared.path == record.dataset:
+        _say_where_data_differ(experiment, record)
+    asked = experiment.evaluate.slices
+    columns = slices.read(asked, dataset.ids_of(root, prepared, split)) if asked else None
     place = _place(root, lineage.run_id, prepared, artifact)
     called = f"{model} as {artifact}" if artifact else model
-    measured = {name: task.metrics for name, task in loaded.tasks.items()}
-    looks = ledger.write(root, prepared, lineage.run_id, called, measured) if split == "test" else 0
     with on_ray.cluster():
         on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus)
         say(f"evaluating {called} on {prepared.rows(split)} {split} images of {prepared.path}")
+        metrics = {name: task.metrics for name, task in loaded.tasks.items()}
+        looks = ledger.write(root, prepared, lineage.run_id, called, metrics) if split == "test" else 0
         rows = _answers(root, functools.partial(_loaded, root, found, artifact), prepared, split, experiment)
+        _keep(root, f"{place}/{split}.parquet", rows)
         answered = _read(rows, loaded.tasks)
         seen = labelled(loaded.tasks, *answered)
         parts = {name: _part(loaded.tasks[name], one, answered) for name, one in seen.items()}
-        asked = _by_image((case.id, name, [case.answer]) for name, part in parts.items() for case in part.cases)
-        drawn = _drawn(root, prepared, split, experiment.data.limits, asked, loaded.description.labels)
+        shown = _by_image((case.id, name, [case.answer]) for name, part in parts.items() for case in part.cases)
+        drawn = _drawn(root, prepared, split, experiment.data.limits, shown, loaded.description.labels)
     tally = Tally(loaded.tasks)
     tally.add(answered.answers, answered.annotations)
     scores = Scores(
@@ -99,11 +106,39 @@ def evaluate(
         looks=looks,
         answers=f"{place}/{split}.parquet",
     )
-    _store(root, scores, rows, place, lineage.run_id)
-    card.write(root, found, loaded.description)
-    record = records.load(root, lineage.run_id)
     report.publish(root, scores, parts, drawn, loaded.description, record)
+    if record.dataset == prepared.path and not artifact:
+        card.write(root, found, loaded.description, record, scores)
+        metrics_of = {**record.metrics, split: scores.metrics}
+        records.save(root, record.model_copy(update={"stage": "evaluated", "metrics": metrics_of}))
+    root.write_json(f"{place}/{split}.json", scores.model_dump(mode="json"))  # the last: it says that all is there
     return scores
+
+
+def _say_where_data_differ(experiment: Experiment, record: RunRecord) -> None:
+    """Say so where a file asks for other images than those that a model was trained with and is measured on."""
+    for key in ("source", "split"):
+        if getattr(experiment.data, key).model_dump(mode="json") != record.experiment["data"][key]:
+            say(f"warning: data.{key} is not that of run {record.id}, whose dataset {record.dataset} is measured on")
+
+
+def _check_unlearnt(root: Root, prepared: Dataset, split: str, record: RunRecord) -> None:
+    """Refuse images of another dataset that a model has learnt from.
+
+    Raises:
+        DataError: some images are, byte for byte, among those that it has learnt from.
+    """
+    if prepared.path == record.dataset:
+        return
+    own = _trained_on(root, record.id)
+    learnt = facts.digests(root, own, record.experiment["train"]["learn_from"].split("+"))
+    both = learnt & facts.digests(root, prepared, [split])
+    if both:
+        raise DataError(
+            f"{prepared.path}: run {record.id} has learnt from {len(both):,} of its {prepared.rows(split):,} {split} "
+            "images, so that what its model answers to them tells nothing; measure it on others, or train it anew on "
+            "this dataset"
+        )
 
 
 def _part(task: Task, seen: Labelled, answered: Answered) -> Part:
@@ -333,14 +368,8 @@ def _place(root: Root, run_id: str, prepared: Dataset | None, artifact: str | No
     return f"{place}/artifacts/{artifact}" if artifact else place
 
 
-def _store(root: Root, scores: Scores, rows: list[dict[str, Any]], place: str, run_id: str) -> None:
-    """Keep answers and scores beside the run, and those of its bundle on its own dataset in its record."""
+def _keep(root: Root, path: str, rows: list[dict[str, Any]]) -> None:
+    """Keep answers, before anything is made of them."""
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows), buffer)
-    root.write_bytes(scores.answers, buffer.getvalue().to_pybytes())
-    root.write_json(f"{place}/{scores.split}.json", scores.model_dump(mode="json"))
-    run = records.load(root, run_id)
-    if scores.answers != f"{_place(root, run_id, None)}/{scores.split}.parquet":
-        return
-    metrics = {**run.metrics, scores.split: scores.metrics}
-    records.save(root, run.model_copy(update={"stage": "evaluated", "metrics": metrics}))
+    root.write_bytes(path, buffer.getvalue().to_pybytes())

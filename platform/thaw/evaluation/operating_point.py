@@ -20,7 +20,9 @@ from thaw.tasks.contract import Answering
 
 _Scores = NDArray[np.float64]
 _EVEN = 0.5
-"""The usual threshold of one class against all others."""
+"""The threshold of a class of which validation images show nothing."""
+_OF_POSITIVES = ("min_recall", "min_precision", "best")
+"""Aims that are kept or missed by the images, or boxes, that are to be found."""
 _NAMED = 4
 """Classes that are named in a line."""
 
@@ -79,7 +81,8 @@ def kept(sample: Sample, point: OperatingPoint, answering: Answering, usual: flo
     found = []
     for group in sample.candidates(point.positive):
         threshold = answering.thresholds[group.names[0]]
-        intervals = bootstrap.intervals(_realising(group, point.aim, threshold), weights)
+        asked = int((group.positives if point.aim in _OF_POSITIVES else group.negatives).sum())
+        intervals = bootstrap.intervals(_realising(group, point.aim, threshold), weights, asked)
         found.append(
             Kept(
                 classes=group.names,
@@ -89,10 +92,15 @@ def kept(sample: Sample, point: OperatingPoint, answering: Answering, usual: flo
                 promised=group.names[0] not in answering.unpromised,
                 realised=intervals.get(point.aim),
                 false_positives=int((group.wrong >= threshold).sum()),
-                false_positives_usual=int((group.wrong >= (_EVEN if point.positive else usual)).sum()),
+                false_positives_usual=_usually_false(group, answering.tempered(usual)),
             )
         )
     return found
+
+
+def _usually_false(group: Candidates, usual: float) -> int:
+    """Return how many wrong statements are made without an operating point."""
+    return int((group.wrong >= usual).sum() if group.usual is None else group.usual.sum())
 
 
 def lines(found: Sequence[Kept]) -> list[str]:
@@ -131,12 +139,13 @@ def by_false(group: Candidates, most: float) -> tuple[float, bool]:
     """Return the least threshold at which new images keep to a rate of wrong answers, and whether that is promised.
 
     Of n images that could be answered wrongly, k wrong answers are let through; new ones are to be expected at a rate
-    of (k + 1) / (n + 1).
+    of (k + b) / (n + 1), where an image can have b of them at most: 1, or as many boxes as any image here has.
 
-    Source: Angelopoulos et al. 2024, arXiv:2208.02814 (conformal risk control), for the loss of 0 or 1.
+    Source: Angelopoulos et al. 2024, arXiv:2208.02814 (conformal risk control), theorem 1.
     """
     count = float(group.negatives.sum())
-    through = math.floor(most * (count + 1) + 1e-9) - 1
+    bound = int(np.bincount(group.wrong_images).max(initial=1))
+    through = math.floor(most * (count + 1) + 1e-9) - bound
     wrong = np.sort(group.wrong)[::-1]
     if through >= len(wrong) or not len(wrong):
         return 0.0, through >= 0
@@ -144,19 +153,25 @@ def by_false(group: Candidates, most: float) -> tuple[float, bool]:
 
 
 def by_recall(group: Candidates, least: float) -> tuple[float, bool]:
-    """Return the highest threshold at which new ones are found at a rate, and whether that is promised."""
+    """Return the highest threshold at which new ones are found at a rate, and whether that is promised.
+
+    Where it is not, the threshold is the highest one at which all are found that can be.
+    """
     count = float(group.positives.sum())
     missed = math.floor((1 - least) * (count + 1) + 1e-9) - 1
     unseen = round(count) - len(group.right)
     if missed < unseen:
-        return 0.0, False
+        return (_between(float(group.right.min()), group, False) if len(group.right) else _EVEN), False
     return _between(float(np.sort(group.right)[missed - unseen]), group, False), True
 
 
 def by_precision(group: Candidates, least: float) -> tuple[float, bool]:
-    """Return the least threshold from which on answers are right at a rate, and whether there is one."""
+    """Return the least threshold from which on new answers are right at a rate, and whether that is promised.
+
+    Of n answers k are right; as with wrong ones, (k + 0) / (n + 1) of new ones are counted on.
+    """
     scores, hits, false = sweep(group)
-    good = np.flatnonzero(ratio(hits, hits + false, 0.0) >= least)
+    good = np.flatnonzero(hits / (hits + false + 1) >= least)
     if not len(good):
         return _between(float(scores[0]) if len(scores) else 1.0, group, True), False
     return _between(float(scores[good[-1]]), group, False), True

@@ -39,13 +39,16 @@ def _settled(task: Task, seen: Labelled, seed: int) -> Settled:
     point, sample = task.options.operating_point, seen.sample
     temperature = calibration.temperature(sample)
     answering, after = operating_point.settle(sample, point, temperature), sample.tempered(temperature)
-    weights = bootstrap.draws(seen.sample.strata(), seed)
+    kept: list[Kept] = []
+    if point:
+        weights = bootstrap.draws(sample.strata(), seed)
+        kept = operating_point.kept(after, point, answering, task.usual, weights)
     return Settled(
         images=len(seen.ids),
         answering=answering,
         before=calibration.reliability(sample),
         after=calibration.reliability(after),
-        kept=tuple(operating_point.kept(after, point, answering, task.usual, weights)) if point else (),
+        kept=tuple(kept),
     )
 
 

@@ -7,14 +7,14 @@ answers do, so that nothing about them has to be known when a dataset is prepare
 import csv
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from thaw.config.experiment import Slices
 from thaw.errors import DataError
-from thaw.storage import Root, open_root
+from thaw.storage import file_in, redacted
 
 UNKNOWN = "(no row)"
 """Slice of the images that the table does not name."""
@@ -29,36 +29,52 @@ Columns = Mapping[str, Mapping[str, str]]
 """Column -> image id -> value."""
 
 
-def read(options: Slices) -> dict[str, dict[str, str]]:
+def read(options: Slices, ids: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return what a table says of images.
 
+    Args:
+        ids: of the images that are measured; others are passed over.
+
     Raises:
-        DataError: there is no such file or column, or it is too large.
+        DataError: there is no such table or column, it is too large, or it names none of the images, or one twice.
+        StorageError: it cannot be read.
     """
-    folder, _, name = options.path.rpartition("/")
-    text = _text(open_root(folder or "."), name)
-    rows = csv.DictReader(io.StringIO(text))
-    missing = [one for one in (options.image, *options.columns) if one not in (rows.fieldnames or ())]
-    if missing:
-        raise DataError(
-            f"evaluate.slices: {options.path} has no column {missing[0]!r}; it has {', '.join(rows.fieldnames or ())}"
-        )
     found: dict[str, dict[str, str]] = {column: {} for column in options.columns}
-    for row in rows:
+    wanted = set(ids)
+    for row in _rows(options):
+        image = row[options.image]
+        if image not in wanted:
+            continue
+        if image in found[options.columns[0]]:
+            raise DataError(f"{_said(options)}: {image!r} comes a second time; keep one line")
         for column in options.columns:
-            found[column][row[options.image]] = (row[column] or "").strip() or UNKNOWN
+            found[column][image] = (row[column] or "").strip() or UNKNOWN
+    if not found[options.columns[0]]:
+        raise DataError(
+            f"{_said(options)} names none of the {len(ids):,} images, such as {ids[0]!r}, in column {options.image}; "
+            "set evaluate.slices.image to the column that does"
+        )
     return found
 
 
-def _text(root: Root, name: str) -> str:
+def _rows(options: Slices) -> Iterator[dict[str, str]]:
+    root, name = file_in(options.path)
     if not root.exists(name):
-        raise DataError(f"evaluate.slices.path: {root.shown(name)} does not exist; name a CSV file")
-    if root.size(name) > _MOST_BYTES:
-        raise DataError(f"evaluate.slices.path: {root.shown(name)} is larger than {_MOST_BYTES // 2**20} MiB")
+        raise DataError(f"{_said(options)} does not exist; name a CSV file")
     try:
-        return root.read_bytes(name, _MOST_BYTES).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"evaluate.slices.path: {root.shown(name)} is not a text in UTF-8; save it as CSV") from None
+        text = root.read_bytes(name, _MOST_BYTES).decode("utf-8-sig")
+        rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        missing = [one for one in (options.image, *options.columns) if one not in (rows.fieldnames or ())]
+        if missing:
+            has = ", ".join(rows.fieldnames or ()) or "none"
+            raise DataError(f"{_said(options)} has no column {missing[0]!r}; it has {has}")
+        yield from rows
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{_said(options)} is not CSV in UTF-8: {error}") from None
+
+
+def _said(options: Slices) -> str:
+    return f"evaluate.slices.path: {redacted(options.path)}"
 
 
 def cut(values: Mapping[str, str], ids: Sequence[str]) -> dict[str, list[int]]:

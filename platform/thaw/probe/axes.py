@@ -8,9 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from thaw.probe.descent import descend
@@ -37,9 +35,9 @@ class Axes:
     spread: Tensor
 
     @classmethod
-    def of(cls, vectors: NDArray[np.float32]) -> Self:
+    def of(cls, vectors: Tensor) -> Self:
         """Return the axes of (N, D) vectors."""
-        features = torch.from_numpy(vectors).double()
+        features = vectors.double()
         mean, std = features.mean(dim=0), features.std(dim=0, correction=0)
         scale = torch.where(std > 1e-6 * std.max(), 1 / std, 0.0)  # what never changes tells nothing
         features = (features - mean) * scale
@@ -47,9 +45,9 @@ class Axes:
         kept = spread > _LEAST_SPREAD * spread.max()
         return cls(mean, scale[:, None] * turn[:, kept], spread[kept].float())
 
-    def places(self, vectors: NDArray[np.float32]) -> Tensor:
+    def places(self, vectors: Tensor) -> Tensor:
         """Return (N, K) float32: where vectors lie along the axes."""
-        return ((torch.from_numpy(vectors).double() - self.mean) @ self.turn).float()
+        return ((vectors.double() - self.mean) @ self.turn).float()
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,15 @@
 
 As in confident learning (Northcutt et al. 2021, arXiv:1911.00068) each image is judged by a head that was learnt from
 others, and what is looked at is the probability it gives to the class that was stated. Its rule for how many of them
-are wrong names one image in seventy of a clean set of 81 classes (see platform/README.md). So how many are wrong is
-fitted instead: as the share of labels that must have been drawn by chance for all of them to be most probable, together
-with the temperature that makes probabilities of answers (Guo et al. 2017, arXiv:1706.04599). The noise is that of
-Bootkrajang and Kaban 2012, doi:10.1007/978-3-642-33460-3_15, here of the answers rather than in the learning. A
-probability of 0.9 that a label is wrong then means nine in ten, and a clean set has no suspects.
+are wrong names one image in fifty of a clean set of 81 classes, hard ones among similar things. So how many are wrong
+is fitted instead: as the share of labels that must have been drawn by chance for all of them to be most probable,
+together with the temperature that makes probabilities of answers (Guo et al. 2017, arXiv:1706.04599). The noise is
+that of Bootkrajang and Kaban 2012, doi:10.1007/978-3-642-33460-3_15, here of the answers rather than in the learning.
+A probability of 0.9 that a label is wrong then means nine in ten, and a clean set has no suspects.
+
+Labels that are wrong by a pattern, such as one class taken for another, are not found so: heads learn the pattern, and
+then nothing is by chance. Northcutt's rule names those as well, together with hard images, which nothing tells from
+them. So it is followed too, and what it names is said to be unlike its class rather than wrong.
 """
 
 from dataclasses import dataclass
@@ -41,6 +45,8 @@ class Suspicion:
     Attributes:
         wrong: (N,) or (N, C) probability that a label is wrong; 0 where it was not judged.
         judged: (N,) or (N, C) whether it was.
+        pull: (N,) or (N, C) by how much another class is more probable than the one that is stated, where it is at
+            least as probable as it is, on average, of images that carry it; 0 elsewhere.
         likeliest: (N,) the class that an image looks most like; of sets (N, C) zeros and ones.
         agreement: share of the judged labels that are what the image looks most like: how good the heads are, and the
             labels.
@@ -50,6 +56,7 @@ class Suspicion:
 
     wrong: NDArray[np.float64]
     judged: NDArray[np.bool_]
+    pull: NDArray[np.float64]
     likeliest: NDArray[np.int64]
     agreement: float
     penalty: float
@@ -75,8 +82,9 @@ def suspect(
     if len(targets) < LEAST_IMAGES or not judged.any() or not _choice(targets[_rows(judged)]):
         return None
     fold = folds.deal(folds.strata_of(targets), groups, FOLDS, seed)
-    turned, labels = Axes.of(vectors), torch.from_numpy(targets)
-    places = turned.places(vectors)
+    features, labels = torch.from_numpy(vectors), torch.from_numpy(targets)
+    turned = Axes.of(features)
+    places = turned.places(features)
     heads = [Head.blank(turned, _classes(targets))] * FOLDS
     best: tuple[_Fitted, float, Tensor] | None = None
     for penalty in PENALTIES:  # each begins where the one before ended
@@ -126,11 +134,31 @@ def _found(fitted: _Fitted, penalty: float, outputs: Tensor, labels: Tensor, jud
     return Suspicion(
         wrong=np.where(judged, wrong, 0.0),
         judged=judged,
+        pull=np.where(judged, pulled(outputs / fitted.temperature, labels), 0.0),
         likeliest=likeliest.numpy(),
         agreement=float((likeliest == labels).numpy()[judged].mean()),
         penalty=penalty,
         temperature=fitted.temperature,
     )
+
+
+def pulled(outputs: Tensor, labels: Tensor) -> NDArray[np.float64]:
+    """Return (N,) or (N, C) by how much another class pulls.
+
+    Source: Northcutt et al. 2021, arXiv:1911.00068, eq. 1 and 2; of sets, each class is a choice between yes and no.
+    """
+    if labels.dim() == 2:
+        each = [
+            pulled(torch.stack([-one / 2, one / 2], dim=1), stated)
+            for one, stated in zip(outputs.T, labels.T, strict=True)
+        ]
+        return np.stack(each, axis=1)
+    told, stated = outputs.softmax(dim=1).numpy(), labels.numpy()
+    classes, rows = told.shape[1], np.arange(len(stated))
+    usual = np.bincount(stated, told[rows, stated], classes) / np.maximum(np.bincount(stated, minlength=classes), 1)
+    others = np.where(told >= np.where(usual > 0, usual, np.inf), told, 0.0)
+    others[rows, stated] = 0.0
+    return np.asarray(np.maximum(others.max(axis=1) - told[rows, stated], 0.0))
 
 
 def _learnt(start: Head, turned: Axes, places: Tensor, labels: Tensor, seen: NDArray[np.bool_], penalty: float) -> Head:

@@ -52,7 +52,7 @@ def compare(first: NDArray[np.float32], second: NDArray[np.float32], seed: int) 
         return None
     random = np.random.default_rng(seed)
     drawn = [random.permutation(len(one))[:MOST_IMAGES] for one in (first, second)]
-    vectors = np.concatenate([first[drawn[0]], second[drawn[1]]])
+    vectors = torch.from_numpy(np.concatenate([first[drawn[0]], second[drawn[1]]]))
     side = np.repeat([0.0, 1.0], [len(one) for one in drawn])
     permuted = [random.permutation(side) for _ in range(_PERMUTATIONS)]
     sides = torch.from_numpy(np.stack([side, *permuted], axis=1)).float()

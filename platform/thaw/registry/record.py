@@ -4,6 +4,7 @@ A record is enough to tell two runs apart and to repeat one. It holds no weights
 those are in the run's checkpoints, bundle and TensorBoard events.
 """
 
+import re
 import secrets
 import subprocess
 from datetime import UTC, datetime
@@ -19,7 +20,9 @@ from thaw.storage import Root
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """What the name of an experiment or a model may be: letters, digits, ``-`` and ``_``, at most 64."""
 
-_RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
+RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
+"""What the id of a run or a sweep may be."""
+
 _GIT_TIMEOUT_S = 10
 
 Stage = Literal["running", "trained", "evaluated", "failed"]
@@ -32,7 +35,7 @@ class RunRecord(BaseModel):
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
 
-    id: str = Field(pattern=_RUN_ID)
+    id: str = Field(pattern=RUN_ID)
     """Name of the run's folder, from `new_run_id`."""
     stage: Stage
     """How far the run came."""
@@ -122,8 +125,8 @@ def load(root: Root, run_id: str) -> RunRecord:
     Raises:
         StorageError: there is no such run (the message names the nearest one), or its record is not valid.
     """
-    known = _run_ids(root)
-    if run_id not in known:
+    if not re.fullmatch(RUN_ID, run_id) or not root.exists(_path(run_id)):
+        known = _run_ids(root)
         hint = catalog.did_you_mean(run_id, known)
         raise StorageError(f"{root}: no run {run_id!r} among {len(known)}{hint} (`thaw runs` lists them)")
     return _read(root, run_id)

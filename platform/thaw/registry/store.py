@@ -1,8 +1,8 @@
 """Store: numbered versions of a model, and the aliases that point at them.
 
-A version is a folder, ``models/<name>/<version>/``, and never changes, but that artifacts may be added to it;
-``models/<name>/aliases.json`` is the only file that does. Nothing here reads weights: a bundle is a folder of
-files with a ``bundle.json``.
+A version is a folder, ``models/<name>/<version>/``, and never changes but for its model card, which is written anew
+whenever it was measured, and for artifacts that are added; ``models/<name>/aliases.json`` is the only other file that
+does. Nothing here reads weights: a bundle is a folder of files with a ``bundle.json``.
 
 A version exists once its ``bundle.json`` does, and that file is uploaded last. Its number is allotted
 before the upload and never again, so what an interrupted upload left behind is neither seen nor mixed
@@ -101,6 +101,14 @@ def names(root: Root) -> list[str]:
 def versions(root: Root, name: str) -> list[int]:
     """Return the complete versions of a model, oldest first; none when there is no such model."""
     return [version for version in _allotted(root, name) if root.exists(f"{_folder(name, version)}/{_BUNDLE}")]
+
+
+def of_run(root: Root, name: str, run_id: str) -> int | None:
+    """Return the version that a run has registered, the newest one; None where it has none."""
+    for version in reversed(versions(root, name)):
+        if lineage(root, ModelVersion(name, version, _folder(name, version), ())).run_id == run_id:
+            return version
+    return None
 
 
 def aliases(root: Root, name: str) -> dict[str, int]:

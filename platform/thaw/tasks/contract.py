@@ -54,8 +54,8 @@ class Answering(BaseModel):
     """Classes with a threshold of which there were too few validation images to expect new ones to keep to the aim."""
 
     def of_classes(self, names: Sequence[str], usual: float) -> list[float]:
-        """Return the threshold of every class."""
-        return [self.thresholds.get(name, usual) for name in names]
+        """Return the threshold of every class; usual ones move with the scores: a temperature changes no answer."""
+        return [self.thresholds.get(name, self.tempered(usual)) for name in names]
 
     def tempered(self, score: float) -> float:
         """Return a score in [0, 1] as it is with the temperature, where each stands by itself."""

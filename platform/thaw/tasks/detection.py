@@ -232,7 +232,7 @@ class Task(contract.Task):
 
     def _box(self, box: tuple[float, float, float, float], place: int, score: float) -> FoundBox:
         label, score = self.labels.names[place], self.answering.tempered(score)
-        return FoundBox(box=box, label=label, score=score, sure=score >= self.answering.thresholds.get(label, SURE))
+        return FoundBox(box=box, label=label, score=score, sure=score >= self.answering.of_classes([label], SURE)[0])
 
     def meter(self) -> "BoxAnswers":
         thresholds = self.answering.of_classes(self.labels.names, self.usual)

@@ -3,6 +3,7 @@
 The same score chooses the checkpoint that is registered.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -81,6 +82,11 @@ def score(
     if metric not in values:
         raise ConfigError(
             f"{_PLACE}: the validation images give no {metric} of task {name}; they give {', '.join(values) or 'none'}"
+        )
+    if not math.isfinite(values[metric]):
+        raise ConfigError(
+            f"{_PLACE}: {metric} of task {name} is not a finite number on the validation images: the weights have "
+            "grown too large; lower finetune.phases rates, or set finetune.optimizer.clip_norm"
         )
     return -values[metric] if metric in (LOSS, *tasks[name].lower) else values[metric]
 

@@ -170,6 +170,14 @@ def best(root: Root, run_id: str, task: str, metric: str) -> float:
     return max((float(row[name]) for row in rows if row.get(name := f"val/{task}/{metric}")), default=0.0)
 
 
+def seconds(root: Root, run_id: str) -> float:
+    """Return how long the epochs of a run took so far; 0 where none is over."""
+    place = f"runs/{run_id}/metrics.csv"
+    if not root.exists(place):
+        return 0.0
+    return sum(float(row["seconds"]) for row in csv.DictReader(io.StringIO(root.read_bytes(place).decode())))
+
+
 def line(epoch: Epoch, planned: int) -> str:
     """Return one line that tells a person how an epoch went; metrics are of training/validation images, as losses."""
     tasks = "  ".join(f"{task} {_went(epoch, task)}" for task in epoch.train_loss)

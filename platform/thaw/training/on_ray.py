@@ -25,7 +25,7 @@ from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import nn
 
-from thaw import bundle, catalog, on_ray
+from thaw import bundle, catalog, golden, on_ray
 from thaw.config.experiment import Experiment, Train
 from thaw.console import say
 from thaw.data import on_ray as data
@@ -84,6 +84,7 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
     started = time.monotonic()
     on_ray.check_shared(experiment.storage.root)
     root = open_root(experiment.storage.root)
+    spent = monitor.seconds(root, resume) if resume else 0.0
     checking.refuse_unknown(experiment.data.allow, "data.allow")
     earlier = records.load(root, resume) if resume else None
     if earlier:
@@ -96,6 +97,7 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
         if not earlier:
             gates.check(root, experiment, prepared)
         prepared = run.dataset_of(experiment, prepared)
+        on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus)
         experiment = resolve(experiment)
         on_ray.spare_cpus(experiment.train.workers * experiment.train.cpus_per_worker)
         experiment = run.check(root, experiment, prepared)
@@ -105,7 +107,7 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
         try:
             trained, best, epoch = fit(root, f"runs/{begun.id}", experiment, prepared, lent(root, prepared, experiment))
             with best.as_directory() as folder:
-                done = register(root, begun, trained, Path(folder), epoch, time.monotonic() - started)
+                done = register(root, begun, trained, Path(folder), epoch, spent + time.monotonic() - started)
         except BaseException:
             run.stop(root, begun)
             say(f"run {begun.id} stopped; `thaw train --resume {begun.id}` continues it from its last checkpoint")
@@ -131,10 +133,9 @@ def register(root: Root, begun: RunRecord, trained: Trained, best: Path, best_ep
                 say(line)
             values = {name: one.model_dump(mode="json") for name, one in settled.items()}
             root.write_json(f"runs/{begun.id}/evaluation/settled.json", values)
-        done = run.finish(root, begun, trained, folder, best_epoch, wall_s)
-        number = str(done.bundle).removeprefix("models/")
-        card.write(root, store.resolve(root, number), bundle.describe(folder))
         loaded = bundle.load(folder)
+        golden.write(loaded, golden.draw(root, prepared.without("test"), experiment.seed), folder)
+        done = run.finish(root, begun, trained, folder, best_epoch, wall_s)
     told = Told(
         experiment=run.without_secrets(experiment),
         history=trained.history,
@@ -145,6 +146,9 @@ def register(root: Root, begun: RunRecord, trained: Trained, best: Path, best_ep
         data=prepared.report,
     )
     report.publish(root, done, told)
+    found = store.resolve(root, str(done.bundle).removeprefix("models/"))
+    card.write(root, found, loaded.description, done)
+    records.save(root, done)
     return done
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import thaw
-from thaw import bundle, golden
+from thaw import bundle
 from thaw.config import load as config
 from thaw.config.experiment import Experiment
 from thaw.console import say
@@ -198,8 +198,9 @@ def announce(root: Root, begun: RunRecord, experiment: Experiment) -> None:
 
 
 def stop(root: Root, begun: RunRecord) -> None:
-    """Write down that a run ended before its plan did."""
-    records.save(root, begun.model_copy(update={"stage": "failed"}))
+    """Write down that a run ended before its plan did; one that is complete stays so."""
+    if records.load(root, begun.id).bundle is None:
+        records.save(root, begun.model_copy(update={"stage": "failed"}))
 
 
 @dataclass(frozen=True)
@@ -220,23 +221,24 @@ class Trained:
 
 
 def finish(root: Root, begun: RunRecord, trained: Trained, best: Path, best_epoch: int, wall_s: float) -> RunRecord:
-    """Register the best checkpoint as the next version of the model and complete the run's record.
+    """Register the best checkpoint as the next version of the model, unless an earlier attempt has, and return the
+    run's complete record; saved by the caller once all else is written, it says that the run is over.
 
     Args:
-        best: folder of the checkpoint saved after ``best_epoch``; it is given golden images.
+        best: folder of the checkpoint saved after ``best_epoch``.
     """
     name = str(begun.experiment["name"])
-    images = golden.draw(root, Dataset.load(root, begun.dataset).without("test"), int(begun.experiment["seed"]))
-    golden.write(bundle.load(best), images, best)
     lineage = Lineage(
         run_id=begun.id,
         dataset_fingerprint=begun.dataset_fingerprint,
         git_commit=begun.git_commit,
         learnt_from=begun.experiment["train"]["learn_from"],
     )
-    version = store.register(root, name, best, lineage, leave_out=checkpoint.TRAINING_ONLY)
+    version = store.of_run(root, name, begun.id) or store.register(
+        root, name, best, lineage, leave_out=checkpoint.TRAINING_ONLY
+    )
     measured = next(epoch.metrics for epoch in trained.history if epoch.epoch == best_epoch)
-    done = begun.model_copy(
+    return begun.model_copy(
         update={
             "stage": "trained",
             "weights": trained.weights,
@@ -248,8 +250,6 @@ def finish(root: Root, begun: RunRecord, trained: Trained, best: Path, best_epoc
             "bundle": f"models/{name}/{version}",
         }
     )
-    records.save(root, done)
-    return done
 
 
 def resumed(root: Root, run_id: str, asked: Experiment | None = None) -> Experiment:

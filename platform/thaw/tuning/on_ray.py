@@ -111,6 +111,7 @@ def _begun(root: Root, earlier: Sweep | None, experiment: Experiment, study: Stu
     prepared = Dataset.load(root, earlier.dataset) if earlier else data.prepare(experiment)
     if not earlier:
         gates.check(root, experiment, prepared)
+    on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus)
     run.check(root, first, prepared)
     if earlier:
         current = sweep.again(root, earlier, study, asked)
@@ -141,7 +142,7 @@ def _run(hunt: Hunt) -> None:
     """Run all trials that are not over."""
     root, current, study = hunt.root, hunt.current, hunt.study
     known = sweep.trials(root, current)
-    if len(known) == study.search.trials and all(trial.stage != "running" for trial in known):
+    if len(known) >= (study.search.trials or len(known) + 1) and all(trial.stage != "running" for trial in known):
         return  # what is left is to be made of the best one
     journal = Journal(root, current, known, study.search.trials)
 
@@ -150,7 +151,7 @@ def _run(hunt: Hunt) -> None:
 
     scheduler = ByNumber(study.scheduler, hunt.epoch_images, hunt.all_images, known, is_out_of_time)
     for trial in known:
-        if trial.stage == "running" and scheduler.is_behind(trial.number):
+        if trial.stage == "running" and (scheduler.is_behind(trial.number) or is_out_of_time()):
             journal.end(trial.number, "stopped")  # the driver ended before it could write that down
     values = study.values_of(hunt.written, hunt.groups)
     draws = Draws(sampler(study, study.search, values), journal, hunt.epochs, is_out_of_time)

@@ -101,7 +101,7 @@ def load(root: Root, sweep_id: str) -> Sweep:
     Raises:
         StorageError: there is none of this name, or it is of another version of Thaw.
     """
-    if not re.fullmatch(records.NAME, sweep_id) or not root.exists(f"{FOLDER}/{sweep_id}/sweep.json"):
+    if not re.fullmatch(records.RUN_ID, sweep_id) or not root.exists(f"{FOLDER}/{sweep_id}/sweep.json"):
         known = ", ".join(root.list(FOLDER)[-5:]) or "none yet"
         raise StorageError(f"--resume {sweep_id}: no such sweep in {root.shown(FOLDER)}; the newest are: {known}")
     try:
@@ -123,7 +123,7 @@ def continued(sweep: Sweep, experiment: Experiment | None, study: Study | None) 
     """
     only = f"sweep {sweep.id} can be continued only as it was begun, and"
     if experiment is not None:
-        asked = run.without_secrets(experiment).model_dump(mode="json", exclude={"storage", "serve", "evaluate"})
+        asked = run.without_secrets(experiment).model_dump(mode="json", exclude={"storage", "serve"})
         asked["train"]["device"] = asked["train"]["device"] or sweep.experiment["train"]["device"]
         if different := sorted(key for key in asked if asked[key] != sweep.experiment[key]):
             raise ConfigError(f"{only} {', '.join(different)} differ; leave the experiment out")

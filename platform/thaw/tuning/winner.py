@@ -70,6 +70,7 @@ def finish(hunt: Hunt) -> Found:
     scores = evaluation.stored(root, record.id, experiment.evaluate.split)
     if scores is None:
         scores = evaluation.evaluate(experiment, f"{experiment.name}/{number}", hunt.prepared)
+    if current.stage != "finished":
         store.set_alias(root, experiment.name, CANDIDATE, number)
     done = current.model_copy(update={"stage": "finished", "run_id": record.id, "trial": best.number})
     sweep.save(root, done)
@@ -130,6 +131,7 @@ def _summary(hunt: Hunt, trials: Sequence[Trial], scores: Scores, model: str, an
         scheduler=study.scheduler.by,
         rungs=rungs(study.scheduler, hunt.epoch_images, hunt.all_images),
         tested=scores.metrics,
+        tested_on=scores.split,
         anew=anew,
         paths={"model": model, "experiment": root.shown(f"{hunt.current.path}/best.yaml")},
     )

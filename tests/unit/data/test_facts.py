@@ -124,6 +124,17 @@ def test_facts_come_back_in_the_order_they_were_written(tmp_path):
     assert found["brightness"].to_pylist() == pytest.approx([0, 255])
 
 
+def test_digests_are_those_of_some_splits(tmp_path):
+    root, prepared = open_root(str(tmp_path)), _prepared()
+    splits = {**prepared.splits, "test": (Shard(file="test-00000.parquet", rows=1),)}
+    prepared = prepared.model_copy(update={"splits": splits})
+    pixels = np.zeros((4, 3, 3), np.uint8)
+    rows = [{"id": name, "sha256": name * 2, **facts.measure(b"1", pixels)} for name in "abc"]
+    facts.write(root, prepared.path, pa.Table.from_pylist(rows, facts.SCHEMA))
+    assert facts.digests(root, prepared, ["test"]) == {"cc"}
+    assert facts.digests(root, prepared, ["train", "val"]) == {"aa", "bb"}
+
+
 def test_facts_of_other_columns_are_not_there(tmp_path):
     root, prepared = open_root(str(tmp_path)), _prepared()
     facts.write(root, prepared.path, facts.SCHEMA.empty_table())

@@ -45,3 +45,25 @@ def test_a_figure_without_a_value_has_no_interval():
     assert "accuracy" in found
     assert "auroc_macro" not in found  # there is one class alone
     assert "auroc_right" not in found  # and every answer is right
+
+
+@pytest.mark.parametrize(("right", "ends"), [(20, (1 - 0.1684, 1.0)), (0, (0.0, 0.1684))])
+def test_without_a_mistake_the_interval_is_that_of_so_many_cases(right, ends):
+    scores = np.stack([np.arange(20) < right, np.arange(20) >= right], axis=1) * 0.8 + 0.1
+    sample = _sample(scores)
+    found = bootstrap.intervals(sample.metrics, bootstrap.draws(sample.strata(), seed=0))["accuracy"]
+    assert (found.low, found.high) == pytest.approx(ends, abs=1e-4)  # R: binom.test(20, 20)
+
+
+def test_the_interval_of_a_class_is_that_of_its_own_images():
+    targets = np.array([0] * 90 + [1] * 10)
+    sample = ClassSample(("a", "b"), np.eye(2)[targets] * 0.8 + 0.1, targets, targets, targets < 0)
+    found = bootstrap.by_class(sample, bootstrap.draws(sample.strata(), 0))
+    assert found["b"]["recall"].low == pytest.approx(0.025 ** (1 / 10))
+    assert found["a"]["recall"].low == pytest.approx(0.025 ** (1 / 90))
+
+
+def test_a_model_that_differs_from_itself_in_nothing_does_so_for_sure():
+    whole = {"accuracy": np.zeros(1)}
+    told = bootstrap.told(whole, {}, {"accuracy": np.zeros(50)})["accuracy"]
+    assert (told.low, told.high) == (0, 0)

@@ -17,6 +17,7 @@ from thaw.tasks import classification, detection, multilabel
 from thaw.tasks.contract import Answering
 
 NAMES = ("bad", "good")
+ONES = (np.ones(40), np.ones(40))
 
 
 @pytest.fixture(autouse=True)
@@ -76,11 +77,36 @@ def _group(right: list[float], wrong: list[float], positives: int | None = None)
 
 def test_precision_takes_the_lowest_threshold_that_is_right_often_enough():
     group = _group([0.9, 0.8, 0.6, 0.3], [0.7, 0.4, 0.2])
-    assert operating_point.by_precision(group, 0.75) == (pytest.approx((0.6 + 0.4) / 2), True)
-    assert operating_point.by_precision(group, 1.0) == (pytest.approx((0.8 + 0.7) / 2), True)
+    assert operating_point.by_precision(group, 0.6) == (pytest.approx((0.6 + 0.4) / 2), True)
+    assert operating_point.by_precision(group, 0.65) == (pytest.approx((0.8 + 0.7) / 2), True)
     threshold, promised = operating_point.by_precision(_group([0.5], [0.9]), 0.9)
     assert threshold > 0.9
     assert not promised
+
+
+def test_one_right_answer_promises_no_precision():
+    random = np.random.default_rng(0)
+    threshold, promised = operating_point.by_precision(_group([0.99], random.uniform(0, 0.9, 200).tolist()), 0.9)
+    assert threshold > 0.99
+    assert not promised
+
+
+def test_several_false_boxes_in_one_image_cost_what_one_image_may_have():
+    """3 false boxes are in one image of 40: of a new one as many may come, so that fewer are let through."""
+    apart = Candidates(NAMES[:1], np.ones(1), np.array([0.9, 0.8, 0.7]), np.zeros(1, int), np.arange(3), *ONES)
+    together = Candidates(NAMES[:1], np.ones(1), np.array([0.9, 0.8, 0.7]), np.zeros(1, int), np.zeros(3, int), *ONES)
+    assert operating_point.by_false(apart, 3 / 41) == (pytest.approx(0.75), True)
+    assert operating_point.by_false(together, 3 / 41) == (pytest.approx(0.95), True)
+    assert not operating_point.by_false(together, 2 / 41)[1]
+
+
+def test_without_an_operating_point_the_likeliest_of_several_classes_is_answered():
+    scores = np.array([[0.4, 0.3, 0.3], [0.4, 0.35, 0.25], [0.2, 0.5, 0.3]])
+    sample = ClassSample(("a", "b", "c"), scores, np.array([0, 1, 1]), np.array([0, 0, 1]), np.zeros(3, dtype=bool))
+    point = OperatingPoint(min_recall=0.5, positive="a")
+    answering = Answering(thresholds={"a": 0.3}, positive="a")
+    [one] = operating_point.kept(sample, point, answering, 0.0, bootstrap.draws(sample.strata(), 0))
+    assert (one.false_positives, one.false_positives_usual) == (1, 1)
 
 
 def test_f1_takes_the_best_threshold():
@@ -89,7 +115,8 @@ def test_f1_takes_the_best_threshold():
 
 def test_boxes_that_were_never_answered_are_missed_at_every_threshold():
     group = _group([0.9, 0.8, 0.7, 0.6], [], positives=9)
-    assert operating_point.by_recall(group, 0.9) == (0.0, False)
+    assert operating_point.by_recall(group, 0.9) == (pytest.approx(0.3), False)  # all that can be are found
+    assert operating_point.by_recall(_group([], [0.2], positives=2), 0.9) == (0.5, False)
     threshold, promised = operating_point.by_recall(group, 0.3)
     assert (threshold, promised) == (
         pytest.approx((0.7 + 0.6) / 2),
@@ -202,3 +229,15 @@ def test_an_aim_that_cannot_be_kept_is_refused(kind, point, said):
     }
     with pytest.raises(ConfigError, match=said):
         load.parse(values, "test")
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_a_temperature_decides_nothing_where_no_operating_point_was_chosen(temperature):
+    labels = {"tags": LabelSchema(kind="classes", names=("x", "y"))}
+    options = {"tags": multilabel.Options(type="multilabel", threshold=0.3)}
+    tasks = (
+        bundle.build_tasks(options, labels, {"tags": Answering(temperature=t)})["tags"] for t in (1.0, temperature)
+    )
+    outputs = torch.tensor([[-0.6, -1.2], [-0.9, 2.0], [-0.84, -0.85]])
+    plain, tempered = (task.decode(outputs, [Placement.unchanged(8)] * 3) for task in tasks)
+    assert [one.labels for one in plain] == [one.labels for one in tempered]

@@ -1,10 +1,12 @@
 """Slices: which images share a property, by a table beside them."""
 
 import pytest
+from pydantic import ValidationError
 
 from thaw.config.experiment import Slices
 from thaw.errors import DataError
 from thaw.evaluation import slices
+from thaw.storage import open_root
 
 IDS = [f"{place}.png" for place in range(40)]
 
@@ -16,13 +18,14 @@ def _written(path, text: str, **more: object) -> Slices:
 
 def test_a_table_names_images_as_answers_do(tmp_path):
     options = _written(tmp_path / "meta.csv", "\ufefffile_name,camera,site\na.png, left ,x\nb.png,,y\n")
-    assert slices.read(options) == {"camera": {"a.png": "left", "b.png": slices.UNKNOWN}}
+    assert slices.read(options, ["a.png", "b.png", "c.png"]) == {"camera": {"a.png": "left", "b.png": slices.UNKNOWN}}
 
 
 def test_a_table_in_an_object_store_is_read_as_one_on_a_disk(s3_uri):
-    slices.open_root(s3_uri).write_bytes("meta.csv", b"file_name,camera\na.png,left\n")
-    options = Slices(path=f"{s3_uri}/meta.csv", columns=("camera",))
-    assert slices.read(options) == {"camera": {"a.png": "left"}}
+    open_root(s3_uri).write_bytes("meta.csv", b"file_name,camera\na.png,left\n")
+    folder, mark, query = s3_uri.partition("?")
+    options = Slices(path=f"{folder}/meta.csv{mark}{query}", columns=("camera",))
+    assert slices.read(options, ["a.png"]) == {"camera": {"a.png": "left"}}
 
 
 @pytest.mark.parametrize(
@@ -35,15 +38,33 @@ def test_a_table_in_an_object_store_is_read_as_one_on_a_disk(s3_uri):
 )
 def test_a_missing_column_is_named_with_those_that_there_are(tmp_path, text, more, said):
     with pytest.raises(DataError, match=said):
-        slices.read(_written(tmp_path / "meta.csv", text, **more))
+        slices.read(_written(tmp_path / "meta.csv", text, **more), IDS)
 
 
 def test_what_is_no_table_is_refused(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
-        slices.read(Slices(path=str(tmp_path / "none.csv"), columns=("camera",)))
+        slices.read(Slices(path=str(tmp_path / "none.csv"), columns=("camera",)), IDS)
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(DataError, match="not a text in UTF-8"):
-        slices.read(Slices(path=str(tmp_path / "binary.csv"), columns=("camera",)))
+    with pytest.raises(DataError, match="is not CSV in UTF-8"):
+        slices.read(Slices(path=str(tmp_path / "binary.csv"), columns=("camera",)), IDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("file_name,camera\nother.png,left\n", "names none of the 40 images, such as '0.png', in column file_name"),
+        ("file_name,camera\n0.png,left\n0.png,right\n", "'0.png' comes a second time"),
+        (f"file_name,camera\n0.png,{'x' * 140_000}\n", "is not CSV in UTF-8: field larger than"),
+    ],
+)
+def test_a_table_that_would_mislead_is_refused(tmp_path, text, said):
+    with pytest.raises(DataError, match=said):
+        slices.read(_written(tmp_path / "meta.csv", text), IDS)
+
+
+def test_a_path_that_holds_a_password_is_refused():
+    with pytest.raises(ValidationError, match="holds a password"):
+        Slices(path="s3://KEY:SECRET@bucket/meta.csv", columns=("camera",))
 
 
 def test_every_value_is_a_slice_and_images_without_a_row_are_one():

@@ -58,6 +58,20 @@ def test_it_says_how_good_the_judges_are_and_how_many_are_expected_to_be_wrong()
     assert sum(found.figures["named_by_pair"].values()) == 5
 
 
+def test_one_class_taken_for_another_is_a_note_of_its_own() -> None:
+    bad = np.flatnonzero(TRUTH == 0)[::7]
+    said = TRUTH.copy()
+    said[bad] = 1
+    said[[3, 50, 99]] = TRUTH[[50, 99, 3]]
+    wrong, note = _found(said.tolist())
+    assert (wrong.name, note.name, note.level) == ("wrong_labels", "hard_or_wrong_labels", "note")
+    assert f"{note.count} of 240 labels of kind belong to images" in note.told
+    rest, named = ([case.images[0] for case in one.cases] for one in (wrong, note))
+    assert not {*named} & {*rest}
+    assert len({*named, *rest} & {f"{place:03d}" for place in bad}) > len(bad) / 2
+    assert note.cases[0].note == "said rye, looks like oat"
+
+
 def test_right_labels_are_not_named() -> None:
     assert _found(TRUTH.tolist()) == []
 

@@ -11,7 +11,7 @@ from thaw.metrics import classes
 from thaw.metrics.boxes import BoxMeter, ImageBoxes
 from thaw.metrics.masks import IGNORED, MaskMeter
 from thaw.metrics.weighted.boxes import BoxSample
-from thaw.metrics.weighted.classes import ClassSample, SetSample
+from thaw.metrics.weighted.classes import ClassSample, SetSample, f1_macro
 from thaw.metrics.weighted.masks import MaskSample
 
 NAMES = ("ant", "bee", "cat", "dog")
@@ -126,6 +126,14 @@ def test_each_weighting_stands_by_itself(kind):
         alone = sample.metrics(weights[row : row + 1])
         for name, values in together.items():
             np.testing.assert_allclose(values[row], alone[name][0], equal_nan=True)
+
+
+def test_f1_by_itself_is_that_of_the_sample_and_nothing_where_no_class_occurs():
+    sample, _ = _sets(np.random.default_rng(2))
+    weights = np.random.default_rng(3).integers(0, 3, (5, len(sample))).astype(float)
+    assert f1_macro(weights, sample.answered, sample.targets) == pytest.approx(sample.metrics(weights)["f1_macro"])
+    nothing = np.zeros((len(sample), 4), dtype=bool)
+    assert f1_macro(weights, nothing, nothing).tolist() == [0] * 5
 
 
 def test_figures_of_a_class_are_those_of_the_meters():

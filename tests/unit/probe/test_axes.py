@@ -9,7 +9,9 @@ from thaw.probe.axes import Axes, Head
 
 RANDOM = np.random.default_rng(0)
 MIXED = (RANDOM.normal(size=(150, 8)) @ RANDOM.normal(size=(8, 8)) * np.logspace(-2, 2, 8) + 5).astype(np.float32)
-VECTORS = np.concatenate([MIXED, np.full((150, 1), 7, np.float32)], axis=1)  # the last feature never changes
+VECTORS = torch.from_numpy(
+    np.concatenate([MIXED, np.full((150, 1), 7, np.float32)], axis=1)
+)  # the last feature never changes
 LABELS = torch.from_numpy((MIXED[:, 0] > np.median(MIXED[:, 0])).astype(np.int64) + (MIXED[:, 7] > 5))
 
 
@@ -21,7 +23,7 @@ def test_places_are_uncorrelated_and_have_the_spread_that_is_said() -> None:
 
 
 def test_a_feature_that_never_changes_moves_nothing() -> None:
-    turned, other = Axes.of(VECTORS), VECTORS.copy()
+    turned, other = Axes.of(VECTORS), VECTORS.clone()
     other[:, -1] = 1e6
     assert torch.equal(turned.places(VECTORS), turned.places(other))
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from thaw.probe.suspicion import LEAST_IMAGES, LEAST_MEMBERS, Suspicion, suspect
+from thaw.probe.suspicion import LEAST_IMAGES, LEAST_MEMBERS, Suspicion, pulled, suspect
 
 CLASSES = 4
 
@@ -50,6 +51,28 @@ def test_clean_labels_are_not_suspected_however_hard_the_images(spread: float) -
     assert not (_suspect(vectors, truth).wrong > 0.5).any()
 
 
+def test_one_class_taken_for_another_is_learnt_and_yet_seen_to_be_unlike_its_class() -> None:
+    vectors, truth = _images(600, spread=0.2)
+    bad = (np.random.default_rng(1).random(600) < 0.15) & (truth == 0)
+    labels = np.where(bad, 1, truth)
+    found = _suspect(vectors, labels)
+    named = found.pull > 0
+    assert named[bad].mean() > max(0.5, (found.wrong > 0.5)[bad].mean())
+    assert bad[named].mean() > 0.8
+    assert (found.pull <= 1).all()
+    assert (found.likeliest[named & bad] == 0).all()
+
+
+def test_only_what_is_as_sure_as_images_of_a_class_usually_are_pulls() -> None:
+    outputs = torch.tensor([[3.0, 0, 0], [1.0, 0, 0], [0, 3.0, 0], [2.5, 0, 0], [1.5, 1.4, 0], [0, 0, 5.0]])
+    labels = torch.tensor([0, 0, 1, 1, 1, 1])
+    told = outputs.softmax(dim=1).numpy()
+    assert told[3, 0] > told[:2, 0].mean() > told[4, 0]
+    pull = pulled(outputs, labels)
+    assert pull.nonzero()[0].tolist() == [3]  # nobody carries the third class, so nothing is known to be like it
+    assert pull[3] == pytest.approx(told[3, 0] - told[3, 1])
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_probabilities_come_true(seed: int) -> None:
     vectors, truth = _images(1200, spread=0.6, seed=seed)
@@ -83,6 +106,7 @@ def test_a_class_with_few_members_is_not_judged() -> None:
     found = _suspect(vectors, truth)
     assert (found.judged == (truth != CLASSES)).all()
     assert (found.wrong[~found.judged] == 0).all()
+    assert (found.pull[~found.judged] == 0).all()
 
 
 def test_copies_do_not_make_a_class_large() -> None:
@@ -107,6 +131,7 @@ def test_of_sets_each_class_is_a_label_of_its_own() -> None:
     assert bad[named].mean() > 0.8
     assert (found.likeliest[named & bad] == truth[named & bad]).all()
     assert found.noise == pytest.approx(0.05, abs=0.02)
+    assert (found.pull > 0)[bad].mean() > 0.6
 
 
 def test_the_seed_and_the_images_decide() -> None:

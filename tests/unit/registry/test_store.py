@@ -301,3 +301,9 @@ def test_stores_that_share_a_cache_are_kept_apart(s3_uri, tmp_path):
         register(root, tmp_path, run)
         folder = store.fetch(root, store.resolve(root, "boards/1"), tmp_path / "cache")
         assert (folder / "model.safetensors").read_text() == run
+
+
+def test_the_version_of_a_run_is_found_by_its_lineage(stocked):
+    assert store.of_run(stocked, "boards", "run-2") == 2
+    assert store.of_run(stocked, "boards", "run-9") is None
+    assert store.of_run(stocked, "none", "run-2") is None

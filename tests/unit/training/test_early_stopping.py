@@ -125,3 +125,8 @@ def test_a_metric_that_validation_does_not_give_is_refused_naming_those_it_gives
 def test_a_task_that_is_not_there_is_refused_with_the_experiment() -> None:
     with pytest.raises(ConfigError, match="no task 'color'; known: colour, tags; did you mean 'colour'"):
         experiment(early_stopping={"monitor": "color.loss"})
+
+
+def test_a_loss_that_is_no_number_is_refused_before_it_is_written_down() -> None:
+    with pytest.raises(ConfigError, match="loss of task colour is not a finite number on the validation images"):
+        score(TASKS, EarlyStopping(monitor="colour.loss"), {**VAL_LOSS, "colour": float("nan")}, METRICS)

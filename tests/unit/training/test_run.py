@@ -15,8 +15,12 @@ from thaw.config.experiment import Experiment
 from thaw.data import dataset
 from thaw.data.dataset import Dataset, Report, Shard
 from thaw.data.labels import Annotation, LabelSchema
+from thaw.registry import record as records
+from thaw.registry import store
 from thaw.storage import open_root
 from thaw.training import run
+from thaw.training.run import Trained
+from thaw.training.state import Epoch
 
 LABELS = {
     "kind": LabelSchema(kind="class", names=("bad", "good")),
@@ -155,3 +159,29 @@ def test_images_are_drawn_by_the_classes_of_the_stratified_task(tmp_path: Path) 
     assert found["uniform"] is None
     assert found["classes"] == pytest.approx([15 / 32 / 25] * 25 + [15 / 32 / 5] * 5 + [1 / 32] * 2)
     assert found["tasks"] == pytest.approx([(1 / 30 + 1 / 32) / 2] * 30 + [1 / 64] * 2)
+
+
+def test_a_run_that_is_complete_stays_so_whatever_ends_its_driver(tmp_path: Path) -> None:
+    root = open_root(str(tmp_path))
+    begun = run.begin(_experiment({"source": "none"}), _prepared())
+    records.save(root, begun)
+    run.stop(root, begun)
+    assert records.load(root, begun.id).stage == "failed"
+    done = begun.model_copy(update={"stage": "trained", "bundle": "models/tiny/1"})
+    records.save(root, done)
+    run.stop(root, begun)
+    assert records.load(root, begun.id) == done
+
+
+def test_an_attempt_that_registered_its_model_is_completed_by_the_next_one(tmp_path: Path) -> None:
+    root = open_root(str(tmp_path))
+    begun = run.begin(_experiment({"source": "none"}), _prepared())
+    made = tmp_path / "best"
+    made.mkdir()
+    _created(_experiment({"source": "none"})).save(made)
+    values = {"epoch": 1, "phase": 0, "depth": 0, "step": 1, "train_loss": {}, "val_loss": {}, "metrics": {}}
+    history = [Epoch(**values, score=0.0, seconds=1.0, images_per_s=1.0, waiting=0.0)]
+    trained = Trained(history=history, weights={}, environment={})
+    first, second = (run.finish(root, begun, trained, made, 1, 1.0) for _ in range(2))
+    assert first.bundle == second.bundle
+    assert store.versions(root, str(begun.experiment["name"])) == [1]

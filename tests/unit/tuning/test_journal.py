@@ -254,3 +254,32 @@ def test_another_attempt_keeps_what_the_best_trial_is_to_be_trained_on_unless_to
     other = sweep.again(root, done, study, "train+val")
     assert (other.refit, other.run_id, other.trial) == ("train+val", None, None)
     assert sweep.load(root, begun.id) == other
+
+
+def test_with_fewer_trials_than_there_are_no_more_are_drawn(root: Root, begun: Sweep) -> None:
+    journal = Journal(root, begun, [], 3)
+    first = draws(journal)
+    for place in range(3):
+        over(journal, first.suggest(f"ray{place}"))
+    assert draws(Journal(root, begun, sweep.trials(root, begun), 2)).suggest("ray3") == Draws.FINISHED
+
+
+def test_a_driver_whose_sweep_another_one_goes_on_with_writes_nothing_more(root: Root, begun: Sweep) -> None:
+    journal = Journal(root, begun, [], 3)
+    config = draws(journal).suggest("ray0")
+    report(journal, config, 1, score=0.9)
+    sweep.again(root, begun, Study.model_validate(STUDY), None)
+    tell(journal, config, refused="another driver")
+    over(journal, config)
+    [kept] = sweep.trials(root, begun)
+    assert (kept.stage, kept.best.score) == ("running", 0.9)
+    with pytest.raises(ConfigError, match="is continued by another driver"):
+        journal.check()
+
+
+def test_a_sweep_of_long_names_is_found_again(root: Root, experiment: Experiment) -> None:
+    prepared: Any = SimpleNamespace(path="datasets/tiny-0")
+    study = Study.model_validate({**STUDY, "name": "a-space-of-twenty-or-more"})
+    long = sweep.begin(root, experiment.model_copy(update={"name": "x" * 63}), study, prepared)
+    assert len(long.id) > 80
+    assert sweep.load(root, long.id) == long

@@ -107,6 +107,10 @@ class BoxSample:
         ones = np.ones(len(self))
         return [Candidates(self.names, scores[right], scores[~right], images[right], images[~right], true, ones)]
 
+    def occurrences(self) -> dict[str, int]:
+        """Return class name -> how many images have a true box of it."""
+        return {name: int((found.true > 0).sum()) for name, found in zip(self.names, self._found, strict=True)}
+
     def strata(self) -> NDArray[np.int64]:
         """Return which images have true boxes of the same classes; sets that only one image has are one stratum."""
         return strata_of(np.stack([found.true > 0 for found in self._found], axis=1))

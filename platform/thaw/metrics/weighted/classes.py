@@ -22,6 +22,25 @@ from thaw.metrics.weighted.ranking import auroc, average_precision
 _Ranking = Callable[[Weights, NDArray[np.float64], NDArray[np.bool_]], Values]
 
 
+def accuracy(weights: Weights, right: NDArray[np.float64]) -> Values:
+    """Return the share of right answers.
+
+    Args:
+        right: (N,) ones and zeros.
+    """
+    return ratio(weights @ right, weights.sum(axis=1))
+
+
+def f1_macro(weights: Weights, answered: NDArray[np.bool_], true: NDArray[np.bool_]) -> Values:
+    """Return the mean F1 over the classes among labels or answers; 0 where there is none.
+
+    Args:
+        answered: (N, C) which classes were answered.
+        true: (N, C) which were there.
+    """
+    return np.nan_to_num(_Counts.of(weights, answered, true).macro()["f1_macro"])
+
+
 @dataclass(frozen=True)
 class _Counts:
     """(R, C) how often each class was answered rightly, was answered, and was there."""
@@ -89,7 +108,7 @@ class ClassSample:
         """Return accuracy, macro averages, and how well scores rank; see `thaw.metrics.classes`."""
         right = self.goodness()
         return {
-            "accuracy": ratio(weights @ right, weights.sum(axis=1)),
+            "accuracy": accuracy(weights, right),
             **self._counts(weights).macro(),
             **_mean_over_classes("auroc_macro", auroc, weights, self.scores, self._hot()),
             "auroc_right": auroc(weights, self.scores[np.arange(len(self)), self.answered], right > 0),
@@ -128,7 +147,8 @@ class ClassSample:
         likeliest = self.scores.argmax(axis=1)
         if positive is not None:
             place = self.names.index(positive)
-            return [Candidates.of(positive, self.scores[:, place], self.targets == place, likeliest >= 0)]
+            true, every = self.targets == place, likeliest >= 0
+            return [Candidates.of(positive, self.scores[:, place], true, every, usual=likeliest == place)]
         return [
             Candidates.of(name, self.scores[:, place], self.targets == place, likeliest == place)
             for place, name in enumerate(self.names)
@@ -138,6 +158,11 @@ class ClassSample:
         powers = np.log(np.clip(self.scores, TINY, None)) * sharpness
         powers = np.exp(powers - powers.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+    def occurrences(self) -> dict[str, int]:
+        """Return class name -> how many images are of it."""
+        counts = np.bincount(self.targets, minlength=len(self.names))
+        return dict(zip(self.names, counts.tolist(), strict=True))
 
     def strata(self) -> NDArray[np.int64]:
         """Return the classes."""
@@ -216,6 +241,10 @@ class SetSample:
             for place, name in enumerate(self.names)
             if positive in (None, name)
         ]
+
+    def occurrences(self) -> dict[str, int]:
+        """Return class name -> how many images carry it."""
+        return dict(zip(self.names, self.targets.sum(axis=0).tolist(), strict=True))
 
     def strata(self) -> NDArray[np.int64]:
         """Return which images carry the same set of classes; sets that only one image carries are one stratum."""

@@ -24,6 +24,7 @@ class Candidates:
         right_images, wrong_images: (K,), (L,) the image of each.
         positives: (N,) how many there are to be found in each image.
         negatives: (N,) what wrong ones are counted by: 1 for an image without the class, or for any image.
+        usual: (L,) which wrong ones would be answered without a threshold; None where a score decides about that.
     """
 
     names: tuple[str, ...]
@@ -33,10 +34,16 @@ class Candidates:
     wrong_images: NDArray[np.int64]
     positives: NDArray[np.float64]
     negatives: NDArray[np.float64]
+    usual: NDArray[np.bool_] | None = None
 
     @classmethod
     def of(
-        cls, name: str, scores: NDArray[np.float64], true: NDArray[np.bool_], answered: NDArray[np.bool_]
+        cls,
+        name: str,
+        scores: NDArray[np.float64],
+        true: NDArray[np.bool_],
+        answered: NDArray[np.bool_],
+        usual: NDArray[np.bool_] | None = None,
     ) -> "Candidates":
         """Return the candidates of one class of whole images.
 
@@ -44,10 +51,12 @@ class Candidates:
             scores: (N,).
             true: (N,) whether an image is of the class.
             answered: (N,) whether its threshold is asked at all.
+            usual: (N,) whether it would be answered without one.
         """
         right, wrong = np.flatnonzero(true & answered), np.flatnonzero(~true & answered)
         counts = true.astype(np.float64)
-        return cls((name,), scores[right], scores[wrong], right, wrong, counts, 1 - counts)
+        free = None if usual is None else usual[wrong]
+        return cls((name,), scores[right], scores[wrong], right, wrong, counts, 1 - counts, free)
 
 
 class Sample(Protocol):
@@ -89,6 +98,9 @@ class Sample(Protocol):
         Args:
             positive: the one class that a threshold is for.
         """
+
+    def occurrences(self) -> dict[str, int]:
+        """Return class name -> how many images carry it."""
 
     def strata(self) -> NDArray[np.int64]:
         """Return (N,) which images are alike in what they carry, so that a draw keeps how many there are of each."""

@@ -1,6 +1,7 @@
 """Weighted metrics of masks."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,8 @@ class MaskSample:
 
     def goodness(self) -> NDArray[np.float64]:
         """Return the mean intersection over union of each image, over the classes that occur in it."""
-        return self.metrics(np.eye(len(self)))["miou"]
+        hit, union, _ = self._each
+        return mean_over(ratio(hit, union, 0.0), union > 0)
 
     def losses(self) -> NDArray[np.float64]:
         """Return what is missing from the full intersection over union."""
@@ -66,14 +68,25 @@ class MaskSample:
         """Return nothing."""
         return []
 
+    def occurrences(self) -> dict[str, int]:
+        """Return class name -> how many images have a pixel of it."""
+        counts = (self.tables.sum(axis=2) > 0).sum(axis=0)
+        return dict(zip(self.names, counts.tolist(), strict=True))
+
     def strata(self) -> NDArray[np.int64]:
         """Return which images show the same classes; combinations that only one image shows are one stratum."""
         return strata_of(self.tables.sum(axis=2) > 0)
 
     def _counts(self, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return (R, C) pixels answered rightly, (R, C) those in the union with truth, and (R,) all with a label."""
+        hit, union, pixels = (weights @ one for one in self._each)
+        return hit, union, pixels
+
+    @cached_property
+    def _each(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """The same of each image: (N, C), (N, C) and (N,)."""
         classes = len(self.names)
-        hit = weights @ self.tables[:, range(classes), range(classes)].astype(np.float64)
-        true = weights @ self.tables.sum(axis=2).astype(np.float64)
-        answered = weights @ self.tables.sum(axis=1)[:, :classes].astype(np.float64)
+        hit = self.tables[:, range(classes), range(classes)].astype(np.float64)
+        true = self.tables.sum(axis=2).astype(np.float64)
+        answered = self.tables.sum(axis=1)[:, :classes].astype(np.float64)
         return hit, true + answered - hit, true.sum(axis=1)

@@ -45,13 +45,10 @@ def metric(task: str, name: str, history: Sequence[Epoch]) -> Chart | None:
     return _curves(f"metric-{task}", f"{name} of {task}", said, name, found, history)
 
 
-def rates(plan: FinetunePlan, steps: int) -> Chart:
-    """Return the rate of every layer group, and of the heads, over the steps that were done.
-
-    Args:
-        steps: the step after the last one.
-    """
-    every = np.unique(np.linspace(0, max(0, steps - 1), _POINTS).astype(int))
+def rates(plan: FinetunePlan, history: Sequence[Epoch]) -> Chart:
+    """Return the rate of every layer group, and of the heads, over the steps that were done."""
+    done = np.concatenate([np.arange(max(0, epoch.step - plan.epoch_steps), epoch.step) for epoch in history])
+    every = done[np.unique(np.linspace(0, len(done) - 1, _POINTS).astype(int))]
     drawn = {step: plan.rates_at(step) for step in every.tolist() if step < plan.steps}
 
     def draw(figure: Figure) -> None:

@@ -53,7 +53,7 @@ def _sections(record: RunRecord, told: Told) -> Iterator[str]:
     yield from _diagnoses(record)
     yield "<h2>Curves</h2>"
     drawn = [one for task in told.best_metrics for one in _of_task(task, told)]
-    yield _columns([*drawn, document.figures([charts.rates(told.plan, told.history[-1].step)])])
+    yield _columns([*drawn, document.figures([charts.rates(told.plan, told.history)])])
     yield from _plan(told)
     yield from _settled(told.settled)
     yield from _data(told.data)

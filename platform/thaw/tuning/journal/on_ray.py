@@ -10,7 +10,7 @@ from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
 from thaw.console import say
-from thaw.errors import StorageError
+from thaw.errors import ConfigError, StorageError
 from thaw.storage import PAUSES_S, Root, patiently
 from thaw.tuning import checkpoints, progress, sweep
 from thaw.tuning.schedule.on_ray import EPOCHS, TRIAL
@@ -45,7 +45,7 @@ class Journal(Callback):
         self.trials = {trial.number: trial for trial in told}
         self._root, self._sweep = root, current
         self.wanted = wanted
-        self.refusal: StorageError | None = None
+        self.refusal: StorageError | ConfigError | None = None
         self._pauses_s = pauses_s
         self._clock = time.monotonic() - sweep.seconds(told)
         self._begun: dict[int, float] = {}
@@ -118,8 +118,9 @@ class Journal(Callback):
         """Do what the store may refuse; nothing more once it has refused for good."""
         if self.refusal is None:
             try:
+                sweep.check_attempt(self._root, self._sweep)
                 patiently(write, say, self._pauses_s)
-            except StorageError as error:
+            except (StorageError, ConfigError) as error:
                 self.refusal = error
         return self.refusal is None
 
@@ -128,7 +129,10 @@ class Journal(Callback):
 
         Raises:
             StorageError: with what to do.
+            ConfigError: another driver goes on with the sweep.
         """
+        if isinstance(self.refusal, ConfigError):
+            raise self.refusal
         if self.refusal:
             raise StorageError(
                 f"sweep {self._sweep.id} can no longer be written down: {self.refusal}. Mend that, such as by freeing "
@@ -179,7 +183,8 @@ class Draws(Searcher):
         if self._unfinished:
             return self._config(self._unfinished.pop(0))
         known = list(self._journal.trials.values())
-        drawn = None if self._next == self._journal.wanted else self._sampler.suggest(self._next, known)
+        full = self._journal.wanted is not None and self._next >= self._journal.wanted
+        drawn = None if full else self._sampler.suggest(self._next, known)
         if drawn is None:
             return Searcher.FINISHED
         self._journal.write(Trial(number=self._next, values=drawn, stage="running"))

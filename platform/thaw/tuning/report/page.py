@@ -71,7 +71,7 @@ def _best(summary: Summary, trials: Sequence[Trial]) -> Iterator[str]:
             for task, metrics in summary.tested.items()
             for metric, value in metrics.items()
         ]
-        yield "<h2>On the test images</h2>"
+        yield f"<h2>On the {html.escape(summary.tested_on)} images</h2>"
         if summary.anew:
             yield f"<p>{html.escape(f'The model was {summary.anew}.')}</p>"
         yield cells.table(["task", "metric", "value"], rows)

@@ -30,7 +30,9 @@ class Summary(BaseModel):
     written: Values = {}
     """What the experiment itself has at the dimensions' places: the values of trial 0."""
     tested: dict[str, dict[str, float]] = {}
-    """Task -> metric -> value of the best configuration on the test images, where it was evaluated."""
+    """Task -> metric -> value of the best configuration on the images of ``tested_on``, where it was evaluated."""
+    tested_on: str = "test"
+    """Which images these are: test or val."""
     anew: str | None = None
     """What is to be known of the model that was tested, where the best configuration was trained anew."""
     paths: dict[str, str] = {}

@@ -49,7 +49,8 @@ def test_names_in_one_chart_are_those_of_no_other() -> None:
     names = [set(re.findall(r' id="([^"]+)"', chart.svg)) for chart in _all()]
     assert sum(map(len, names)) == len(set.union(*names))
     for chart, own in zip(_all(), names, strict=True):
-        assert set(re.findall(r"#([A-Za-z]\w+)\)|href=\"#(\w+)", chart.svg)) or not own
+        asked = {one for pair in re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)", chart.svg) for one in pair if one}
+        assert asked <= own
 
 
 def test_the_same_trials_give_the_same_drawing() -> None:
