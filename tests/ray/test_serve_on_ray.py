@@ -12,8 +12,10 @@ from PIL import Image
 
 import hostile
 from reading import Reader
+from thaw import bundle, golden, predictor
+from thaw.backends.artifact import Settings
 from thaw.config.experiment import Limits, Serve
-from thaw.data import dataset, split_file
+from thaw.data import dataset, quality, split_file
 from thaw.data import on_ray as data
 from thaw.data.sources import boards
 from thaw.errors import DataError, StorageError
@@ -21,10 +23,14 @@ from thaw.evaluation import ledger
 from thaw.evaluation import on_ray as evaluation
 from thaw.evaluation.ledger import Look
 from thaw.evaluation.predict import predict
+from thaw.export import export
+from thaw.export.export import Request
+from thaw.export.gate import Tolerance
 from thaw.predictor import as_json
+from thaw.probe import cost
 from thaw.registry import record, store
 from thaw.serving import on_ray as serving
-from thaw.storage import open_root
+from thaw.storage import local_cache, open_root
 from thaw.training import on_ray as training
 from tiny import changed
 
@@ -141,12 +147,44 @@ def test_every_test_image_is_answered_once_and_scored(experiment, prepared, scor
     assert any(answer["defects"]["boxes"] for answer in stored.values())
 
 
+def test_a_model_carries_eight_validation_images_with_its_settled_answers(experiment, prepared, reference):
+    root = open_root(experiment.storage.root)
+    loaded = bundle.load(store.fetch(root, store.resolve(root, reference), local_cache()))
+    kept = golden.read(loaded, store.fetch(root, store.resolve(root, reference), local_cache()))
+    assert len(kept) == golden.IMAGES
+    assert {one.id for one in kept} <= set(dataset.ids_of(root, prepared, "val"))
+    again = predictor.answer(loaded, [quality.decode(one.image, Limits()) for one in kept])
+    for one, answers in zip(kept, again, strict=True):
+        same(as_json(one.answers), as_json(answers))
+
+
 def test_anchors_read_off_the_boxes_are_kept_with_run_and_bundle(experiment, trained, reference):
     root = open_root(experiment.storage.root)
     kept = record.load(root, trained.id).experiment["tasks"]["defects"]["anchors"]
     assert all(size > 0 for size in kept["sizes"])
     bundle = root.read_json(f"models/{reference}/bundle.json")
     assert bundle["tasks"]["defects"]["anchors"] == kept
+
+
+def test_an_artifact_is_measured_and_served_in_its_bundles_place(
+    experiment, reference, trained, scores, stored, images, monkeypatch
+):
+    """Before the bundle is served: a cluster serves one application."""
+    monkeypatch.setattr(cost, "_ENOUGH_S", 0.0)
+    place = experiment.storage.root
+    made = export.export(place, reference, Request(Settings(to="onnx"), Tolerance()))
+    assert made.verdict.passed, made.verdict.reasons
+    before = record.load(open_root(place), trained.id)
+    found = evaluation.evaluate(experiment, reference, artifact="onnx")
+    assert (found.artifact, found.looks) == ("onnx", scores.looks + 1)
+    assert found.answers == f"runs/{trained.id}/evaluation/artifacts/onnx/test.parquet"
+    assert record.load(open_root(place), trained.id) == before
+    with serving.endpoint(reference, place, Serve(port=8123), "onnx") as address:
+        for image_id, image in list(images.items())[:3]:
+            served = httpx.post(f"{address}/predict", files={"image": image}).json()["answers"]
+            assert served["verdict"]["scores"] == pytest.approx(stored[image_id]["verdict"]["scores"], abs=1e-4)
+    with pytest.raises(StorageError, match="has no artifact 'onnx-int8'"):
+        evaluation.evaluate(experiment, reference, artifact="onnx-int8")
 
 
 def test_http_gives_the_answer_that_was_scored(url, stored, images):

@@ -8,15 +8,12 @@ from thaw.registry.store import ModelVersion
 from thaw.storage import Root, local_cache
 
 
-def load(
-    root: Root, found: ModelVersion, artifact: str | None = None, device: str = "cpu", checked: bool = False
-) -> Backend:
-    """Load what is to answer.
+def load(root: Root, found: ModelVersion, artifact: str | None = None, device: str = "cpu") -> Backend:
+    """Load what is to answer, once it answers its golden images as it did when it was made.
 
     Args:
         artifact: name of one of the version's artifacts; the bundle itself when left out.
         device: ``cpu`` or ``cuda``.
-        checked: let a bundle answer its golden images first, as every artifact does.
 
     Raises:
         StorageError: the version has no such artifact.
@@ -26,6 +23,5 @@ def load(
         return backends.load(artifacts.fetch(root, found, artifact, local_cache()), device)
     folder = store.fetch(root, found, local_cache())
     loaded = bundle.load(folder, device)
-    if checked:
-        golden.check(loaded, folder)
+    golden.check(loaded, folder)
     return loaded

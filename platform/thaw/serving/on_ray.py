@@ -46,7 +46,7 @@ class Replica:
         torch.set_num_threads(threads)
         self.model, self.version = found.name, found.version
         self.limits: Limits = chosen.limits
-        self._network = load(root, found, artifact, "cuda" if chosen.gpus else "cpu", checked=True)
+        self._network = load(root, found, artifact, "cuda" if chosen.gpus else "cpu")
         self.answer_types: Mapping[str, type[Answer]] = {
             name: task.answer_type for name, task in self._network.tasks.items()
         }
@@ -91,7 +91,7 @@ def endpoint(reference: str, storage_root: str, options: Serve, artifact: str | 
     """
     root = open_root(storage_root)
     found = store.resolve(root, reference)
-    load(root, found, artifact, checked=not options.gpus)  # what a replica refuses, Ray Serve would try again and again
+    load(root, found, artifact)  # what a replica refuses, Ray Serve would try again and again
     with on_ray.cluster(options.replicas):
         on_ray.check_gpus("serve.gpus", options.gpus * options.replicas)
         port = free_port(options.host, options.port)

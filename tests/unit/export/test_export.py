@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import safetensors.torch
 import torch
 
 import stored as made
 from stored import Stored
 from thaw import bundle, cli, golden, predictor
+from thaw.backbones import family
 from thaw.backends import artifact as backends
 from thaw.backends import load as loading
 from thaw.backends.artifact import Settings
@@ -198,6 +200,24 @@ def test_artifacts_are_listed_and_answer_files(
     assert told["answers"][str(file)]["colour"]["label"] == wanted["colour"].label
     assert cli.run(["predict", stored.reference, str(file), "--artifact", "tensor", *storage]) == 2
     assert "has no artifact 'tensor'; it has onnx" in capsys.readouterr().err
+
+
+def test_adapters_are_folded_into_what_is_exported(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    beneath = tmp_path / "test_vit.safetensors"
+    safetensors.torch.save_file(family.of("test_vit").create("test_vit", made.SIZE).body.state_dict(), beneath)
+    adapted = made.stored(tmp_path, "test_vit", weights={"source": "path", "path": str(beneath)}, lora={"rank": 2})
+    found = export.export(adapted.root.uri, adapted.reference, Request(Settings(to="onnx"), FEW))
+    assert found.verdict.passed, found.verdict.reasons
+    folder = _folder(adapted, found)
+    names = [one.name for one in onnx.load(folder / "model.onnx").graph.initializer]
+    assert names
+    assert not [name for name in names if "lora" in name]
+    beneath.unlink()
+    network = backends.load(folder)
+    image = made.image(7)
+    [answer], [wanted] = (predictor.answer(one, [image]) for one in (network, adapted.bundle))
+    assert answer["colour"].distance(wanted["colour"]) < 1e-4
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,22 @@ def test_what_has_no_description_is_no_artifact(root: Root, found: ModelVersion,
         artifacts.fetch(root, found, "half", tmp_path)
 
 
+def test_an_upload_that_breaks_off_leaves_no_artifact(
+    root: Root, found: ModelVersion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = Root._upload_file
+
+    def break_off(self: Root, source: Path, path: str) -> None:
+        if source.name == "model.onnx":
+            raise ConnectionError(path)
+        upload(self, source, path)
+
+    monkeypatch.setattr(Root, "_upload_file", break_off)
+    with pytest.raises(ConnectionError):
+        artifacts.register(root, found, "onnx", _made(tmp_path, "onnx"))
+    assert artifacts.names(root, found) == []
+
+
 def test_a_missing_artifact_names_the_nearest(root: Root, found: ModelVersion, tmp_path: Path) -> None:
     artifacts.register(root, found, "onnx-int8", _made(tmp_path, "onnx-int8"))
     with pytest.raises(StorageError, match=r"it has onnx-int8; did you mean 'onnx-int8'\?"):

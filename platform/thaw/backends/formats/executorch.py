@@ -53,7 +53,10 @@ def open(folder: Path, outputs: Sequence[str], device: str, threads: int) -> Run
         raise ModelError(f"{folder / FILE}: ExecuTorch cannot open it: {str(error)[:300]}") from None
 
     def run(pixels: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
-        each = [[one.numpy().copy() for one in method.execute([torch.from_numpy(row[None])])] for row in pixels]
+        try:
+            each = [[one.numpy().copy() for one in method.execute([torch.from_numpy(row[None])])] for row in pixels]
+        except RuntimeError as error:  # XNNPACK finds out only here what it cannot compute
+            raise ModelError(f"{folder / FILE}: ExecuTorch cannot run it: {str(error)[:300]}") from None
         return [np.concatenate(rows) for rows in zip(*each, strict=True)]
 
     return run
