@@ -1,6 +1,6 @@
 """A fine-tuning whose best rate is known: a linear head and a scale below it, with a squared loss."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,8 +47,14 @@ class Square(Task):
     def loss(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
         return ((outputs[:, 0] - targets) ** 2).sum(), torch.tensor(len(targets))
 
-    def decode(self, outputs: Any, placements: Sequence[Any]) -> list[Any]:
+    def readout(self, outputs: Any) -> dict[str, Tensor]:
+        return {}
+
+    def read(self, readout: Mapping[str, Tensor], placements: Sequence[Any]) -> list[Any]:
         return []
+
+    def reading(self) -> dict[str, Any]:
+        raise NotImplementedError
 
     def meter(self) -> Any:
         raise NotImplementedError
