@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -55,11 +55,22 @@ class Source(contract.Source):
 
     def _listed(self) -> Iterator[Reference]:
         splits = {top: given_split(top) for top in self._folder.folders()}
-        if splits and all(splits.values()):
+        others = [top for top, split in splits.items() if not split]
+        if others and len(set(splits.values()) - {None}) > 1 and self._hold_classes(splits):
+            named = ", ".join(sorted(set(splits) - {*others}))
+            raise DataError(
+                f"data.source.path: {self._folder} has folders of splits ({named}) and others beside them "
+                f"({', '.join(others[:8])}): classes cannot be told from splits; move the others away"
+            )
+        if splits and not others:
             for top, split in splits.items():
                 yield from self._classes(top, split)
         else:
             yield from self._classes("", None)
+
+    def _hold_classes(self, splits: Mapping[str, str | None]) -> bool:
+        """Return whether folders that are named like splits hold folders, as those of classes do."""
+        return all(self._folder.folders(top) for top, split in splits.items() if split)
 
     def _classes(self, folder: str, split: str | None) -> Iterator[Reference]:
         for label in self._folder.folders(folder):

@@ -10,7 +10,7 @@ mask, a picture of one value a pixel relative to the table, and is offered as ``
 name ends so. The option ``mask_values`` says what the values mean; without it, such a column is one like others.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from thaw.catalog import did_you_mean
 from thaw.data.files import Folder, located
 from thaw.data.sources import _table_guess, contract
 from thaw.data.sources._mask_picture import read_mask
@@ -33,6 +34,7 @@ from thaw.data.sources.contract import (
     Thing,
     as_text,
     given_split,
+    split_in,
 )
 from thaw.errors import DataError
 
@@ -66,14 +68,16 @@ class Source(contract.Source):
     options: Options
 
     def references(self) -> Iterator[Reference]:
-        empty = True
+        columns = set[str]()
         for table, split in self._tables().items():
             for line, row in rows(self._folder, table):
-                empty = False
+                columns.update(row)
                 yield self._reference(row, table, line, split)
 
-        if empty:
+        if not columns:
             raise DataError(f"data.source.path: {self._place} names no image; a table has one row an image")
+        for option in ("group_column", "split_column"):
+            self._check_is_there(option, columns)
 
     def read(self, image_id: str, most: int = -1) -> bytes:
         return self._folder.read(image_id, most)
@@ -83,6 +87,13 @@ class Source(contract.Source):
 
     def mask(self, mask_id: str, width: int, height: int) -> NDArray[np.uint8]:
         return read_mask(self._folder, mask_id, (width, height))
+
+    def _check_is_there(self, option: str, columns: Collection[str]) -> None:
+        """Refuse a column that was asked for and that no row has: without it, images would be divided otherwise."""
+        asked = getattr(self.options, option)
+        if asked not in (Options.model_fields[option].default, *columns):
+            known, hint = ", ".join(sorted(columns)), did_you_mean(asked, sorted(columns))
+            raise DataError(f"data.source.{option}: {self._place} has no column {asked!r}; it has {known}{hint}")
 
     @cached_property
     def _located(self) -> tuple[Folder, str]:
@@ -106,6 +117,9 @@ class Source(contract.Source):
             raise DataError(
                 f"data.source.path: {self._place} is neither a {' or '.join(ENDINGS)} file nor a folder with one"
             )
+        within = {table: split_said(table) or split_in(PurePosixPath(table).stem) for table in found}
+        if len(found) > 1 and all(within.values()):  # train_labels.csv beside test_labels.csv
+            return within
         return {table: split_said(table) for table in found}
 
     def _reference(self, row: Mapping[str, Any], table: str, line: int, split: str | None) -> Reference:

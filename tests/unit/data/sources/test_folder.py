@@ -57,6 +57,11 @@ def test_a_class_that_is_named_like_a_split_among_others_is_a_class(tree):
     assert listed(tree("train/a.jpg", "bus/b.jpg")) == {"train/a.jpg": ("train", None), "bus/b.jpg": ("bus", None)}
 
 
+def test_a_folder_beside_those_of_splits_is_refused_by_name(tree):
+    with pytest.raises(DataError, match=r"folders of splits \(train, val\) and others beside them \(__MACOSX\)"):
+        listed(tree("train/cat/a.jpg", "val/cat/b.jpg", "__MACOSX/c/._a.jpg"))
+
+
 def test_images_below_a_class_at_any_depth_belong_to_it(tree):
     assert listed(tree("cat/2024/may/a.jpg", "cat/a.jpg", "dog/x/a.jpg")) == {
         "cat/2024/may/a.jpg": ("cat", None),

@@ -325,3 +325,18 @@ def test_masks_are_read_beside_the_table(source, tmp_path):
 def test_a_mask_that_leaves_the_folder_is_refused_with_its_line(source, name):
     message = refusal(source({"m.csv": f"file_name,mask_file_name\na,{name}\n"}, mask_values={0: "x"}))
     assert message.startswith(f"m.csv:2: {name!r} leaves the folder of the table")
+
+
+@pytest.mark.parametrize("option", ["group_column", "split_column"])
+def test_a_column_that_was_asked_for_and_is_not_there_is_refused(source, option):
+    table_ = {"all.csv": "file_name,label,serial\na.jpg,cat,1\n"}
+    with pytest.raises(DataError, match=f"{option}: .* has no column 'serail'; .*did you mean 'serial'"):
+        listed(source(table_, **{option: "serail"}))
+    assert len(listed(source(table_, **{option: "serial"}))) == 1
+
+
+def test_several_tables_that_all_name_a_split_give_it(source):
+    text = "file_name,label\n{}.jpg,cat\n"
+    both = source({"train_labels.csv": text.format("a"), "test_labels.csv": text.format("b")})
+    assert {one.id: one.split for one in listed(both)} == {"a.jpg": "train", "b.jpg": "test"}
+    assert listed(source({"only_train_labels.csv": text.format("c")}, "only_train_labels.csv"))[0].split is None
