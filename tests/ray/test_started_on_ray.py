@@ -22,6 +22,7 @@ TINY = [
 ]
 
 
+@pytest.mark.slow
 def test_an_experiment_of_three_tasks_that_nobody_changed_trains(tmp_path):
     started = start.start(str(layouts.write(tmp_path / "parts", layouts.SETS["table"])))
     start.write(started, tmp_path / "parts.yaml")

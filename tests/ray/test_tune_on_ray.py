@@ -132,6 +132,7 @@ def test_nothing_that_was_pickled_is_left_in_the_store(experiment, found):
     assert not [name for name in left if name.endswith("optimizer.pt")]
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_with_more_trials(experiment, prepared):
     few = study(search={"by": "random", "trials": 1})
     begun = tuning.search(changed(experiment, name="grown"), few, experiment.storage.root)

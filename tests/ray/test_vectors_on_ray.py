@@ -57,6 +57,7 @@ def test_what_was_computed_before_is_read_and_not_computed(root, experiment, pre
         root.write_bytes(place, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [{"data__image__fit": "stretch"}, {"seed": 1}])  # the seed is of random weights
 def test_another_view_or_other_weights_have_vectors_of_their_own(root, experiment, prepared, found, asked):
     before = kept(root, prepared)

@@ -224,6 +224,7 @@ for name in ("test_resnet", "torchvision/shufflenet_v2_x0_5"):
 """
 
 
+@pytest.mark.slow
 def test_without_a_network_the_hub_error_names_the_other_sources(tmp_path: Path) -> None:
     """Asked of both libraries' hubs in one process, because it costs seconds of imports."""
     nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9") | {"NO_PROXY": "", "no_proxy": ""}

@@ -202,6 +202,7 @@ def test_artifacts_are_listed_and_answer_files(
     assert "has no artifact 'tensor'; it has onnx" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_adapters_are_folded_into_what_is_exported(tmp_path: Path) -> None:
     pytest.importorskip("peft")
     beneath = tmp_path / "test_vit.safetensors"
