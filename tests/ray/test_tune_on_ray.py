@@ -367,8 +367,8 @@ def block(file):
 @pytest.mark.slow
 def test_the_best_is_trained_anew_on_all_images_and_goes_on_after_a_kill(tmp_path):
     plan = {
-        "phases": [{"epochs": 2, "rates": {"head": 1e-4}}, {"epochs": 18, "rates": {"head": 1e-4}}],
-        "early_stopping": {"patience": None, "monitor": "verdict.loss"},
+        "phases": [{"epochs": 2, "rates": {"head": 1e-3}}, {"epochs": 18, "rates": {"head": 1e-3}}],
+        "early_stopping": {"patience": None, "monitor": "layout.loss"},
     }
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "finetune": plan}))
     few = {"search": {"by": "random", "trials": 1}, "set": {}}
