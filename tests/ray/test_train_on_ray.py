@@ -164,6 +164,7 @@ def test_gpus_that_are_not_there_are_refused(experiment, prepared):
         training.train(changed(experiment, train__device="gpu"), prepared)
 
 
+@pytest.mark.slow
 def test_a_loss_that_explodes_is_told_without_being_tried_again(experiment, prepared):
     wild = [{"epochs": 3, "depth": "all", "rates": {"head": 10, "backbone": 10}, "schedule": "constant", "warmup": 0}]
     optimizer = {"name": "sgd", "clip_norm": None, "momentum": 0.99}
