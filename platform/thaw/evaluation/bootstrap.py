@@ -59,22 +59,25 @@ def intervals(
     """
     images = weights.shape[1]
     whole, without, drawn = (metrics(each) for each in (once(images), leaving_out(images), weights))
-    return told(whole, without, drawn, images if of is None else of)
+    return told(whole, without, drawn, dict.fromkeys(whole, images if of is None else of))
 
 
 def by_class(sample: Sample, weights: Weights) -> dict[str, dict[str, Interval]]:
     """Return class name -> metric -> interval, for the classes that occur."""
     images = len(sample)
     whole, without, drawn = (sample.by_class(each) for each in (once(images), leaving_out(images), weights))
-    carry = sample.occurrences()
+    support = sample.support()
     found = {
-        name: told(values, without.get(name, {}), drawn.get(name, {}), carry[name]) for name, values in whole.items()
+        name: told(values, without.get(name, {}), drawn.get(name, {}), support[name]) for name, values in whole.items()
     }
     return {name: values for name, values in found.items() if values}
 
 
 def told(
-    whole: Mapping[str, Values], without: Mapping[str, Values], drawn: Mapping[str, Values], of: int | None = None
+    whole: Mapping[str, Values],
+    without: Mapping[str, Values],
+    drawn: Mapping[str, Values],
+    of: Mapping[str, int] | None = None,
 ) -> dict[str, Interval]:
     """Return metric -> interval.
 
@@ -88,7 +91,7 @@ def told(
         whole: (1,) metrics of all images once.
         without: (G,) metrics with some of the images left out, each group in turn.
         drawn: (R,) metrics of every draw.
-        of: how many cases the figures are of; left out where 0 and 1 are no bounds, such as of differences.
+        of: metric -> how many cases it is of; left out where 0 and 1 are no bounds, such as of differences.
 
     Source: Efron 1987, doi:10.1080/01621459.1987.10478410, eq. 2.3 and 4.4 (the jackknife's); of figures without a
     spread Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404.
@@ -98,8 +101,8 @@ def told(
         values = _known(drawn.get(name))
         if not np.isnan(value) and len(values) >= _LEAST * len(drawn.get(name, values)):
             low, high = np.quantile(values, _levels(float(value), values, _known(without.get(name))))
-            if of and low == high:
-                gap = 1 - ((1 - LEVEL) / 2) ** (1 / of)
+            if of and of[name] and low == high:
+                gap = 1 - ((1 - LEVEL) / 2) ** (1 / of[name])
                 low, high = (low - gap if value == 1 else low), (high + gap if value == 0 else high)
             found[name] = Interval(value=float(value), low=float(low), high=float(high))
     return found

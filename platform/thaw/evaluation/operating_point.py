@@ -21,8 +21,6 @@ from thaw.tasks.contract import Answering
 _Scores = NDArray[np.float64]
 _EVEN = 0.5
 """The threshold of a class of which validation images show nothing."""
-_OF_POSITIVES = ("min_recall", "min_precision", "best")
-"""Aims that are kept or missed by the images, or boxes, that are to be found."""
 _NAMED = 4
 """Classes that are named in a line."""
 
@@ -81,8 +79,8 @@ def kept(sample: Sample, point: OperatingPoint, answering: Answering, usual: flo
     found = []
     for group in sample.candidates(point.positive):
         threshold = answering.thresholds[group.names[0]]
-        asked = int((group.positives if point.aim in _OF_POSITIVES else group.negatives).sum())
-        intervals = bootstrap.intervals(_realising(group, point.aim, threshold), weights, asked)
+        realising = _realising(group, point.aim, threshold)
+        intervals = bootstrap.intervals(realising, weights, _cases(group, point.aim, threshold))
         found.append(
             Kept(
                 classes=group.names,
@@ -96,6 +94,13 @@ def kept(sample: Sample, point: OperatingPoint, answering: Answering, usual: flo
             )
         )
     return found
+
+
+def _cases(group: Candidates, aim: str, threshold: float) -> int:
+    """Return how many statements a quantity is a share of: answers, those to be found, or those that could be wrong."""
+    if aim == "min_precision":
+        return int((group.right >= threshold).sum() + (group.wrong >= threshold).sum())
+    return int((group.positives if aim in ("min_recall", "best") else group.negatives).sum())
 
 
 def _usually_false(group: Candidates, usual: float) -> int:
@@ -168,7 +173,7 @@ def by_recall(group: Candidates, least: float) -> tuple[float, bool]:
 def by_precision(group: Candidates, least: float) -> tuple[float, bool]:
     """Return the least threshold from which on new answers are right at a rate, and whether that is promised.
 
-    Of n answers k are right; as with wrong ones, (k + 0) / (n + 1) of new ones are counted on.
+    Of n answers here k are right; k / (n + 1) of new ones are counted on, as if one more were wrong.
     """
     scores, hits, false = sweep(group)
     good = np.flatnonzero(hits / (hits + false + 1) >= least)

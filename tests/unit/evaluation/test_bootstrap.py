@@ -67,3 +67,11 @@ def test_a_model_that_differs_from_itself_in_nothing_does_so_for_sure():
     whole = {"accuracy": np.zeros(1)}
     told = bootstrap.told(whole, {}, {"accuracy": np.zeros(50)})["accuracy"]
     assert (told.low, told.high) == (0, 0)
+
+
+def test_the_precision_of_a_class_is_of_the_images_answered_with_it():
+    targets = np.array([0] * 90 + [1] * 10)
+    answered = np.where(np.arange(100) < 95, 0, 1)
+    sample = ClassSample(("a", "b"), np.eye(2)[answered] * 0.8 + 0.1, targets, answered, targets < 0)
+    found = bootstrap.by_class(sample, bootstrap.draws(sample.strata(), 0))["b"]["precision"]
+    assert (found.value, found.low) == (1.0, pytest.approx(0.025 ** (1 / 5)))

@@ -241,3 +241,16 @@ def test_a_temperature_decides_nothing_where_no_operating_point_was_chosen(tempe
     outputs = torch.tensor([[-0.6, -1.2], [-0.9, 2.0], [-0.84, -0.85]])
     plain, tempered = (task.decode(outputs, [Placement.unchanged(8)] * 3) for task in tasks)
     assert [one.labels for one in plain] == [one.labels for one in tempered]
+
+
+def test_the_interval_of_a_precision_is_that_of_the_answers():
+    """5 of 100 are answered, all rightly: that says far less than 100 right answers would."""
+    scores = np.where(np.arange(200) < 5, 0.9, 0.1)
+    targets = (np.arange(200) >= 100).astype(np.int64)
+    sample = ClassSample(NAMES, np.stack([scores, 1 - scores], axis=1), targets, targets, targets < 0)
+    point, answering = (
+        OperatingPoint(min_precision=0.9, positive="bad"),
+        Answering(thresholds={"bad": 0.5}, positive="bad"),
+    )
+    [one] = operating_point.kept(sample, point, answering, 0.0, bootstrap.draws(sample.strata(), 0))
+    assert (one.realised.value, one.realised.low) == (1.0, pytest.approx(0.025 ** (1 / 5)))

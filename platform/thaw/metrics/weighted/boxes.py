@@ -107,9 +107,10 @@ class BoxSample:
         ones = np.ones(len(self))
         return [Candidates(self.names, scores[right], scores[~right], images[right], images[~right], true, ones)]
 
-    def occurrences(self) -> dict[str, int]:
-        """Return class name -> how many images have a true box of it."""
-        return {name: int((found.true > 0).sum()) for name, found in zip(self.names, self._found, strict=True)}
+    def support(self) -> dict[str, dict[str, int]]:
+        """Return class name -> metric -> how many images have a true box of it."""
+        each = zip(self.names, self._found, strict=True)
+        return {name: {"ap50": int((found.true > 0).sum())} for name, found in each}
 
     def strata(self) -> NDArray[np.int64]:
         """Return which images have true boxes of the same classes; sets that only one image has are one stratum."""

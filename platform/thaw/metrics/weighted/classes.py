@@ -67,6 +67,13 @@ class _Counts:
             "f1": ratio(2 * self.right, self.answered + self.true, 0.0),
         }
 
+    def support(self, names: tuple[str, ...]) -> dict[str, dict[str, int]]:
+        """Return class name -> metric -> images answered with it, or of it; of the F1 the fewer of both."""
+        found = {}
+        for name, answered, true in zip(names, self.answered[0], self.true[0], strict=True):
+            found[name] = {"precision": int(answered), "recall": int(true), "f1": int(min(answered, true))}
+        return found
+
     def macro(self) -> dict[str, Values]:
         """Return the means over classes, each counting alike."""
         return {f"{name}_macro": mean_over(values, self.occurs) for name, values in self.each().items()}
@@ -159,10 +166,9 @@ class ClassSample:
         powers = np.exp(powers - powers.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
-    def occurrences(self) -> dict[str, int]:
-        """Return class name -> how many images are of it."""
-        counts = np.bincount(self.targets, minlength=len(self.names))
-        return dict(zip(self.names, counts.tolist(), strict=True))
+    def support(self) -> dict[str, dict[str, int]]:
+        """Return class name -> metric -> how many images it is of."""
+        return self._counts(np.ones((1, len(self)))).support(self.names)
 
     def strata(self) -> NDArray[np.int64]:
         """Return the classes."""
@@ -242,9 +248,9 @@ class SetSample:
             if positive in (None, name)
         ]
 
-    def occurrences(self) -> dict[str, int]:
-        """Return class name -> how many images carry it."""
-        return dict(zip(self.names, self.targets.sum(axis=0).tolist(), strict=True))
+    def support(self) -> dict[str, dict[str, int]]:
+        """Return class name -> metric -> how many images it is of."""
+        return self._counts(np.ones((1, len(self)))).support(self.names)
 
     def strata(self) -> NDArray[np.int64]:
         """Return which images carry the same set of classes; sets that only one image carries are one stratum."""

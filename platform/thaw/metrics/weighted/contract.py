@@ -99,8 +99,8 @@ class Sample(Protocol):
             positive: the one class that a threshold is for.
         """
 
-    def occurrences(self) -> dict[str, int]:
-        """Return class name -> how many images carry it."""
+    def support(self) -> dict[str, dict[str, int]]:
+        """Return class name -> metric of `by_class` -> how many cases it is a share of, or images that bear on it."""
 
     def strata(self) -> NDArray[np.int64]:
         """Return (N,) which images are alike in what they carry, so that a draw keeps how many there are of each."""

@@ -68,10 +68,10 @@ class MaskSample:
         """Return nothing."""
         return []
 
-    def occurrences(self) -> dict[str, int]:
-        """Return class name -> how many images have a pixel of it."""
+    def support(self) -> dict[str, dict[str, int]]:
+        """Return class name -> metric -> how many images have a pixel of it."""
         counts = (self.tables.sum(axis=2) > 0).sum(axis=0)
-        return dict(zip(self.names, counts.tolist(), strict=True))
+        return {name: {"iou": int(count)} for name, count in zip(self.names, counts, strict=True)}
 
     def strata(self) -> NDArray[np.int64]:
         """Return which images show the same classes; combinations that only one image shows are one stratum."""
