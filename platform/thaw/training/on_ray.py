@@ -71,12 +71,15 @@ _NEVER_BEST = -sys.float_info.max
 while it is the last one. Not minus infinity, for Ray Train writes scores down as JSON."""
 
 
-def train(experiment: Experiment, prepared: Dataset | None = None, resume: str | None = None) -> RunRecord:
+def train(
+    experiment: Experiment, prepared: Dataset | None = None, resume: str | None = None, run_id: str | None = None
+) -> RunRecord:
     """Fine-tune, register the best checkpoint as the next version of the model, and return the run's record.
 
     Args:
         prepared: the experiment's dataset; prepared first when left out.
         resume: id of an interrupted run of this experiment, to be continued from its last checkpoint.
+        run_id: what a run that begins is called; a new name when left out.
 
     Raises:
         ThawError: data, model, plan or cluster do not fit what is asked.
@@ -101,7 +104,7 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
         experiment = resolve(experiment)
         on_ray.spare_cpus(experiment.train.workers * experiment.train.cpus_per_worker)
         experiment = run.check(root, experiment, prepared)
-        begun = earlier or run.begin(experiment, prepared)
+        begun = earlier or run.begin(experiment, prepared, run_id)
         run.announce(root, begun, experiment)
         say(f"run {begun.id}: {run.describe(experiment, prepared)}")
         try:
