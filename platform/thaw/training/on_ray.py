@@ -210,6 +210,8 @@ def fit(
     shards: Shards,
     callbacks: Sequence[UserCallback] = (),
     tell: Callable[[str], None] = say,
+    arrange: Callable[[Seat], Seat] | None = None,
+    spread: bool = False,
 ) -> tuple[Trained, Checkpoint, int]:
     """Run the workers to the end of the plan, from the last checkpoint if there is one.
 
@@ -221,6 +223,8 @@ def fit(
         shards: what `lent` returned.
         callbacks: of Ray Train, told of every report.
         tell: is given a line for a person after every epoch.
+        arrange: makes of each worker's place the one that it takes; called in the worker.
+        spread: put workers on as many nodes as there are, in place of as few as will do.
 
     Raises:
         ThawError: workers met something that a user can mend.
@@ -240,11 +244,13 @@ def fit(
                 "decode": chosen.decode,
                 "decoders": decoding(chosen),
                 "batch": chosen.batch,
+                "arrange": arrange,
             },
             scaling_config=ScalingConfig(
                 num_workers=chosen.workers,
                 use_gpu=chosen.device == "gpu",
                 resources_per_worker={"CPU": chosen.cpus_per_worker},
+                placement_strategy="SPREAD" if spread else "PACK",
             ),
             torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if chosen.device == "gpu" else "gloo"),
             run_config=RunConfig(
@@ -306,7 +312,8 @@ def _work(given: dict[str, Any]) -> dict[str, Any]:
     data.quiet()
     sys.setswitchinterval(SWITCH_S)
     try:
-        return {"trained": session.train(given["setup"], _seat(given))}
+        seat = _seat(given)
+        return {"trained": session.train(given["setup"], given["arrange"](seat) if given["arrange"] else seat)}
     except (ConfigError, ModelError) as refusal:
         return {"refused": str(refusal)}
 
