@@ -9,7 +9,7 @@ TESTS ?=
 export OMP_NUM_THREADS ?= 2
 export RAY_DISABLE_IMPORT_WARNING := 1
 
-.PHONY: help demo test test-slow bench install format lint types imports unit ray cluster-up cluster-down clean
+.PHONY: help demo test test-slow bench install format lint types imports unit ray lock cluster-up cluster-down clean
 
 help:
 	@echo "make demo       prepare, train, evaluate, promote and serve a model of generated circuit boards"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-slow  the checks that take minutes"
 	@echo "make bench      the benchmarks, one after another"
 	@echo "make cluster-up, cluster-down  a Ray cluster of several nodes on this machine, with a token"
+	@echo "make lock       resolve anew what the image holds, into cluster/requirements.lock"
 	@echo "make clean      remove the environment and everything the demo stored"
 
 demo: $(READY)
@@ -67,6 +68,9 @@ test-slow: $(READY)
 
 bench: $(READY)
 	@for one in tests/bench/bench_*.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
+
+lock: $(READY)
+	$(BIN)/python cluster/lock.py
 
 cluster-up: $(READY)
 	@$(BIN)/python cluster/local.py up
