@@ -71,12 +71,15 @@ _NEVER_BEST = -sys.float_info.max
 while it is the last one. Not minus infinity, for Ray Train writes scores down as JSON."""
 
 
-def train(experiment: Experiment, prepared: Dataset | None = None, resume: str | None = None) -> RunRecord:
+def train(
+    experiment: Experiment, prepared: Dataset | None = None, resume: str | None = None, run_id: str | None = None
+) -> RunRecord:
     """Fine-tune, register the best checkpoint as the next version of the model, and return the run's record.
 
     Args:
         prepared: the experiment's dataset; prepared first when left out.
         resume: id of an interrupted run of this experiment, to be continued from its last checkpoint.
+        run_id: what a run that begins is called; a new name when left out.
 
     Raises:
         ThawError: data, model, plan or cluster do not fit what is asked.
@@ -101,7 +104,7 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
         experiment = resolve(experiment)
         on_ray.spare_cpus(experiment.train.workers * experiment.train.cpus_per_worker)
         experiment = run.check(root, experiment, prepared)
-        begun = earlier or run.begin(experiment, prepared)
+        begun = earlier or run.begin(experiment, prepared, run_id)
         run.announce(root, begun, experiment)
         say(f"run {begun.id}: {run.describe(experiment, prepared)}")
         try:
@@ -207,6 +210,8 @@ def fit(
     shards: Shards,
     callbacks: Sequence[UserCallback] = (),
     tell: Callable[[str], None] = say,
+    arrange: Callable[[Seat], Seat] | None = None,
+    spread: bool = False,
 ) -> tuple[Trained, Checkpoint, int]:
     """Run the workers to the end of the plan, from the last checkpoint if there is one.
 
@@ -218,6 +223,8 @@ def fit(
         shards: what `lent` returned.
         callbacks: of Ray Train, told of every report.
         tell: is given a line for a person after every epoch.
+        arrange: makes of each worker's place the one that it takes; called in the worker.
+        spread: put workers on as many nodes as there are, in place of as few as will do.
 
     Raises:
         ThawError: workers met something that a user can mend.
@@ -237,11 +244,13 @@ def fit(
                 "decode": chosen.decode,
                 "decoders": decoding(chosen),
                 "batch": chosen.batch,
+                "arrange": arrange,
             },
             scaling_config=ScalingConfig(
                 num_workers=chosen.workers,
                 use_gpu=chosen.device == "gpu",
                 resources_per_worker={"CPU": chosen.cpus_per_worker},
+                placement_strategy="SPREAD" if spread else "PACK",
             ),
             torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if chosen.device == "gpu" else "gloo"),
             run_config=RunConfig(
@@ -303,7 +312,8 @@ def _work(given: dict[str, Any]) -> dict[str, Any]:
     data.quiet()
     sys.setswitchinterval(SWITCH_S)
     try:
-        return {"trained": session.train(given["setup"], _seat(given))}
+        seat = _seat(given)
+        return {"trained": session.train(given["setup"], given["arrange"](seat) if given["arrange"] else seat)}
     except (ConfigError, ModelError) as refusal:
         return {"refused": str(refusal)}
 
