@@ -25,6 +25,7 @@ from thaw.config.serving import Serve
 from thaw.console import say
 from thaw.data import quality
 from thaw.errors import ClusterError
+from thaw.evaluation import card
 from thaw.predictor import Answers
 from thaw.registry import store
 from thaw.registry.store import ModelVersion
@@ -47,6 +48,7 @@ class Replica:
         threads = max(1, on_ray.cores() // self.settings.replicas)
         torch.set_num_threads(threads)
         self.name, self._version, self._artifact = found.name, found.version, artifact
+        self._root, self._found = root, found
         self._network = load(root, found, artifact, "cuda" if self.settings.gpus else "cpu")
         self.answer_types: Mapping[str, type[Answer]] = {
             name: task.answer_type for name, task in self._network.tasks.items()
@@ -76,6 +78,14 @@ class Replica:
         """Return what the model says of itself."""
         self._check(name, version)
         return facts_of(self.name, self._version, self._network, self._artifact)
+
+    async def card(self, name: str, version: int) -> str:
+        """Return the model card."""
+        self._check(name, version)
+        text = await asyncio.to_thread(card.read, self._root, self._found)
+        if text is None:
+            raise Refused(404, "no_card", f"{name}/{version} has no model card; `thaw evaluate` writes one")
+        return text
 
     def _check(self, name: str | None, version: int | None) -> None:
         if name not in (None, self.name) or version not in (None, self._version):

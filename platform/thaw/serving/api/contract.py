@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict
 
 import thaw
+from thaw import overlay
 from thaw.config.serving import Serve
 from thaw.predictor import Answers, Backend
 from thaw.tasks.contract import Answer, Masks, Task
@@ -87,10 +88,23 @@ class TaskFacts(BaseModel):
     type: str
     classes: tuple[str, ...]
     """In the order of the head's outputs, which is that of class indices."""
-    usual: float
-    """Score from which on a class is answered where no operating point was chosen for it."""
     thresholds: dict[str, float]
-    """Class -> score from which on it is answered, where an operating point was chosen."""
+    """Class -> score from which on it is answered, or answered as sure. Classes without one are answered where they are
+    the likeliest."""
+    settled: bool
+    """Whether the thresholds are an operating point, chosen on validation images; else they are the usual ones."""
+    positive: str | None
+    """The one class of several that is answered by its threshold alone."""
+    unsure: float
+    """Scores nearer than this to their threshold are unsure."""
+    lowest: float
+    """Score below which nothing is told at all."""
+    most: int | None
+    """Most things that are told of an image, the best by score; null where there is no such bound."""
+    background: str | None
+    """Class of the pixels that show none of the things looked for, where there is one and it is known."""
+    colours: dict[str, str]
+    """Class -> the colour that it has in every picture of this model, as #rrggbb; of classes that can be drawn."""
 
 
 class Facts(BaseModel):
@@ -145,6 +159,14 @@ class Endpoint(Protocol):
         """
         ...
 
+    async def card(self, name: str, version: int) -> str:
+        """Return the model card of a version, as Markdown.
+
+        Raises:
+            Refused: there is no such model or version, or it has no card.
+        """
+        ...
+
 
 class Problem(BaseModel):
     """Why a request was refused."""
@@ -177,13 +199,19 @@ class Refused(Exception):  # noqa: N818 - it names what became of a request
 
 def facts_of(name: str, version: int, network: Backend, artifact: str | None = None) -> Facts:
     """Return what a loaded network says of itself."""
-    described = network.description
+    described, palette = network.description, overlay.palette(network.description.labels)
     tasks = {
         name: TaskFacts(
             type=described.tasks[name].type,
             classes=task.labels.names,
-            usual=task.usual,
-            thresholds=task.answering.thresholds,
+            thresholds=task.thresholds(),
+            settled=bool(task.answering.thresholds),
+            positive=task.answering.positive,
+            unsure=task.answering.unsure,
+            lowest=task.lowest,
+            most=task.most,
+            background=task.background,
+            colours={one: "#{:02x}{:02x}{:02x}".format(*palette[one]) for one in task.labels.names if one in palette},
         )
         for name, task in network.tasks.items()
     }

@@ -1,12 +1,10 @@
-"""Health and facts: whether the process lives, whether it can answer, and which model does."""
+"""Health: whether the process lives, and whether it can answer."""
 
 from fastapi import APIRouter
 
-from thaw.serving.api.contract import Endpoint, Facts
 
-
-def router(endpoint: Endpoint) -> APIRouter:
-    """Return the ways to what is known without an image."""
+def router() -> APIRouter:
+    """Return the ways for probes."""
     made = APIRouter()
 
     @made.get("/healthz", summary="Whether the process lives")
@@ -16,9 +14,5 @@ def router(endpoint: Endpoint) -> APIRouter:
     @made.get("/v2/health/ready", summary="Whether the model is loaded and has answered once")
     async def ready() -> dict[str, bool]:
         return {"ready": True}  # a replica takes requests only after its constructor has warmed the model up
-
-    @made.get("/", summary="Which model answers here")
-    async def facts() -> Facts:
-        return await endpoint.facts()
 
     return made

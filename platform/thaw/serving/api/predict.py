@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, create_model
 
 from thaw.serving.api import bodies, problems
-from thaw.serving.api.asking import MODEL_VERSION, REQUEST_ID, asked, request_id, while_wanted
-from thaw.serving.api.contract import Answered, Asked, Endpoint, Problem
+from thaw.serving.api.asking import MODEL_VERSION, REQUEST_ID, TIMING, asked, request_id, while_wanted
+from thaw.serving.api.contract import Answered, Asked, Endpoint, Problem, Seconds
 from thaw.tasks.contract import Masks
 
 _MASKS = Query(
@@ -59,12 +59,19 @@ async def _each(endpoint: Endpoint, images: Sequence[Asked]) -> list[Answered | 
 def _response(request: Request, found: Sequence[Answered | BaseException]) -> JSONResponse:
     one = next(one for one in found if isinstance(one, Answered))
     told: dict[str, Any] = {"model": one.model, "version": one.version, "request_id": request_id(request)}
+    headers = {REQUEST_ID: request_id(request), MODEL_VERSION: f"{one.model}/{one.version}"}
     if len(found) == 1:
         told["answers"] = one.answers
+        headers[TIMING] = _timing(one.seconds)
     else:
         told["images"] = [_told(each, f"{request_id(request)}-{place}") for place, each in enumerate(found)]
-    headers = {REQUEST_ID: request_id(request), MODEL_VERSION: f"{one.model}/{one.version}"}
     return JSONResponse(told, headers=headers)
+
+
+def _timing(took: Seconds) -> str:
+    """Return what an answer took, in milliseconds, as browsers and proxies read it."""
+    parts = {"decode": took.decode, "queue": took.queue, "infer": took.infer}
+    return ", ".join(f"{name};dur={1000 * seconds:.1f}" for name, seconds in parts.items())
 
 
 def _told(one: Answered | BaseException, own_id: str) -> dict[str, Any]:
