@@ -38,6 +38,16 @@ export async function facts(model, version) {
   return (await ask(place, { headers: { accept: "application/json" }, cache: "no-store" })).json();
 }
 
+/** Return the model card as a document, where a link would not do: links carry no key. */
+export async function card(place) {
+  const response = await ask(place, { headers: { accept: "text/html" } });
+  return new DOMParser().parseFromString(await response.text(), "text/html");
+}
+
+export function hasKey() {
+  return key !== "";
+}
+
 /** Return the answers to a file, and how long they took to come, in seconds, of which so much inside. */
 export async function predict(file, signal) {
   const type = file.type.startsWith("image/") ? file.type : "application/octet-stream";

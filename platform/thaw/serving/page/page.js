@@ -151,6 +151,18 @@ function refuse(error, again) {
   problem.replaceChildren(...parts);
 }
 
+async function showCard(event) {
+  if (!endpoint.hasKey()) return;
+  event.preventDefault();
+  try {
+    const shown = await endpoint.card($("card").href);
+    $("card-text").replaceChildren(...shown.querySelectorAll("main > :not(nav)"));
+    $("card-shown").showModal();
+  } catch (error) {
+    refuse(error, () => showCard(event));
+  }
+}
+
 function askForKey(error, again) {
   const form = $("key"), value = $("key-value");
   form.hidden = false;
@@ -183,6 +195,8 @@ for (const [button, input] of [["choose", "from-disk"], ["photo", "from-camera"]
     if (chosen) ask(chosen);
   });
 }
+$("card").addEventListener("click", showCard);
+$("card-close").addEventListener("click", () => $("card-shown").close());
 $("cancel").addEventListener("click", () => asking?.abort());
 document.addEventListener("paste", event => {
   const [pasted] = event.clipboardData.files;

@@ -22,7 +22,11 @@ export class Segmentation {
     this.cover.addEventListener("input", drawn);
     const cover = make("div", { class: "row cover" }, make("label", { htmlFor: this.cover.id }, "Opacity"), this.cover);
     const rule = make("p", { class: "soft small" }, NO_THRESHOLD);
-    this.element = panel(task, head, [this.on.element], this.classes.element, cover, rule);
+    const whole = Object.values(answer.areas).reduce((sum, share) => sum + share, 0);
+    const unseen = make("p", { class: "soft small" }, `The model does not see all of the picture; ${percent(1 - whole)} `
+      + "of it is of no class.");
+    const content = [this.classes.element, cover, ...(whole < 0.999 ? [unseen] : []), rule];
+    this.element = panel(task, head, [this.on.element], ...content);
     this.#show();
   }
 
