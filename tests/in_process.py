@@ -12,7 +12,7 @@ from thaw.config import load
 from thaw.config.serving import Serve
 from thaw.data import quality
 from thaw.data.labels import LabelSchema
-from thaw.serving.api.contract import Answered, Asked, Facts, Refused, Seconds, facts_of
+from thaw.serving.api.contract import Answered, Asked, Facts, ModelCard, Refused, Seconds, facts_of
 from thaw.tasks.contract import Answer
 
 
@@ -75,11 +75,11 @@ class InProcess:
         self._check(name, version)
         return facts_of(self.name, self.version, self.bundle)
 
-    async def card(self, name: str, version: int) -> str:
+    async def card(self, name: str | None = None, version: int | None = None) -> ModelCard:
         self._check(name, version)
-        if version not in self.cards:
-            raise Refused(404, "no_card", f"{name}/{version} has no model card")
-        return self.cards[version]
+        if self.version not in self.cards:
+            raise Refused(404, "no_card", f"{self.name}/{self.version} has no model card")
+        return ModelCard(self.name, self.version, self.cards[self.version])
 
     def _check(self, name: str | None, version: int | None) -> None:
         if name not in (None, self.name) or version not in (None, self.version):

@@ -124,6 +124,15 @@ class Facts(BaseModel):
     thaw_version: str = thaw.__version__
 
 
+@dataclass(frozen=True)
+class ModelCard:
+    """What a person must know of a version, as Markdown."""
+
+    model: str
+    version: int
+    text: str
+
+
 class Endpoint(Protocol):
     """Whatever answers: a Ray Serve replica, or a bundle in this process."""
 
@@ -159,8 +168,8 @@ class Endpoint(Protocol):
         """
         ...
 
-    async def card(self, name: str, version: int) -> str:
-        """Return the model card of a version, as Markdown.
+    async def card(self, name: str | None = None, version: int | None = None) -> ModelCard:
+        """Return the card of a model; nothing is loaded for it.
 
         Raises:
             Refused: there is no such model or version, or it has no card.

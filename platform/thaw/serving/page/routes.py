@@ -49,13 +49,12 @@ def router(endpoint: Endpoint) -> APIRouter:
     async def model_card(
         request: Request,
         model: Annotated[str | None, Query(description="Name of a model; left out, the one that answers here.")] = None,
-        version: Annotated[int | None, Query(description="Its version; left out, the one that answers.")] = None,
+        version: Annotated[int | None, Query(ge=1, description="Its version; left out, the one that answers.")] = None,
     ) -> Response:
-        facts = await endpoint.facts(model, version)
-        text = await endpoint.card(facts.model, facts.version)
+        found = await endpoint.card(model, version)
         if _wants_html(request):
-            return HTMLResponse(card.page(f"{facts.model}/{facts.version}", text, folder), headers=_HEADERS)
-        return PlainTextResponse(text, media_type="text/markdown", headers={"vary": "accept"})
+            return HTMLResponse(card.page(f"{found.model}/{found.version}", found.text, folder), headers=_HEADERS)
+        return PlainTextResponse(found.text, media_type="text/markdown", headers={"vary": "accept"})
 
     return made
 
