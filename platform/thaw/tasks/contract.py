@@ -167,6 +167,25 @@ class Task(ABC):
         self.labels = labels
         self.answering = answering or Answering()
 
+    @property
+    def lowest(self) -> float:
+        """Score below which nothing is told at all."""
+        return 0.0
+
+    @property
+    def most(self) -> int | None:
+        """Most things that are told of an image, the best by score; None where there is no such bound."""
+        return None
+
+    @property
+    def background(self) -> str | None:
+        """Class of the pixels that show none of the things looked for, where there is one and it is known."""
+        return None
+
+    def thresholds(self) -> dict[str, float]:
+        """Return class -> score from which on it is answered, or is sure; of the classes that have such a score."""
+        return dict(self.answering.thresholds)
+
     @abstractmethod
     def build_head(self, inputs: HeadInputs) -> nn.Module:
         """Return the module that is called with (`Features`, targets or None) and returns fp32 outputs.

@@ -153,6 +153,18 @@ class Task(contract.Task):
         self.finest, self.usual = options.finest, options.score
         self._detector = _DETECTORS[options.detector]
 
+    @property
+    def lowest(self) -> float:
+        return self.answering.tempered(self.options.min_score)
+
+    @property
+    def most(self) -> int:
+        return int(self.options.max_boxes)
+
+    def thresholds(self) -> dict[str, float]:
+        names = self.labels.names
+        return dict(zip(names, self.answering.of_classes(names, SURE), strict=True))
+
     def build_head(self, inputs: HeadInputs) -> nn.Module:
         """Return the detector's network.
 
@@ -199,7 +211,7 @@ class Task(contract.Task):
             "nms_iou": options.nms,
             "max_boxes": options.max_boxes,
             "temperature": rule.temperature,
-            "thresholds": dict(zip(self.labels.names, rule.of_classes(self.labels.names, SURE), strict=True)),
+            "thresholds": self.thresholds(),
             "steps": [
                 "every place and class whose score is at least min_score is a box: [n, c] has the box [n, c], or "
                 "[n, 0] where K is 1",

@@ -66,6 +66,10 @@ class Task(contract.Task):
         super().__init__(name, options, labels, answering)
         self.usual = options.threshold
 
+    def thresholds(self) -> dict[str, float]:
+        names = self.labels.names
+        return dict(zip(names, self.answering.of_classes(names, self.usual), strict=True))
+
     def build_head(self, inputs: HeadInputs) -> nn.Module:
         return PooledHead(inputs, len(self.labels.names))
 
@@ -96,7 +100,7 @@ class Task(contract.Task):
         return {
             "outputs": {"probabilities": "(B, C) float32: the probability of each class on its own"},
             "classes": list(self.labels.names),
-            "thresholds": self._thresholds(),
+            "thresholds": self.thresholds(),
             "unsure": self.answering.unsure,
             "steps": [
                 "the labels are the classes whose probability reaches their threshold",
@@ -110,16 +114,12 @@ class Task(contract.Task):
 
     def _answer(self, scores: dict[str, float]) -> MultilabelAnswer:
         """Return the answer to an image, given the probability of every class."""
-        rule, least = self.answering, self._thresholds()
+        rule, least = self.answering, self.thresholds()
         return MultilabelAnswer(
             labels=tuple(name for name, score in scores.items() if score >= least[name]),
             scores=scores,
             unsure=tuple(name for name, score in scores.items() if abs(score - least[name]) < rule.unsure),
         )
-
-    def _thresholds(self) -> dict[str, float]:
-        names = self.labels.names
-        return dict(zip(names, self.answering.of_classes(names, self.usual), strict=True))
 
     def meter(self) -> "SetAnswers":
         return SetAnswers(self.labels)

@@ -151,7 +151,6 @@ class Task(contract.Task):
 
     @property
     def background(self) -> str | None:
-        """Class of the pixels that show none of the things looked for, where it is known."""
         usual = (name for name in self.labels.names if name.strip("_").casefold() in _BACKGROUND)
         return self.options.background or next(usual, None)
 
