@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from thaw.bundle import Description
+from thaw.bundle import Bundle, Description
+from thaw.data.placement import Placement
 from thaw.data.preprocess import as_tensor
 from thaw.tasks.contract import Answer, Masks, Task
 
@@ -48,12 +49,34 @@ def answer(backend: Backend, images: Sequence[NDArray[np.uint8]]) -> list[Answer
     """
     if not images:
         return []
+    placements, pixels = _placed(backend, images)
+    return _read(backend, backend.readouts(pixels), placements)
+
+
+def answer_and_embed(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> tuple[list[Answers], NDArray[np.float16]]:
+    """Return the answers and the (B, D) pooled vector of each image, from one forward pass.
+
+    Only a bundle can: what is exported gives what answers are read off, and nothing that lies before it.
+    """
+    if not images:
+        return [], np.empty((0, 0), np.float16)
+    placements, pixels = _placed(bundle, images)
+    readouts, pooled = bundle.embedded(pixels)
+    return _read(bundle, readouts, placements), pooled.cpu().numpy().astype(np.float16)
+
+
+def _placed(backend: Backend, images: Sequence[NDArray[np.uint8]]) -> tuple[list[Placement], Tensor]:
     preprocess = backend.description.preprocess
     placements = [preprocess.place(*image.shape[:2]) for image in images]
     pixels = torch.stack([place.image(as_tensor(image)) for place, image in zip(placements, images, strict=True)])
-    readouts = backend.readouts(pixels)
+    return placements, pixels
+
+
+def _read(
+    backend: Backend, readouts: Mapping[str, Mapping[str, Tensor]], placements: Sequence[Placement]
+) -> list[Answers]:
     decoded = {name: task.read(readouts[name], placements) for name, task in backend.tasks.items()}
-    return [{name: answers[row] for name, answers in decoded.items()} for row in range(len(images))]
+    return [{name: answers[row] for name, answers in decoded.items()} for row in range(len(placements))]
 
 
 def as_json(answers: Answers, masks: Masks = "rle") -> dict[str, Any]:
