@@ -3,8 +3,8 @@
 import asyncio
 import io
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from in_process import InProcess
 from thaw import bundle, predictor
 from thaw.bundle import Bundle
 from thaw.config import load as config
-from thaw.config.experiment import Experiment, Limits
-from thaw.data import quality
+from thaw.config.experiment import Experiment
 from thaw.data.labels import Annotation, Boxes, LabelSchema
 from thaw.predictor import Answers
-from thaw.serving import api
-from thaw.tasks.contract import Answer, Masks
+from thaw.serving.api.app import build_app
 from thaw.training import checkpoint, loop
 from thaw.training.loop import Batch, Device, Epoch
 from thaw.training.plan import FinetunePlan
@@ -101,28 +100,11 @@ def _step(chosen: Experiment, made: Bundle, batch: Batch) -> Epoch:
     return progress.epoch
 
 
-@dataclass
-class InProcess:
-    """An endpoint without Ray."""
-
-    bundle: Bundle
-    model: str = "pair"
-    version: int = 1
-    limits: Limits = field(default_factory=Limits)
-
-    @property
-    def answer_types(self) -> Mapping[str, type[Answer]]:
-        return {name: task.answer_type for name, task in self.bundle.tasks.items()}
-
-    async def answer(self, content: bytes, masks: Masks) -> dict[str, Any]:
-        return predictor.as_json(predictor.answer(self.bundle, [quality.decode(content, self.limits)])[0], masks)
-
-
 def _over_http(answering: Bundle, content: bytes) -> Any:
     """Return the answers that the real application gives to one encoded image."""
 
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(api.build_app(InProcess(answering)))
+        transport = httpx.ASGITransport(build_app(InProcess(answering)))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.post("/predict", content=content, headers={"content-type": "image/png"})
 

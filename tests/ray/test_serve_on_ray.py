@@ -14,7 +14,8 @@ import hostile
 from reading import Reader
 from thaw import bundle, golden, predictor
 from thaw.backends.artifact import Settings
-from thaw.config.experiment import Limits, Serve
+from thaw.config.limits import Limits
+from thaw.config.serving import Serve
 from thaw.data import dataset, quality, split_file
 from thaw.data import on_ray as data
 from thaw.data.sources import boards

@@ -22,7 +22,9 @@ from pydantic_core import PydanticCustomError
 
 from thaw import catalog
 from thaw.config import recipes
+from thaw.config.limits import Limits as Limits  # part of the experiment, and known by that place
 from thaw.config.parts import Part, PartOf, Section
+from thaw.config.serving import Serve
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 """Lower-case letters, digits, - and _; it becomes part of file names, URLs and metric names."""
@@ -147,15 +149,6 @@ class Image(Section):
     """Side of the square input, in pixels."""
     fit: Fit = "crop"
     """letterbox pads to keep everything, stretch changes the aspect, crop cuts a centred square."""
-
-
-class Limits(Section):
-    """What is refused before its pixels are decoded."""
-
-    max_bytes: PositiveInt = 64 * 2**20
-    """Largest encoded image, in bytes."""
-    max_pixels: Annotated[int, Field(gt=0, le=178_956_970)] = 100_000_000
-    """Largest image, in pixels (width x height); Pillow decodes none beyond 178,956,970."""
 
 
 class Augment(Section):
@@ -538,26 +531,6 @@ class Evaluate(Section):
     gpus: Annotated[float, Field(ge=0, le=1)] = 0.0
     """GPUs that each answering process reserves; 0 answers on CPUs."""
     slices: Slices | None = None
-
-
-class Serve(Section):
-    """How a model answers over HTTP."""
-
-    host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 for every interface."""
-    port: Annotated[int, Field(ge=1, le=65535)] = 8000
-    """First port to try; the next free one is taken."""
-    replicas: PositiveInt = 1
-    """Processes that each hold the model."""
-    gpus: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """GPUs that each replica reserves; 0 answers on CPUs."""
-    max_batch: Annotated[int, Field(ge=1, le=1024)] = 16
-    """Most images in one forward pass."""
-    batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 2.0
-    """How long a request waits for others to share its forward pass, in milliseconds."""
-    max_queued: PositiveInt = 128
-    """Requests that may wait; beyond it the answer is 503."""
-    limits: Limits = Limits(max_bytes=16 * 2**20, max_pixels=50_000_000)
 
 
 def default_root() -> str:

@@ -5,6 +5,7 @@ import logging
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,16 +21,17 @@ from ray.serve.schema import LoggingConfig
 
 from thaw import on_ray, predictor
 from thaw.backends.load import load
-from thaw.config.experiment import Limits, Serve
+from thaw.config.serving import Serve
 from thaw.console import say
 from thaw.data import quality
 from thaw.errors import ClusterError
 from thaw.predictor import Answers
 from thaw.registry import store
 from thaw.registry.store import ModelVersion
-from thaw.serving import api
+from thaw.serving.api.app import build_app
+from thaw.serving.api.contract import Answered, Asked, Facts, Refused, Seconds, facts_of
 from thaw.storage import Root, open_root
-from thaw.tasks.contract import Answer, Masks
+from thaw.tasks.contract import Answer
 
 APPLICATION = "thaw"
 _PORTS_TRIED = 100
@@ -41,35 +43,50 @@ class Replica:
     """One process that holds the model: decodes in threads, answers waiting requests together."""
 
     def __init__(self, root: Root, found: ModelVersion, options: dict[str, Any], artifact: str | None = None) -> None:
-        chosen = Serve.model_validate(options)
-        threads = max(1, on_ray.cores() // chosen.replicas)
+        self.settings = Serve.model_validate(options)
+        threads = max(1, on_ray.cores() // self.settings.replicas)
         torch.set_num_threads(threads)
-        self.model, self.version = found.name, found.version
-        self.limits: Limits = chosen.limits
-        self._network = load(root, found, artifact, "cuda" if chosen.gpus else "cpu")
+        self.name, self._version, self._artifact = found.name, found.version, artifact
+        self._network = load(root, found, artifact, "cuda" if self.settings.gpus else "cpu")
         self.answer_types: Mapping[str, type[Answer]] = {
             name: task.answer_type for name, task in self._network.tasks.items()
         }
         self._decoders = ThreadPoolExecutor(threads, "decode")
         self._forward = ThreadPoolExecutor(1, "forward")
-        self._answer_together.set_max_batch_size(chosen.max_batch)  # type: ignore[attr-defined]
-        self._answer_together.set_batch_wait_timeout_s(chosen.batch_wait_ms / 1000)  # type: ignore[attr-defined]
+        self._answer_together.set_max_batch_size(self.settings.max_batch)  # type: ignore[attr-defined]
+        self._answer_together.set_batch_wait_timeout_s(self.settings.batch_wait_ms / 1000)  # type: ignore[attr-defined]
         self._warm_up()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return api.build_app(self)
+        return build_app(self)
 
-    async def answer(self, content: bytes, masks: Masks) -> dict[str, Any]:
+    async def answer(self, asked: Asked) -> Answered:
         """Return every task's answer to one encoded image; decoding and the forward pass leave the event loop free."""
+        self._check(asked.model, asked.version)
         here = asyncio.get_running_loop()
-        image = await here.run_in_executor(self._decoders, quality.decode, content, self.limits)
-        answers: Answers = await self._answer_together(image)
-        return await here.run_in_executor(self._decoders, predictor.as_json, answers, masks)
+        began = time.monotonic()
+        image = await here.run_in_executor(self._decoders, quality.decode, asked.content, self.settings.limits)
+        decoded = time.monotonic()
+        found, batch, infer = await self._answer_together(image)
+        seconds = Seconds(decoded - began, time.monotonic() - decoded - infer, infer, batch)
+        shown = await here.run_in_executor(self._decoders, predictor.as_json, found, asked.masks)
+        return Answered(self.name, self._version, asked.request_id, shown, found, self._network.tasks, seconds)
+
+    async def facts(self, name: str | None = None, version: int | None = None) -> Facts:
+        """Return what the model says of itself."""
+        self._check(name, version)
+        return facts_of(self.name, self._version, self._network, self._artifact)
+
+    def _check(self, name: str | None, version: int | None) -> None:
+        if name not in (None, self.name) or version not in (None, self._version):
+            raise Refused(404, "no_such_model", f"{self.name}/{self._version} alone answers here")
 
     @serve.batch
-    async def _answer_together(self, images: list[NDArray[np.uint8]]) -> list[Answers]:
+    async def _answer_together(self, images: list[NDArray[np.uint8]]) -> list[tuple[Answers, int, float]]:
         here = asyncio.get_running_loop()
-        return await here.run_in_executor(self._forward, predictor.answer, self._network, images)
+        began = time.monotonic()
+        found = await here.run_in_executor(self._forward, predictor.answer, self._network, images)
+        return [(one, len(images), time.monotonic() - began) for one in found]
 
     def _warm_up(self) -> None:
         side = self._network.description.preprocess.size

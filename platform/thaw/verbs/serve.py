@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> Result:
     from pydantic import ValidationError
 
-    from thaw.config.experiment import Serve
+    from thaw.config.serving import Serve
     from thaw.errors import ConfigError
     from thaw.serving import on_ray
 

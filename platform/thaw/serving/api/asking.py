@@ -1,0 +1,89 @@
+"""Asking: what a request says beside its images, and answers for as long as somebody waits for them."""
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+from fastapi import Request
+from starlette.requests import HTTPConnection
+
+from thaw.serving.api.contract import Asked, Endpoint, Refused
+from thaw.tasks.contract import Masks
+
+REQUEST_ID, ROUTE_KEY, DEADLINE = "x-request-id", "x-route-key", "x-deadline-ms"
+"""Headers that a request may have."""
+MODEL_VERSION = "x-model-version"
+"""Header of an answer: ``name/version`` of the model that gave it."""
+
+_WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_GONE = 499
+"""Status for a caller who has left; nobody reads it but logs."""
+_T = TypeVar("_T")
+
+
+def request_id(request: HTTPConnection) -> str:
+    """Return the caller's request id where it is a plain word, else one made once for this request."""
+    if not hasattr(request.state, "request_id"):
+        sent = request.headers.get(REQUEST_ID, "")
+        request.state.request_id = sent if _WORD.fullmatch(sent) else uuid.uuid4().hex
+    return str(request.state.request_id)
+
+
+def asked(
+    request: Request,
+    endpoint: Endpoint,
+    images: Sequence[bytes],
+    masks: Masks = "rle",
+    model: str | None = None,
+    version: int | None = None,
+) -> list[Asked]:
+    """Return what a request asks for, image by image; of several, each has an id of its own.
+
+    Raises:
+        Refused: a header is not what it may be.
+    """
+    own, key, deadline = request_id(request), _route_key(request), _deadline(request, endpoint.settings.timeout_s)
+    ids = [own] if len(images) == 1 else [f"{own}-{place}" for place in range(len(images))]
+    return [Asked(content, one, key, masks, model, version, deadline) for one, content in zip(ids, images, strict=True)]
+
+
+async def while_wanted(request: Request, answer: Awaitable[_T]) -> _T:
+    """Return what is awaited, or cancel it when the caller leaves; the body of the request has been read.
+
+    Raises:
+        Refused: the caller has left.
+    """
+    work = asyncio.ensure_future(answer)
+    leaving = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        raise Refused(_GONE, "gone", "the caller has left before the answer was there")
+    finally:
+        work.cancel()
+        leaving.cancel()
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _route_key(request: Request) -> str:
+    """Return the caller's route key, else the name of the API key that was shown, else the request's id."""
+    sent = request.headers.get(ROUTE_KEY, "")
+    if sent and not _WORD.fullmatch(sent):
+        raise Refused(400, "bad_header", f"{ROUTE_KEY}: 1 to 64 of letters, digits, '.', '_' and '-' are allowed")
+    return sent or getattr(request.state, "key_name", "") or request_id(request)
+
+
+def _deadline(request: Request, timeout_s: float) -> float:
+    sent = request.headers.get(DEADLINE, "")
+    if sent and not re.fullmatch(r"[1-9]\d{0,8}", sent):
+        raise Refused(400, "bad_header", f"{DEADLINE}: a whole number of milliseconds above 0 is needed")
+    wanted = int(sent) / 1000 if sent else timeout_s
+    return time.monotonic() + min(wanted, timeout_s)

@@ -1,0 +1,95 @@
+"""Bodies: the encoded images in a request, never reading more than is allowed."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+
+from thaw.config.serving import Serve
+from thaw.serving.api.contract import Refused
+
+_ENVELOPE_BYTES = 64 * 2**10
+"""What a multipart body may hold besides its images."""
+_BINARY = {"type": "string", "format": "binary"}
+_FORM = {
+    "type": "object",
+    "properties": {"image": _BINARY, "images": {"type": "array", "items": _BINARY}},
+    "description": "One image or several, as files of any field names.",
+}
+OPENAPI = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "image/*": {"schema": _BINARY},
+            "application/octet-stream": {"schema": _BINARY},
+            "multipart/form-data": {"schema": _FORM},
+        },
+    }
+}
+
+
+async def images(request: Request, settings: Serve) -> list[bytes]:
+    """Return the encoded images of a request, one or more.
+
+    Raises:
+        Refused: it holds none, too many, or too many bytes.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return await _files(request, settings)
+    if kind.startswith("image/") or kind == "application/octet-stream":
+        return [await whole(request, settings.limits.max_bytes)]
+    raise Refused(
+        415,
+        "unsupported_media_type",
+        f"content-type {kind[:80] or 'missing'!r}: send image/*, application/octet-stream or multipart/form-data",
+    )
+
+
+async def whole(request: Request, max_bytes: int, envelope: int = 0) -> bytes:
+    """Return a body of at most so many bytes beside those of its envelope.
+
+    Raises:
+        Refused: it is larger.
+    """
+    return b"".join([chunk async for chunk in _bounded(request, max_bytes, max_bytes + envelope)])
+
+
+async def _bounded(request: Request, told: int, most: int) -> AsyncIterator[bytes]:
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > most:
+        raise _too_large(told)
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > most:
+            raise _too_large(told)
+        yield chunk
+
+
+async def _files(request: Request, settings: Serve) -> list[bytes]:
+    """Return the files of a multipart form."""
+    max_bytes = settings.limits.max_bytes
+    body = await whole(request, max_bytes, _ENVELOPE_BYTES)
+
+    async def replay() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    try:
+        async with Request(request.scope, replay).form(max_files=settings.max_images, max_fields=8) as form:
+            files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+            found = [await file.read() for file in files]
+    except (MultiPartException, HTTPException, KeyError, ValueError) as error:
+        raise Refused(400, "bad_form", f"the multipart form cannot be read: {error}") from None
+    if not found:
+        raise Refused(400, "bad_form", "the multipart form holds no file; send the image as the file field 'image'")
+    if sum(map(len, found)) > max_bytes:
+        raise _too_large(max_bytes)
+    return found
+
+
+def _too_large(max_bytes: int) -> Refused:
+    return Refused(413, "too_large", f"more than the {max_bytes} bytes that are allowed")

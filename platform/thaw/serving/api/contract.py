@@ -1,0 +1,190 @@
+"""What the HTTP interface asks of whatever answers: images in, answers out, and facts of models.
+
+It knows nothing of Ray and nothing of tasks: an answer is served as its task shaped it.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+import thaw
+from thaw.config.serving import Serve
+from thaw.predictor import Answers, Backend
+from thaw.tasks.contract import Answer, Masks, Task
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One image that is to be answered.
+
+    Attributes:
+        content: the encoded image.
+        masks: the form of masks in ``Answered.answers``.
+        model: name of a model; None for the one that the endpoint is named after.
+        version: number of its version; None for the one that answers at present.
+        route_key: requests with the same key are answered by the same version while it is tried on a share of them.
+        deadline: when the answer is of no more use, by `time.monotonic`; None if it always is.
+    """
+
+    content: bytes
+    request_id: str
+    route_key: str
+    masks: Masks = "rle"
+    model: str | None = None
+    version: int | None = None
+    deadline: float | None = None
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the deadline, 0 or below where it has passed; None where there is none."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """What one answer took.
+
+    Attributes:
+        decode: bytes -> the model's input.
+        queue: waiting for the forward thread.
+        infer: the forward pass and reading answers off it, of the whole batch.
+        batch: images in that batch.
+    """
+
+    decode: float
+    queue: float
+    infer: float
+    batch: int
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answers to one image.
+
+    Attributes:
+        answers: task -> answer as JSON values, with masks in the form asked for.
+        found: task -> answer.
+        tasks: the heads of the model that answered.
+    """
+
+    model: str
+    version: int
+    request_id: str
+    answers: dict[str, Any]
+    found: Answers
+    tasks: Mapping[str, Task]
+    seconds: Seconds
+
+
+class TaskFacts(BaseModel):
+    """What one head answers."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    type: str
+    classes: tuple[str, ...]
+    """In the order of the head's outputs, which is that of class indices."""
+    usual: float
+    """Score from which on a class is answered where no operating point was chosen for it."""
+    thresholds: dict[str, float]
+    """Class -> score from which on it is answered, where an operating point was chosen."""
+
+
+class Facts(BaseModel):
+    """Which model answers."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    model: str
+    version: int
+    versions: tuple[int, ...] = ()
+    """Every version that can be asked for."""
+    artifact: str | None = None
+    """What was exported of the version and answers in its place; null where the bundle itself does."""
+    size: int
+    """Side of the network's square input, in pixels; images of any size are brought to it."""
+    tasks: dict[str, TaskFacts]
+    thaw_version: str = thaw.__version__
+
+
+class Endpoint(Protocol):
+    """Whatever answers: a Ray Serve replica, or a bundle in this process."""
+
+    @property
+    def name(self) -> str:
+        """The model that requests mean which name none."""
+        ...
+
+    @property
+    def settings(self) -> Serve:
+        """How it answers: limits and the like."""
+        ...
+
+    @property
+    def answer_types(self) -> Mapping[str, type[Answer]]:
+        """Task -> type of its answers, of the model of that name as it was when the endpoint began."""
+        ...
+
+    async def answer(self, asked: Asked) -> Answered:
+        """Return every task's answer to one encoded image.
+
+        Raises:
+            BadImage: the image cannot be decoded within the limits.
+            Refused: there is no such model or version, too many requests wait, or the deadline has passed.
+        """
+        ...
+
+    async def facts(self, name: str | None = None, version: int | None = None) -> Facts:
+        """Return what is known of a model.
+
+        Raises:
+            Refused: there is no such model or version.
+        """
+        ...
+
+
+class Problem(BaseModel):
+    """Why a request was refused."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    error: str
+    """A short code that programs can rely on."""
+    detail: str
+    """What is wrong and what is allowed."""
+    request_id: str
+
+
+class Refused(Exception):  # noqa: N818 - it names what became of a request
+    """A request that is not answered.
+
+    Attributes:
+        status: of HTTP.
+        error, detail: as in `Problem`.
+        retry_after: seconds after which it may be sent again, where that would help.
+    """
+
+    def __init__(self, status: int, error: str, detail: str, retry_after: int | None = None) -> None:
+        super().__init__(status, error, detail)
+        self.status, self.error, self.detail, self.retry_after = status, error, detail, retry_after
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.error}: {self.detail}"
+
+
+def facts_of(name: str, version: int, network: Backend, artifact: str | None = None) -> Facts:
+    """Return what a loaded network says of itself."""
+    described = network.description
+    tasks = {
+        name: TaskFacts(
+            type=described.tasks[name].type,
+            classes=task.labels.names,
+            usual=task.usual,
+            thresholds=task.answering.thresholds,
+        )
+        for name, task in network.tasks.items()
+    }
+    return Facts(model=name, version=version, artifact=artifact, size=described.preprocess.size, tasks=tasks)

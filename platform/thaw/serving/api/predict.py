@@ -1,0 +1,85 @@
+"""POST /predict: one image or several in, the answers of all tasks out."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, create_model
+
+from thaw.serving.api import bodies, problems
+from thaw.serving.api.asking import MODEL_VERSION, REQUEST_ID, asked, request_id, while_wanted
+from thaw.serving.api.contract import Answered, Asked, Endpoint, Problem
+from thaw.tasks.contract import Masks
+
+_MASKS = Query(
+    description="How masks are answered: rle, as COCO run lengths by class; png, as one picture of class indices; "
+    "none, leaving them out."
+)
+
+
+def router(endpoint: Endpoint) -> APIRouter:
+    """Return the way to answers."""
+    made = APIRouter()
+
+    @made.post(
+        "/predict",
+        response_model=_answered_type(endpoint),
+        responses=problems.RESPONSES,
+        openapi_extra=bodies.OPENAPI,
+        summary="Answer one image or several",
+    )
+    async def predict(request: Request, masks: Annotated[Masks, _MASKS] = "rle") -> JSONResponse:
+        """Answer every task for an image, sent as the body itself or as a file of a multipart form.
+
+        A form of several files is answered in their order, each with its answers or with why it was refused.
+        """
+        images = await bodies.images(request, endpoint.settings)
+        found = await while_wanted(request, _each(endpoint, asked(request, endpoint, images, masks)))
+        return _response(request, found)
+
+    return made
+
+
+async def _each(endpoint: Endpoint, images: Sequence[Asked]) -> list[Answered | BaseException]:
+    """Return what became of each image.
+
+    Raises:
+        Exception: what was wrong with the first one, where none is answered.
+    """
+    found = await asyncio.gather(*map(endpoint.answer, images), return_exceptions=True)
+    if isinstance(found[0], BaseException) and all(isinstance(one, BaseException) for one in found):
+        raise found[0]
+    return found
+
+
+def _response(request: Request, found: Sequence[Answered | BaseException]) -> JSONResponse:
+    one = next(one for one in found if isinstance(one, Answered))
+    told: dict[str, Any] = {"model": one.model, "version": one.version, "request_id": request_id(request)}
+    if len(found) == 1:
+        told["answers"] = one.answers
+    else:
+        told["images"] = [_told(each, f"{request_id(request)}-{place}") for place, each in enumerate(found)]
+    headers = {REQUEST_ID: request_id(request), MODEL_VERSION: f"{one.model}/{one.version}"}
+    return JSONResponse(told, headers=headers)
+
+
+def _told(one: Answered | BaseException, own_id: str) -> dict[str, Any]:
+    if isinstance(one, Answered):
+        return {"request_id": own_id, "answers": one.answers}
+    why = problems.seen(one)
+    return Problem(error=why.error, detail=why.detail, request_id=own_id).model_dump()
+
+
+def _answered_type(endpoint: Endpoint) -> Any:
+    """Return the shape of an answer to a request, for the OpenAPI document."""
+    tasks: dict[str, Any] = {task: (reduce(or_, kind.forms()), ...) for task, kind in endpoint.answer_types.items()}
+    answers = create_model("Answers", **tasks)
+    image = create_model("AnsweredImage", request_id=(str, ...), answers=(answers, ...))
+    told: dict[str, Any] = {"model": (str, ...), "version": (int, ...), "request_id": (str, ...)}
+    one: type[BaseModel] = create_model("Answered", **told, answers=(answers, ...))
+    several: type[BaseModel] = create_model("AnsweredImages", **told, images=(list[image | Problem], ...))
+    return one | several
