@@ -6,6 +6,7 @@ business: preprocessing before it and reading answers off what it tells are the 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from thaw.bundle import Bundle, Description
 from thaw.data.placement import Placement
-from thaw.data.preprocess import as_tensor
+from thaw.data.preprocess import Preprocess, as_tensor
 from thaw.tasks.contract import Answer, Masks, Task
 
 Answers = dict[str, Answer]
@@ -40,43 +41,61 @@ class Backend(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Placed:
+    """An image as the network sees it.
+
+    Attributes:
+        pixels: (3, S, S) uint8; its own memory, not that of the image.
+        placement: where the image lies in it.
+    """
+
+    pixels: Tensor
+    placement: Placement
+
+
+def place(preprocess: Preprocess, image: NDArray[np.uint8]) -> Placed:
+    """Return an image brought to the network's input; safe to call from many threads.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; `thaw.data.quality.decode` gives these.
+    """
+    placement = preprocess.place(*image.shape[:2])
+    return Placed(placement.image(as_tensor(image)).contiguous(), placement)
+
+
+def answer_placed(backend: Backend, placed: Sequence[Placed]) -> list[Answers]:
+    """Return every task's answer for each image, from one forward pass."""
+    if not placed:
+        return []
+    return _read(backend, backend.readouts(torch.stack([one.pixels for one in placed])), placed)
+
+
+def answer_and_embed(bundle: Bundle, placed: Sequence[Placed]) -> list[tuple[Answers, NDArray[np.float16]]]:
+    """Return the answers and the (D,) pooled vector of each image, from one forward pass.
+
+    Only a bundle can: what is exported gives what answers are read off, and nothing that lies before it.
+    """
+    if not placed:
+        return []
+    readouts, pooled = bundle.embedded(torch.stack([one.pixels for one in placed]))
+    return list(zip(_read(bundle, readouts, placed), pooled.cpu().numpy().astype(np.float16), strict=True))
+
+
+def _read(backend: Backend, readouts: Mapping[str, Mapping[str, Tensor]], placed: Sequence[Placed]) -> list[Answers]:
+    placements = [one.placement for one in placed]
+    decoded = {name: task.read(readouts[name], placements) for name, task in backend.tasks.items()}
+    return [{name: answers[row] for name, answers in decoded.items()} for row in range(len(placed))]
+
+
 def answer(backend: Backend, images: Sequence[NDArray[np.uint8]]) -> list[Answers]:
     """Return every task's answer for each image, from one forward pass.
 
     Args:
         backend: what computes.
-        images: (H, W, 3) uint8 RGB each, of any sizes; `thaw.data.quality.decode` gives these.
+        images: (H, W, 3) uint8 RGB each, of any sizes.
     """
-    if not images:
-        return []
-    placements, pixels = _placed(backend, images)
-    return _read(backend, backend.readouts(pixels), placements)
-
-
-def answer_and_embed(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> tuple[list[Answers], NDArray[np.float16]]:
-    """Return the answers and the (B, D) pooled vector of each image, from one forward pass.
-
-    Only a bundle can: what is exported gives what answers are read off, and nothing that lies before it.
-    """
-    if not images:
-        return [], np.empty((0, 0), np.float16)
-    placements, pixels = _placed(bundle, images)
-    readouts, pooled = bundle.embedded(pixels)
-    return _read(bundle, readouts, placements), pooled.cpu().numpy().astype(np.float16)
-
-
-def _placed(backend: Backend, images: Sequence[NDArray[np.uint8]]) -> tuple[list[Placement], Tensor]:
-    preprocess = backend.description.preprocess
-    placements = [preprocess.place(*image.shape[:2]) for image in images]
-    pixels = torch.stack([place.image(as_tensor(image)) for place, image in zip(placements, images, strict=True)])
-    return placements, pixels
-
-
-def _read(
-    backend: Backend, readouts: Mapping[str, Mapping[str, Tensor]], placements: Sequence[Placement]
-) -> list[Answers]:
-    decoded = {name: task.read(readouts[name], placements) for name, task in backend.tasks.items()}
-    return [{name: answers[row] for name, answers in decoded.items()} for row in range(len(placements))]
+    return answer_placed(backend, [place(backend.description.preprocess, image) for image in images])
 
 
 def as_json(answers: Answers, masks: Masks = "rle") -> dict[str, Any]:

@@ -7,6 +7,7 @@ does not depend on how much of them is the same.
 
 import hashlib
 import hmac
+import logging
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from thaw import catalog, lock
 from thaw.config.experiment import Name
+from thaw.config.serving import Serve
 from thaw.errors import ConfigError, StorageError
 from thaw.serving import rate
 from thaw.storage import Root
@@ -28,6 +30,8 @@ Scope = Literal["predict", "admin"]
 """predict: ask, and say what would have been right. admin: that, and change what answers."""
 
 _BYTES = 32
+
+_told = logging.getLogger("thaw.serving")
 
 
 class Former(BaseModel):
@@ -77,6 +81,42 @@ class Keys(BaseModel):
         """Return the keys with one added or replaced, or without it."""
         others = {known: one for known, one in self.keys.items() if known != name}
         return self.model_copy(update={"keys": dict(sorted((others | ({name: key} if key else {})).items()))})
+
+
+class Keyring:
+    """The keys of a store as they were when it was last asked.
+
+    Attributes:
+        keys: replaced whole, so that any thread may look at them.
+    """
+
+    def __init__(self, root: Root) -> None:
+        """Read the keys.
+
+        Raises:
+            StorageError: they cannot be read.
+        """
+        self._root = root
+        self.keys = read(root)
+
+    def refresh(self) -> None:
+        """Read the keys again; where the store does not answer, those that are known stay good."""
+        try:
+            self.keys = read(self._root)
+        except StorageError as error:
+            _told.warning("keys: %s", error)
+
+
+def check(settings: Serve, known: Keys) -> None:
+    """Refuse to serve where keys are asked for and nobody has one.
+
+    Raises:
+        ConfigError: it is so.
+    """
+    if known.keys or not settings.asks_for_keys:
+        return
+    why = "serve.auth: keys are asked for" if settings.auth else f"serve.host: {settings.host} can be reached by others"
+    raise ConfigError(f"{why}, and there is no key: make one with `thaw keys add NAME`, or set serve.auth to none")
 
 
 def read(root: Root) -> Keys:

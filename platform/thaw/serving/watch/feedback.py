@@ -9,8 +9,9 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from thaw import catalog
 from thaw.config.experiment import Name
@@ -35,6 +36,29 @@ class NamedBoxes(BaseModel):
     """One class a box."""
 
 
+def _form(value: Any) -> str | None:
+    """Return which form a label has, so that an error is told of this one alone."""
+    match value:
+        case str():
+            return "class"
+        case list() | tuple():
+            return "classes"
+        case dict() | NamedBoxes():
+            return "boxes"
+    return None
+
+
+_FORMS = Discriminator(
+    _form,
+    custom_error_type="label",
+    custom_error_message="needs a class name, a list of class names, or boxes with names",
+)
+Label = Annotated[
+    Annotated[str, Tag("class")] | Annotated[tuple[str, ...], Tag("classes")] | Annotated[NamedBoxes, Tag("boxes")],
+    _FORMS,
+]
+
+
 class Truth(BaseModel):
     """What an image shows that was answered."""
 
@@ -44,7 +68,7 @@ class Truth(BaseModel):
     """That of the answer."""
     task: Name
     """Which of the model's tasks is spoken of."""
-    label: str | tuple[str, ...] | NamedBoxes
+    label: Label
     """The class; all classes, for a task of several; or all boxes."""
 
 
