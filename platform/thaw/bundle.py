@@ -75,6 +75,14 @@ class Bundle:
             outputs = self.model(pixels.to(device))
             return {name: task.readout(outputs[name]) for name, task in self.tasks.items()}
 
+    def embedded(self, pixels: Tensor) -> tuple[dict[str, dict[str, Tensor]], Tensor]:
+        """Return what `readouts` does and the (B, D) pooled vectors that it is made of, from the same forward pass."""
+        device = next(self.model.parameters()).device
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+            features = self.model.features(pixels.to(device))
+            outputs = self.model.outputs(features)
+            return {name: task.readout(outputs[name]) for name, task in self.tasks.items()}, features.pooled.float()
+
     def save(self, folder: Path) -> None:
         """Write the bundle into an existing folder."""
         _describe(folder, self.description)

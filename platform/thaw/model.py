@@ -60,12 +60,18 @@ class FinetuneModel(nn.Module):
         Raises:
             RuntimeError: what `cut` made is given, but groups were opened since.
         """
+        return self.outputs(self.features(seen), targets)
+
+    def features(self, seen: Tensor | Cut) -> Features:
+        """Return what the heads are given of (B, 3, S, S) uint8 pixels, or of what `cut` made of them."""
         if isinstance(seen, Tensor):
             features: Features = self.backbone(self._normalised(seen), self.pyramid is not None)
         else:
             features = self._split().above(seen)
-        if self.pyramid is not None:
-            features = replace(features, maps=self.pyramid(features.maps))
+        return features if self.pyramid is None else replace(features, maps=self.pyramid(features.maps))
+
+    def outputs(self, features: Features, targets: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+        """Return task name -> outputs of what `features` returned."""
         given = targets or {}
         return {name: head(features, given.get(name)) for name, head in self.heads.items()}
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from thaw.bundle import Description
+from thaw.bundle import Bundle, Description
 from thaw.data.placement import Placement
 from thaw.data.preprocess import Preprocess, as_tensor
 from thaw.tasks.contract import Answer, Masks, Task
@@ -68,8 +68,22 @@ def answer_placed(backend: Backend, placed: Sequence[Placed]) -> list[Answers]:
     """Return every task's answer for each image, from one forward pass."""
     if not placed:
         return []
+    return _read(backend, backend.readouts(torch.stack([one.pixels for one in placed])), placed)
+
+
+def answer_and_embed(bundle: Bundle, placed: Sequence[Placed]) -> list[tuple[Answers, NDArray[np.float16]]]:
+    """Return the answers and the (D,) pooled vector of each image, from one forward pass.
+
+    Only a bundle can: what is exported gives what answers are read off, and nothing that lies before it.
+    """
+    if not placed:
+        return []
+    readouts, pooled = bundle.embedded(torch.stack([one.pixels for one in placed]))
+    return list(zip(_read(bundle, readouts, placed), pooled.cpu().numpy().astype(np.float16), strict=True))
+
+
+def _read(backend: Backend, readouts: Mapping[str, Mapping[str, Tensor]], placed: Sequence[Placed]) -> list[Answers]:
     placements = [one.placement for one in placed]
-    readouts = backend.readouts(torch.stack([one.pixels for one in placed]))
     decoded = {name: task.read(readouts[name], placements) for name, task in backend.tasks.items()}
     return [{name: answers[row] for name, answers in decoded.items()} for row in range(len(placed))]
 

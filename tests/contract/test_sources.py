@@ -4,6 +4,7 @@ import io
 import json
 import os
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from thaw import catalog
 from thaw.config.experiment import Limits
 from thaw.config.load import parse
-from thaw.data import quality
+from thaw.data import logged, quality
 from thaw.data.check import examine, questions
 from thaw.data.dataset import encoded
 from thaw.data.prepare import open_source, plan
@@ -164,6 +165,26 @@ def _masks(folder):
     return {"path": str(folder), "names": MEANINGS}
 
 
+def _feedback(folder):
+    """Write what an endpoint logs on a day, in two files, and what it is told on the next: boxes are x0, y0, x1, y1."""
+    root, log, said = open_root(str(folder)), [], []
+    now = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    for place, (name, label) in enumerate(IMAGES):
+        content = io.BytesIO()
+        Image.fromarray(np.full((HEIGHT, WIDTH, 3), place, dtype=np.uint8)).save(content, "PNG")
+        row = {"time": now, "request_id": PurePosixPath(name).stem, "version": 1, "image": content.getvalue()}
+        log.append({**row, "whole": True, "answer": "{}", "decided": []})
+        boxes = {"boxes": [box for *box, _ in _boxes(place)], "names": [name for *_, name in _boxes(place)]}
+        for task, true in (("label", label), ("boxes", boxes)):
+            told = {"time": now + timedelta(days=1), "request_id": row["request_id"], "task": task}
+            said.append({**told, "label": json.dumps(true)})
+    log += [{**log[0], "request_id": "unspoken"}, {**log[0], "whole": False}]
+    for part, rows in enumerate((log[:5], log[5:])):
+        root.write_bytes(f"{logged.LOG}/little/2026-11-25/a-{part}.parquet", logged.written(rows, logged.ANSWERS))
+    root.write_bytes(f"{logged.FEEDBACK}/little/2026-11-26/b.parquet", logged.written(said, logged.TRUTHS))
+    return {"path": str(folder), "model": "little"}
+
+
 def _boards(_folder):
     return {"images": 8, "size": 64}
 
@@ -176,6 +197,7 @@ MAKERS = {
     "yolo": _yolo,
     "masks": _masks,
     "boards": _boards,
+    "feedback": _feedback,
 }
 """How to make a little source of each kind; a new source needs one here."""
 PLACES = {"folder": "", "table": "", "coco": "", "voc": "JPEGImages", "yolo": "images", "masks": "images"}

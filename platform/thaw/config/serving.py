@@ -1,11 +1,14 @@
 """Serve: how a model answers over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from thaw.config.limits import Limits
 from thaw.config.parts import Name, Section
+from thaw.config.watch import PredictionLog, Tls
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Serve(Section):
@@ -43,3 +46,14 @@ class Serve(Section):
     """Seconds after which aliases are looked up again."""
     limits: Limits = Limits(max_bytes=16 * 2**20, max_pixels=50_000_000)
     """What is refused of an image; all images of a request together may have as many bytes as one."""
+    auth: Literal["keys", "none"] | None = None
+    """keys: whoever asks shows a key that `thaw keys` made. none: everybody may ask. Left out: keys, but for a host
+    that only this machine reaches, such as 127.0.0.1."""
+    tls: Tls | None = None
+    """Left out: plain HTTP, for this machine or behind what ends TLS in front of it."""
+    log: PredictionLog = PredictionLog()
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether whoever asks must show a key."""
+        return self.auth == "keys" or (self.auth is None and self.host not in _LOOPBACK)

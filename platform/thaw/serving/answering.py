@@ -102,10 +102,13 @@ class Answering:
             )
             decoded = time.monotonic()
             result = await loaded.batcher.ask(placed, asked.deadline)
-        shown = await here.run_in_executor(self._writer, predictor.as_json, result.value, asked.masks)
+        found = result.value
+        shown = await here.run_in_executor(self._writer, predictor.as_json, found.answers, asked.masks)
         seconds = Seconds(decoded - began, result.queue_s, result.infer_s, result.batch)
         key, tasks = loaded.key, loaded.network.tasks
-        return Answered(key.name, key.version, asked.request_id, shown, result.value, tasks, seconds)
+        return Answered(
+            key.name, key.version, asked.request_id, shown, found.answers, tasks, seconds, key.artifact, found.embedding
+        )
 
 
 def _placed(content: bytes, limits: Limits, preprocess: Preprocess) -> Placed:

@@ -3,8 +3,11 @@
 import logging
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from thaw import bundle, predictor
 from thaw.backends.load import load
@@ -32,6 +35,13 @@ class Key:
         return f"{self.name}/{self.version}{f' ({self.artifact})' if self.artifact else ''}"
 
 
+class Found(NamedTuple):
+    """What is computed of an image: the answers, and its (D,) pooled vector where that is asked for."""
+
+    answers: Answers
+    embedding: NDArray[np.float16] | None = None
+
+
 @dataclass(eq=False)
 class Loaded:
     """A model that answers.
@@ -42,7 +52,7 @@ class Loaded:
 
     key: Key
     network: Backend
-    batcher: Batcher[Placed, Answers]
+    batcher: Batcher[Placed, Found]
     users: int = field(default=0, init=False)
 
     @property
@@ -87,11 +97,20 @@ class Opener:
         run = partial(_answer_blanks, network)
         return best_batch(measured(run, self._settings.max_batch, target_s), target_s)
 
-    def _batcher(self, network: Backend, most: int, name: str) -> Batcher[Placed, Answers]:
+    def _batcher(self, network: Backend, most: int, name: str) -> Batcher[Placed, Found]:
         settings = self._settings
-        work = partial(predictor.answer_placed, network)
+        embeds = settings.log.share > 0 and settings.log.embedding
+        work = partial(_embed, network) if embeds and isinstance(network, Bundle) else partial(_answer, network)
         begin = partial(torch.set_num_threads, self._threads)  # each thread of a process has a number of its own
         return Batcher(work, most, settings.max_queued + most, settings.batch_wait_ms / 1000, f"forward {name}", begin)
+
+
+def _answer(network: Backend, placed: list[Placed]) -> list[Found]:
+    return [Found(answers) for answers in predictor.answer_placed(network, placed)]
+
+
+def _embed(network: Bundle, placed: list[Placed]) -> list[Found]:
+    return [Found(*found) for found in predictor.answer_and_embed(network, placed)]
 
 
 def _answer_blanks(network: Backend, size: int) -> None:

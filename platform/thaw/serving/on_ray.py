@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,10 +18,12 @@ from thaw import on_ray
 from thaw.backends.load import load
 from thaw.config.serving import Serve
 from thaw.console import say
-from thaw.errors import ClusterError
+from thaw.errors import ClusterError, ConfigError
 from thaw.registry import store
+from thaw.serving import keys
 from thaw.serving.answering import Answering
 from thaw.serving.api.app import build_app
+from thaw.serving.guarding import Guarding
 from thaw.serving.loaded import Key
 from thaw.storage import Root, open_root
 
@@ -38,9 +41,15 @@ class Replica:
     def __init__(self, root: Root, options: dict[str, Any], key: Key) -> None:
         settings = Serve.model_validate(options)
         self._answering = Answering(root, settings, key, max(1, on_ray.cores() // settings.replicas))
+        self._guarding = Guarding.of(root, settings)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_app(self._answering)
+        kept = self._guarding
+        return build_app(kept.watched(self._answering), kept.keyring, kept.keep)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_guarding"):  # Ray Serve calls this when it takes a replica away in peace
+            self._guarding.close()
 
 
 @contextmanager
@@ -53,11 +62,14 @@ def endpoint(reference: str, storage_root: str, options: Serve, artifact: str | 
 
     Raises:
         StorageError: there is no such model or artifact.
+        ConfigError: keys are asked for and there is none, or a file of TLS is not there.
         ModelError: it cannot be run here, or answers otherwise than when it was made.
         ClusterError: no free port was found, Ray Serve runs already, or the cluster has too few GPUs.
     """
     root = open_root(storage_root)
     found = store.resolve(root, reference)
+    keys.check(options, keys.read(root))
+    secure = _https(options)
     load(root, found, artifact)  # what a replica refuses, Ray Serve would try again and again
     with on_ray.cluster(options.replicas):
         on_ray.check_gpus("serve.gpus", options.gpus * options.replicas)
@@ -71,7 +83,7 @@ def endpoint(reference: str, storage_root: str, options: Serve, artifact: str | 
                 "Ray Serve runs on this cluster already, and this would take its place; end it with `serve shutdown`, "
                 "or serve from another cluster"
             )
-        serve.start(http_options=HTTPOptions(host=options.host, port=port), logging_config=quiet)
+        serve.start(http_options=HTTPOptions(host=options.host, port=port, **secure), logging_config=quiet)
         application = Replica.options(  # type: ignore[attr-defined]
             num_replicas=options.replicas,
             # Replicas themselves refuse what is too much, with a Retry-After; Ray holds back only what is far beyond.
@@ -83,8 +95,9 @@ def endpoint(reference: str, storage_root: str, options: Serve, artifact: str | 
         try:
             serve.run(application, name=APPLICATION, route_prefix="/")
             shown = "127.0.0.1" if options.host == "0.0.0.0" else options.host  # noqa: S104 - compared, not bound
-            say(f"{found.name}/{found.version} answers at http://{shown}:{port}")
-            yield f"http://{shown}:{port}"
+            url = f"{'https' if secure else 'http'}://{shown}:{port}"
+            say(f"{found.name}/{found.version} answers at {url}{' to whoever shows a key' * options.asks_for_keys}")
+            yield url
         finally:
             serve.shutdown()  # type: ignore[no-untyped-call]
 
@@ -96,6 +109,20 @@ def serve_until_stopped(reference: str, storage_root: str, options: Serve, artif
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         stop.wait()
+
+
+def _https(options: Serve) -> dict[str, str]:
+    """Return what Ray Serve's proxy is told of TLS.
+
+    Raises:
+        ConfigError: a file is not there.
+    """
+    if options.tls is None:
+        return {}
+    for name, path in (("cert", options.tls.cert), ("key", options.tls.key)):
+        if not Path(path).is_file():
+            raise ConfigError(f"serve.tls.{name}: {path}: no such file; it must be on every node that takes requests")
+    return {"ssl_certfile": options.tls.cert, "ssl_keyfile": options.tls.key}
 
 
 def free_port(host: str, first: int) -> int:

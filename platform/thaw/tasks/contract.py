@@ -82,6 +82,13 @@ class Answer(BaseModel):
         """Return class name -> a word on it, the most telling class first; empty where nothing was found."""
         return {}
 
+    def decided(self) -> Sequence[tuple[str, float]]:
+        """Return class name and score of all that is answered, as it is counted and logged, without what is not sure.
+
+        Of pixels, the score is the share of the image that the class covers.
+        """
+        raise NotImplementedError
+
     def marks(self) -> Marks:
         """Return what can be drawn of it; nothing where the answer is of the image as a whole."""
         return Marks()

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 import thaw
@@ -69,6 +71,8 @@ class Answered:
         answers: task -> answer as JSON values, with masks in the form asked for.
         found: task -> answer.
         tasks: the heads of the model that answered.
+        artifact: what was exported of the version and answered in its place; None where the bundle itself did.
+        embedding: (D,) pooled vector of the image, where a bundle answered that was asked to tell it.
     """
 
     model: str
@@ -78,6 +82,8 @@ class Answered:
     found: Answers
     tasks: Mapping[str, Task]
     seconds: Seconds
+    artifact: str | None = None
+    embedding: NDArray[np.float16] | None = None
 
 
 class TaskFacts(BaseModel):

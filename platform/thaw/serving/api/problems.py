@@ -1,6 +1,7 @@
 """Problems: everything that is refused, and every fault, answered in one form that tells nothing of the inside."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -34,7 +35,7 @@ def add(app: FastAPI) -> None:
     """Answer everything that is refused with a Problem."""
 
     async def refused(request: Request, error: Exception) -> JSONResponse:
-        return _response(request, seen(error))
+        return response(request, seen(error))
 
     for kind in (BadImage, RequestValidationError, Refused, HTTPException, Exception):
         app.add_exception_handler(kind, refused)
@@ -53,14 +54,19 @@ def seen(error: BaseException) -> Refused:
     return Refused(500, "http_500", _FAULT)
 
 
-def _response(request: Request, told: Refused) -> JSONResponse:
+def response(request: Request, told: Refused, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return a refusal as it is sent.
+
+    Args:
+        headers: beside those that every refusal has.
+    """
     problem = Problem(error=told.error, detail=told.detail, request_id=request_id(request))
     if told.status == 500:
         _log.error("request %s failed", problem.request_id)
-    headers = {REQUEST_ID: problem.request_id}
+    sent = {REQUEST_ID: problem.request_id, **(headers or {})}
     if told.retry_after is not None:
-        headers["retry-after"] = str(told.retry_after)
-    return JSONResponse(problem.model_dump(), told.status, headers=headers)
+        sent["retry-after"] = str(told.retry_after)
+    return JSONResponse(problem.model_dump(), told.status, headers=sent)
 
 
 def _wrong(error: RequestValidationError) -> str:

@@ -8,6 +8,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from thaw.serving.api.contract import Endpoint, Facts, Refused
 from thaw.serving.page import card, files
 
+FILES = "/page/"
+"""How the paths of the page's own files begin."""
+
 _ALLOWED = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
@@ -32,7 +35,7 @@ def router(endpoint: Endpoint) -> APIRouter:
 
     @made.get("/", response_model=Facts, summary="Which model answers here; for browsers a page to try it on")
     async def front(request: Request) -> Response:
-        if _wants_html(request):
+        if wants_html(request):
             return HTMLResponse(shown, headers=_HEADERS)
         facts = await endpoint.facts()
         return JSONResponse(facts.model_dump(mode="json"), headers={"vary": "accept"})
@@ -52,12 +55,13 @@ def router(endpoint: Endpoint) -> APIRouter:
         version: Annotated[int | None, Query(ge=1, description="Its version; left out, the one that answers.")] = None,
     ) -> Response:
         found = await endpoint.card(model, version)
-        if _wants_html(request):
+        if wants_html(request):
             return HTMLResponse(card.page(f"{found.model}/{found.version}", found.text, folder), headers=_HEADERS)
         return PlainTextResponse(found.text, media_type="text/markdown", headers={"vary": "accept"})
 
     return made
 
 
-def _wants_html(request: Request) -> bool:
+def wants_html(request: Request) -> bool:
+    """Return whether a browser asks, for a person to look at."""
     return "text/html" in request.headers.get("accept", "")

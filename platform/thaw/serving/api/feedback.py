@@ -1,0 +1,105 @@
+"""POST /feedback: what answered images truly show, said afterwards."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ValidationError
+
+from thaw import catalog
+from thaw.config import place
+from thaw.config.experiment import AnnotationKind
+from thaw.data.labels import LabelSchema
+from thaw.serving.api import bodies, problems
+from thaw.serving.api.contract import Endpoint, Facts, Problem, Refused
+from thaw.serving.watch import feedback
+from thaw.serving.watch.feedback import Told, Truth
+
+MOST_BYTES = 2**20
+"""Largest body."""
+
+Keep = Callable[[str, Sequence[Truth], str | None], None]
+"""What keeps truths of a model, said by the holder of a key; it may take its time and raise StorageError."""
+
+
+class Kept(BaseModel):
+    """What became of feedback."""
+
+    model: str
+    kept: int
+
+
+def router(endpoint: Endpoint, keep: Keep) -> APIRouter:
+    """Return the way to say what is true."""
+    made = APIRouter()
+
+    @made.post(
+        "/feedback",
+        responses=problems.RESPONSES | {409: {"model": Problem}},
+        openapi_extra=_body(),
+        summary="Say what answered images truly show",
+    )
+    async def told(request: Request) -> Kept:
+        """Keep the true labels of some answers, by their request ids; all of them, or none where one is wrong.
+
+        They join the log of answers: `thaw drift` tells how right the model is on them, and `thaw prepare` can take the
+        images to learn from.
+        """
+        if not endpoint.settings.log.share:
+            raise Refused(
+                409, "nothing_logged", "no answers are kept here that this could be said of: serve.log is off"
+            )
+        said = _read(await bodies.whole(request, MOST_BYTES))
+        facts = await endpoint.facts(said.model)
+        _check(said, facts)
+        by = getattr(request.state, "key_name", None)
+        await asyncio.get_running_loop().run_in_executor(None, keep, facts.model, said.truths, by)
+        return Kept(model=facts.model, kept=len(said.truths))
+
+    return made
+
+
+def _read(body: bytes) -> Told:
+    try:
+        return Told.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = place.written(first["loc"])
+        raise Refused(422, "bad_feedback", f"{where + ': ' if where else ''}{first['msg']}") from None
+
+
+def _check(said: Told, facts: Facts) -> None:
+    """Refuse what cannot be true of the model.
+
+    Raises:
+        Refused: something is wrong, and what.
+    """
+    schemas = {name: LabelSchema(kind=_kind(task.type), names=task.classes) for name, task in facts.tasks.items()}
+    for at, one in enumerate(said.truths):
+        wrong = feedback.wrong(one, schemas)
+        if wrong:
+            raise Refused(422, "bad_feedback", f"truths[{at}]: {wrong}")
+
+
+def _kind(task: str) -> AnnotationKind:
+    kind: AnnotationKind = catalog.part("tasks", task).Options.annotation
+    return kind
+
+
+def _body() -> dict[str, Any]:
+    whole = Told.model_json_schema()
+    schema = _inlined(whole, whole.pop("$defs"))
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _inlined(value: Any, known: dict[str, Any]) -> Any:
+    """Return a schema with what it refers to in place: OpenAPI keeps definitions elsewhere than JSON Schema does."""
+    match value:
+        case {"$ref": str(reference)}:
+            return _inlined(known[reference.rpartition("/")[2]], known)
+        case dict():
+            return {key: _inlined(one, known) for key, one in value.items()}
+        case list():
+            return [_inlined(one, known) for one in value]
+    return value

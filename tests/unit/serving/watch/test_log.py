@@ -1,0 +1,169 @@
+"""The log keeps a share of the answers, never holds one up, and says what it left out."""
+
+import io
+import json
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stored import image, png
+from thaw.config.limits import Limits
+from thaw.config.watch import PredictionLog as Settings
+from thaw.data import logged
+from thaw.data.logged import ANSWERS, FEEDBACK, LOG, Span
+from thaw.errors import StorageError
+from thaw.serving.watch import log
+from thaw.serving.watch.log import PredictionLog, Seen
+from thaw.storage import Root, open_root
+from thaw.tasks.classification import ClassificationAnswer
+from thaw.tasks.multilabel import MultilabelAnswer
+
+TODAY = datetime.now(UTC).date()
+
+
+@pytest.fixture
+def store(tmp_path) -> Root:
+    return open_root(str(tmp_path))
+
+
+def seen(request: str = "r1", **of) -> Seen:
+    answers = {
+        "colour": ClassificationAnswer(label="red", score=0.75, scores={"red": 0.75, "blue": 0.25}),
+        "tags": MultilabelAnswer(labels=("warm",), scores={"warm": 0.9, "bright": 0.1}),
+    }
+    values = {"request_id": request, "model": "colours", "version": 3, "artifact": None, "answers": answers}
+    return Seen(**{**values, "image": png(image(0)), **of})
+
+
+def rows(store: Root, model: str = "colours") -> list[dict]:
+    paths = logged.files(store, LOG, model, Span())
+    return [row for path in paths for row in logged.read(store, path, ANSWERS.names).to_pylist()]
+
+
+def kept(store: Root, *all_seen: Seen, **settings) -> PredictionLog:
+    """Return a log that was given some answers and closed."""
+    made = PredictionLog(store, Settings(share=1, **settings), Limits())
+    for one in all_seen:
+        made.offer(one)
+    made.close()
+    return made
+
+
+def test_an_answer_is_kept_with_what_it_comes_to_and_nothing_that_was_not_asked_for(store):
+    made = kept(store, seen())
+    [row] = rows(store)
+    assert (row["request_id"], row["version"], row["artifact"]) == ("r1", 3, None)
+    assert row["time"].date() == TODAY
+    assert json.loads(row["answer"])["colour"]["scores"] == {"red": 0.75, "blue": 0.25}
+    assert [(one["task"], one["label"]) for one in row["decided"]] == [("colour", "red"), ("tags", "warm")]
+    assert row["decided"][0]["score"] == 0.75
+    assert (row["image"], row["whole"], row["embedding"]) == (None, False, None)
+    assert (made.kept, made.dropped) == (1, 0)
+    [path] = logged.files(store, LOG, "colours", Span())
+    assert path.startswith(f"serving/log/colours/{TODAY}/")
+
+
+def test_a_full_image_is_kept_byte_for_byte_and_a_thumbnail_is_a_small_jpeg(store):
+    kept(store, seen("full"), image="full")
+    kept(store, seen("small"), image="thumbnail", thumbnail=20)
+    found = {row["request_id"]: row for row in rows(store)}
+    assert (found["full"]["image"], found["full"]["whole"]) == (png(image(0)), True)
+    small = Image.open(io.BytesIO(found["small"]["image"]))
+    assert (small.format, max(small.size), found["small"]["whole"]) == ("JPEG", 20, False)
+
+
+def test_an_embedding_keeps_its_numbers(store):
+    vector = np.linspace(-2, 2, 7).astype(np.float16)
+    kept(store, seen(embedding=vector))
+    assert rows(store)[0]["embedding"] == vector.tolist()
+
+
+def test_models_and_days_have_files_of_their_own(store):
+    before = datetime.now(UTC) - timedelta(days=1)
+    kept(store, seen("a"), seen("b", model="other"), seen("c", time=before), seen("d"))
+    assert {row["request_id"] for row in rows(store)} == {"a", "c", "d"}
+    assert [row["request_id"] for row in rows(store, "other")] == ["b"]
+    assert logged.days(store, LOG, "colours") == [before.date(), TODAY]
+
+
+def test_the_share_is_drawn_by_request_id_alike_at_every_replica(store):
+    two = [PredictionLog(store, Settings(share=0.2), Limits()) for _ in range(2)]
+    ids = [f"request-{place}" for place in range(2000)]
+    first, second = ([one.wants(name) for name in ids] for one in two)
+    assert first == second
+    assert 320 < sum(first) < 480
+    whole, none = (PredictionLog(store, Settings(share=share), Limits()) for share in (1, 0))
+    assert all(map(whole.wants, ids))
+    assert not any(map(none.wants, ids))
+    for one in (*two, whole, none):
+        one.close()
+
+
+class Deaf(Root):
+    """A store that takes nothing."""
+
+    def write_bytes(self, path, data):
+        raise StorageError("no space left")
+
+
+def test_a_store_that_takes_nothing_costs_no_more_than_so_much_memory_and_the_rest_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(log, "MOST_BYTES", 100_000)
+    made = PredictionLog(Deaf(str(tmp_path)), Settings(share=1, image="full"), Limits())
+    for place in range(200):
+        made.offer(seen(str(place), image=bytes(5_000)))
+    assert made._held <= log.MOST_BYTES
+    assert made.dropped >= 180
+    made.close()
+    assert (made.kept, made.dropped) == (0, 200)
+
+
+def test_a_store_that_refuses_for_a_while_gets_everything_later(tmp_path, monkeypatch):
+    tried = []
+
+    class Hard(Root):
+        def write_bytes(self, path, data):
+            tried.append(path)
+            if len(tried) < 3:
+                raise StorageError("not now")
+            super().write_bytes(path, data)
+
+    monkeypatch.setattr(log, "FILE_BYTES", 1)
+    monkeypatch.setattr(log, "_RETRY_S", 0.0)
+    made = PredictionLog(Hard(str(tmp_path)), Settings(share=1), Limits())
+    for place in range(4):
+        made.offer(seen(str(place)))
+    made.close()
+    assert (made.kept, made.dropped) == (4, 0)
+    assert {row["request_id"] for row in rows(open_root(str(tmp_path)))} == {"0", "1", "2", "3"}
+
+
+def test_rows_are_written_when_there_are_enough_or_they_are_old():
+    page = log._Page(begun=100.0)
+    assert [page.due(now) for now in (100.0, 159.0, 160.0)] == [False, False, True]
+    page.bytes = log.FILE_BYTES
+    assert page.due(100.0)
+    page.not_before = 115.0
+    assert [page.due(now) for now in (114.0, 115.0)] == [False, True]
+
+
+def test_what_comes_after_the_end_is_dropped(store):
+    made = kept(store, seen())
+    made.offer(seen("late"))
+    assert (made.kept, made.dropped) == (1, 1)
+
+
+def test_old_days_are_removed_with_what_was_said_of_them_and_nothing_else_is(store):
+    for place in (LOG, FEEDBACK):
+        for day in ("2026-01-01", "2026-01-09", "2026-01-10", "notes"):
+            store.write_bytes(f"{place}/colours/{day}/x.parquet", b"x")
+    log.remove_before(store, date(2026, 1, 10))
+    for place in (LOG, FEEDBACK):
+        assert store.list(f"{place}/colours") == ["2026-01-10", "notes"]
+
+
+def test_a_replica_removes_old_days_when_it_begins(store):
+    store.write_bytes(f"{LOG}/colours/2020-01-01/x.parquet", b"x")
+    kept(store, days=30)
+    assert store.list(f"{LOG}/colours") == []
