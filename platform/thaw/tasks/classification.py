@@ -57,6 +57,12 @@ class ClassificationAnswer(Answer):
     def summary(self) -> Mapping[str, str]:
         return {self.label: f"{self.score:.3f}{' unsure' if self.unsure else ''}"}
 
+    def decided(self) -> Sequence[tuple[str, float]]:
+        return [(self.label, self.score)]
+
+    def abstained(self) -> float:
+        return float(self.unsure)
+
     def distance(self, other: Self) -> float:
         return max(abs(score - other.scores[name]) for name, score in self.scores.items())
 

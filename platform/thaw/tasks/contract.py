@@ -82,6 +82,17 @@ class Answer(BaseModel):
         """Return class name -> a word on it, the most telling class first; empty where nothing was found."""
         return {}
 
+    def decided(self) -> Sequence[tuple[str, float]]:
+        """Return class name and score of all that is answered, as it is counted and logged, without what is not sure.
+
+        Of pixels, the score is the share of the image that the class covers.
+        """
+        raise NotImplementedError
+
+    def abstained(self) -> float:
+        """Return the share of what is decided of which the model is not sure, so that a person had better look."""
+        return 0.0
+
     def marks(self) -> Marks:
         """Return what can be drawn of it; nothing where the answer is of the image as a whole."""
         return Marks()

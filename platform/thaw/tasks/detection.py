@@ -111,6 +111,9 @@ class DetectionAnswer(Answer):
         counts = Counter(one.label for one in self.boxes if one.sure)
         return {name: f"x{count}" for name, count in counts.most_common()}
 
+    def decided(self) -> Sequence[tuple[str, float]]:
+        return [(one.label, one.score) for one in self.boxes if one.sure]
+
     def marks(self) -> Marks:
         return Marks(boxes=tuple((one.box, one.label, one.score) for one in self.boxes if one.sure))
 

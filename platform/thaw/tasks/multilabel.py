@@ -48,6 +48,12 @@ class MultilabelAnswer(Answer):
         found = sorted(self.labels, key=self.scores.__getitem__, reverse=True)
         return {name: f"{self.scores[name]:.3f}" for name in found}
 
+    def decided(self) -> Sequence[tuple[str, float]]:
+        return [(name, self.scores[name]) for name in self.labels]
+
+    def abstained(self) -> float:
+        return len(self.unsure) / len(self.scores)
+
     def distance(self, other: Self) -> float:
         return max(abs(score - other.scores[name]) for name, score in self.scores.items())
 

@@ -71,6 +71,9 @@ class SegmentationAnswer(Answer):
         found = sorted(((share, name) for name, share in self.areas.items() if share), reverse=True)
         return {name: f"{share:.0%}" if share >= _TELLING else f"<{_TELLING:.0%}" for share, name in found}
 
+    def decided(self) -> Sequence[tuple[str, float]]:
+        return [(name, share) for name, share in self.areas.items() if share]
+
     def marks(self) -> Marks:
         return Marks(masks=self.masks, classes=tuple(self.areas))
 
