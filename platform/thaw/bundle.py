@@ -169,6 +169,20 @@ def check_base(described: Description, sha256: str, folder: Path) -> None:
         )
 
 
+def base_key(bundle: Bundle) -> str | None:
+    """Return which weights lie beneath a bundle's adapters; None where it has no adapters."""
+    described = bundle.description
+    if described.model.lora is None:
+        return None
+    device = next(bundle.model.parameters()).device
+    return f"{described.model.backbone} {described.origin['sha256']} {described.preprocess.size} on {device}"
+
+
+def share_base(bundle: Bundle, other: Bundle) -> None:
+    """Let a bundle use the weights beneath another one's adapters, of the same `base_key`, in place of its own."""
+    adapters.share_base(bundle.model.backbone, adapters.base_tensors(other.model.backbone))
+
+
 def merged(bundle: Bundle) -> Bundle:
     """Return a bundle that answers as this one does, with its adapters folded into the weights that they adapt.
 

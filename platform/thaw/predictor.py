@@ -6,6 +6,7 @@ business: preprocessing before it and reading answers off what it tells are the 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thaw.bundle import Description
-from thaw.data.preprocess import as_tensor
+from thaw.data.placement import Placement
+from thaw.data.preprocess import Preprocess, as_tensor
 from thaw.tasks.contract import Answer, Masks, Task
 
 Answers = dict[str, Answer]
@@ -39,21 +41,47 @@ class Backend(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Placed:
+    """An image as the network sees it.
+
+    Attributes:
+        pixels: (3, S, S) uint8; its own memory, not that of the image.
+        placement: where the image lies in it.
+    """
+
+    pixels: Tensor
+    placement: Placement
+
+
+def place(preprocess: Preprocess, image: NDArray[np.uint8]) -> Placed:
+    """Return an image brought to the network's input; safe to call from many threads.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; `thaw.data.quality.decode` gives these.
+    """
+    placement = preprocess.place(*image.shape[:2])
+    return Placed(placement.image(as_tensor(image)).contiguous(), placement)
+
+
+def answer_placed(backend: Backend, placed: Sequence[Placed]) -> list[Answers]:
+    """Return every task's answer for each image, from one forward pass."""
+    if not placed:
+        return []
+    placements = [one.placement for one in placed]
+    readouts = backend.readouts(torch.stack([one.pixels for one in placed]))
+    decoded = {name: task.read(readouts[name], placements) for name, task in backend.tasks.items()}
+    return [{name: answers[row] for name, answers in decoded.items()} for row in range(len(placed))]
+
+
 def answer(backend: Backend, images: Sequence[NDArray[np.uint8]]) -> list[Answers]:
     """Return every task's answer for each image, from one forward pass.
 
     Args:
         backend: what computes.
-        images: (H, W, 3) uint8 RGB each, of any sizes; `thaw.data.quality.decode` gives these.
+        images: (H, W, 3) uint8 RGB each, of any sizes.
     """
-    if not images:
-        return []
-    preprocess = backend.description.preprocess
-    placements = [preprocess.place(*image.shape[:2]) for image in images]
-    pixels = torch.stack([place.image(as_tensor(image)) for place, image in zip(placements, images, strict=True)])
-    readouts = backend.readouts(pixels)
-    decoded = {name: task.read(readouts[name], placements) for name, task in backend.tasks.items()}
-    return [{name: answers[row] for name, answers in decoded.items()} for row in range(len(images))]
+    return answer_placed(backend, [place(backend.description.preprocess, image) for image in images])
 
 
 def as_json(answers: Answers, masks: Masks = "rle") -> dict[str, Any]:

@@ -68,7 +68,33 @@ def merged_state(backbone: Backbone) -> dict[str, Tensor]:
     with torch.no_grad():
         for name, layer in layers.items():
             state[f"{name}.base_layer.weight"] = layer.base_layer.weight + layer.get_delta_weight(_ADAPTER)
-    return {name.replace(".base_layer.", "."): state[name] for name in state if name in backbone.base}
+    return {_bare(name): state[name] for name in state if name in backbone.base}
+
+
+def base_tensors(backbone: Backbone) -> dict[str, Tensor]:
+    """Return what lies beneath the adapters of a backbone, by the names that it would have without them."""
+    state = {**dict(backbone.named_parameters()), **dict(backbone.named_buffers())}
+    return {_bare(name): state[name] for name in backbone.base}
+
+
+def share_base(backbone: Backbone, base: Mapping[str, Tensor]) -> None:
+    """Let a backbone compute with the very tensors of `base_tensors` of another one, in place of its own equal ones.
+
+    Raises:
+        ValueError: they are of another network.
+    """
+    own = {_bare(name): name for name in backbone.base}
+    if own.keys() != base.keys():
+        raise ValueError("the tensors beneath the adapters are not those of this network")
+    for bare, name in own.items():
+        holder, _, last = name.rpartition(".")
+        module = backbone.get_submodule(holder)
+        kind = module._parameters if last in module._parameters else module._buffers
+        kind[last] = base[bare]  # type: ignore[assignment]
+
+
+def _bare(name: str) -> str:
+    return name.replace(".base_layer.", ".")
 
 
 def _peft() -> Any:

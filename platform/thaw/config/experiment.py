@@ -23,11 +23,9 @@ from pydantic_core import PydanticCustomError
 from thaw import catalog
 from thaw.config import recipes
 from thaw.config.limits import Limits as Limits  # part of the experiment, and known by that place
+from thaw.config.parts import Name as Name
 from thaw.config.parts import Part, PartOf, Section
 from thaw.config.serving import Serve
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-"""Lower-case letters, digits, - and _; it becomes part of file names, URLs and metric names."""
 
 
 def _without_password(uri: str) -> str:

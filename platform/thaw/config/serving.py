@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from thaw.config.limits import Limits
-from thaw.config.parts import Section
+from thaw.config.parts import Name, Section
 
 
 class Serve(Section):
@@ -20,15 +20,26 @@ class Serve(Section):
     gpus: Annotated[float, Field(ge=0, le=1)] = 0.0
     """GPUs that each replica reserves; 0 answers on CPUs."""
     max_batch: Annotated[int, Field(ge=1, le=1024)] = 16
-    """Most images in one forward pass."""
-    batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 2.0
-    """How long a request waits for others to share its forward pass, in milliseconds."""
+    """Most images in one forward pass. How many it is to be is measured when a model is loaded: the fewest that are
+    answered nearly as fast, image by image, as any number up to this one."""
+    latency_target_ms: PositiveFloat | None = None
+    """Most milliseconds that a forward pass may take, which bounds the images in it; left out: no bound."""
+    batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """How long an image waits for others to share its forward pass while nothing is computed, in milliseconds. Those
+    that come while something is computed go together in any case."""
     max_queued: PositiveInt = 128
-    """Requests that may wait; beyond it the answer is 503."""
+    """Images of a model that may be decoded or wait in a replica, beyond one batch; further ones are refused with 503
+    and a Retry-After."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     """Most seconds from a request to its answer; a request that cannot be answered by then is not computed. A request
     may ask for less by the header x-deadline-ms."""
     max_images: Annotated[int, Field(ge=1, le=1024)] = 32
     """Most images in one request."""
+    models: tuple[Name, ...] = ()
+    """Other models of the same store that may be asked for by name."""
+    max_models: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Models, or versions of them, that a replica holds in memory; those not used for longest make room for others."""
+    follow_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    """Seconds after which aliases are looked up again."""
     limits: Limits = Limits(max_bytes=16 * 2**20, max_pixels=50_000_000)
     """What is refused of an image; all images of a request together may have as many bytes as one."""

@@ -1,96 +1,46 @@
 """The serving stage on Ray: one Ray Serve application that answers from one version of a model."""
 
-import asyncio
 import logging
 import signal
 import socket
 import threading
-import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-import torch
 from fastapi import FastAPI
-from numpy.typing import NDArray
 from ray import serve
 from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 
-from thaw import on_ray, predictor
+from thaw import on_ray
 from thaw.backends.load import load
 from thaw.config.serving import Serve
 from thaw.console import say
-from thaw.data import quality
 from thaw.errors import ClusterError
-from thaw.predictor import Answers
 from thaw.registry import store
-from thaw.registry.store import ModelVersion
+from thaw.serving.answering import Answering
 from thaw.serving.api.app import build_app
-from thaw.serving.api.contract import Answered, Asked, Facts, Refused, Seconds, facts_of
+from thaw.serving.loaded import Key
 from thaw.storage import Root, open_root
-from thaw.tasks.contract import Answer
 
 APPLICATION = "thaw"
 _PORTS_TRIED = 100
+_ONGOING = 4
+"""Requests that Ray lets into a replica for each one that it has room for."""
 
 
 @serve.deployment(name="Endpoint")
 @serve.ingress()
 class Replica:
-    """One process that holds the model: decodes in threads, answers waiting requests together."""
+    """One process that answers over HTTP."""
 
-    def __init__(self, root: Root, found: ModelVersion, options: dict[str, Any], artifact: str | None = None) -> None:
-        self.settings = Serve.model_validate(options)
-        threads = max(1, on_ray.cores() // self.settings.replicas)
-        torch.set_num_threads(threads)
-        self.name, self._version, self._artifact = found.name, found.version, artifact
-        self._network = load(root, found, artifact, "cuda" if self.settings.gpus else "cpu")
-        self.answer_types: Mapping[str, type[Answer]] = {
-            name: task.answer_type for name, task in self._network.tasks.items()
-        }
-        self._decoders = ThreadPoolExecutor(threads, "decode")
-        self._forward = ThreadPoolExecutor(1, "forward")
-        self._answer_together.set_max_batch_size(self.settings.max_batch)  # type: ignore[attr-defined]
-        self._answer_together.set_batch_wait_timeout_s(self.settings.batch_wait_ms / 1000)  # type: ignore[attr-defined]
-        self._warm_up()
+    def __init__(self, root: Root, options: dict[str, Any], key: Key) -> None:
+        settings = Serve.model_validate(options)
+        self._answering = Answering(root, settings, key, max(1, on_ray.cores() // settings.replicas))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_app(self)
-
-    async def answer(self, asked: Asked) -> Answered:
-        """Return every task's answer to one encoded image; decoding and the forward pass leave the event loop free."""
-        self._check(asked.model, asked.version)
-        here = asyncio.get_running_loop()
-        began = time.monotonic()
-        image = await here.run_in_executor(self._decoders, quality.decode, asked.content, self.settings.limits)
-        decoded = time.monotonic()
-        found, batch, infer = await self._answer_together(image)
-        seconds = Seconds(decoded - began, time.monotonic() - decoded - infer, infer, batch)
-        shown = await here.run_in_executor(self._decoders, predictor.as_json, found, asked.masks)
-        return Answered(self.name, self._version, asked.request_id, shown, found, self._network.tasks, seconds)
-
-    async def facts(self, name: str | None = None, version: int | None = None) -> Facts:
-        """Return what the model says of itself."""
-        self._check(name, version)
-        return facts_of(self.name, self._version, self._network, self._artifact)
-
-    def _check(self, name: str | None, version: int | None) -> None:
-        if name not in (None, self.name) or version not in (None, self._version):
-            raise Refused(404, "no_such_model", f"{self.name}/{self._version} alone answers here")
-
-    @serve.batch
-    async def _answer_together(self, images: list[NDArray[np.uint8]]) -> list[tuple[Answers, int, float]]:
-        here = asyncio.get_running_loop()
-        began = time.monotonic()
-        found = await here.run_in_executor(self._forward, predictor.answer, self._network, images)
-        return [(one, len(images), time.monotonic() - began) for one in found]
-
-    def _warm_up(self) -> None:
-        side = self._network.description.preprocess.size
-        predictor.answer(self._network, [np.zeros((side, side, 3), np.uint8)])
+        return build_app(self._answering)
 
 
 @contextmanager
@@ -124,11 +74,12 @@ def endpoint(reference: str, storage_root: str, options: Serve, artifact: str | 
         serve.start(http_options=HTTPOptions(host=options.host, port=port), logging_config=quiet)
         application = Replica.options(  # type: ignore[attr-defined]
             num_replicas=options.replicas,
-            max_ongoing_requests=2 * options.max_batch,
+            # Replicas themselves refuse what is too much, with a Retry-After; Ray holds back only what is far beyond.
+            max_ongoing_requests=_ONGOING * (options.max_queued + options.max_batch),
             max_queued_requests=options.max_queued,
             logging_config=quiet,
             ray_actor_options={"num_gpus": options.gpus},
-        ).bind(root, found, options.model_dump(mode="json"), artifact)
+        ).bind(root, options.model_dump(mode="json"), Key(found.name, found.version, artifact))
         try:
             serve.run(application, name=APPLICATION, route_prefix="/")
             shown = "127.0.0.1" if options.host == "0.0.0.0" else options.host  # noqa: S104 - compared, not bound

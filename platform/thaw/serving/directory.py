@@ -1,0 +1,65 @@
+"""Directory: which models and versions may be asked for, as the store has them, looked up again every few seconds."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from thaw.errors import StorageError
+from thaw.registry import store
+from thaw.serving.api.contract import Refused
+from thaw.storage import Root
+
+_T = TypeVar("_T")
+
+
+class Directory:
+    """The models of one store that an endpoint answers for."""
+
+    def __init__(self, root: Root, names: frozenset[str], follow_seconds: float) -> None:
+        """Begin with nothing looked up."""
+        self._root, self._names, self._follow_seconds = root, names, follow_seconds
+        self._known: dict[tuple[str, str], tuple[float, object]] = {}
+        self._reader = ThreadPoolExecutor(1, "directory")
+
+    def check(self, name: str) -> None:
+        """Refuse a model that is not answered for.
+
+        Raises:
+            Refused: it is none.
+        """
+        if name not in self._names:
+            raise Refused(
+                404, "no_such_model", f"there is no model {name[:64]!r}; there are {', '.join(sorted(self._names))}"
+            )
+
+    async def champion(self, name: str) -> int:
+        """Return the version of a model that answers where none is named.
+
+        Raises:
+            Refused: it has none, or the store does not answer.
+        """
+        self.check(name)
+        return await self._looked_up("champion", name, lambda: store.resolve(self._root, name).version)
+
+    async def versions(self, name: str) -> tuple[int, ...]:
+        """Return the versions of a model.
+
+        Raises:
+            Refused: there is no such model, or the store does not answer.
+        """
+        self.check(name)
+        return await self._looked_up("versions", name, lambda: tuple(store.versions(self._root, name)))
+
+    async def _looked_up(self, what: str, name: str, look: Callable[[], _T]) -> _T:
+        """Return what a look into the store gives, or gave a moment ago."""
+        until, value = self._known.get((what, name), (0.0, None))
+        if time.monotonic() < until:
+            return value  # type: ignore[return-value]
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._reader, look)
+        except StorageError:
+            raise Refused(404, "no_such_model", f"there is no model {name!r} that answers") from None
+        self._known[what, name] = (time.monotonic() + self._follow_seconds, found)
+        return found

@@ -1,0 +1,110 @@
+"""Loaded: one version of a model in memory, ready to answer, with its queue and its thread."""
+
+import logging
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+
+from thaw import bundle, predictor
+from thaw.backends.load import load
+from thaw.bundle import Bundle
+from thaw.config.serving import Serve
+from thaw.data.placement import Placement
+from thaw.predictor import Answers, Backend, Placed
+from thaw.registry import store
+from thaw.serving.api.contract import Facts, facts_of
+from thaw.serving.batcher import Batcher, best_batch, measured
+from thaw.storage import Root
+
+_log = logging.getLogger("thaw.serving")
+
+
+@dataclass(frozen=True)
+class Key:
+    """What is loaded: a version of a model, or what was exported of it."""
+
+    name: str
+    version: int
+    artifact: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}{f' ({self.artifact})' if self.artifact else ''}"
+
+
+@dataclass(eq=False)
+class Loaded:
+    """A model that answers.
+
+    Attributes:
+        users: how many requests use it now.
+    """
+
+    key: Key
+    network: Backend
+    batcher: Batcher[Placed, Answers]
+    users: int = field(default=0, init=False)
+
+    @property
+    def facts(self) -> Facts:
+        """What it says of itself."""
+        return facts_of(self.key.name, self.key.version, self.network, self.key.artifact)
+
+    @property
+    def base(self) -> str | None:
+        """Which weights lie beneath its adapters, if it has any."""
+        return bundle.base_key(self.network) if isinstance(self.network, Bundle) else None
+
+
+class Opener:
+    """Opens versions of models out of a store, warmed up."""
+
+    def __init__(self, root: Root, settings: Serve, threads: int) -> None:
+        """Remember how; ``threads`` are those of a forward pass on a CPU."""
+        self._root, self._settings, self._threads = root, settings, threads
+
+    def __call__(self, key: Key, others: list[Loaded]) -> Loaded:
+        """Return a model that has answered its golden images, and a batch of every size.
+
+        Args:
+            others: what is loaded already; adapters of the same weights share them.
+
+        Raises:
+            StorageError: there is no such model, version or artifact.
+            ModelError: it cannot be run here, or answers otherwise than when it was made.
+        """
+        torch.set_num_threads(self._threads)
+        found = store.resolve(self._root, f"{key.name}/{key.version}")
+        network = load(self._root, found, key.artifact, "cuda" if self._settings.gpus else "cpu")
+        _share(network, others)
+        most = self._batch(network)
+        _log.info("%s is loaded; up to %d images go together", key, most)
+        return Loaded(key, network, self._batcher(network, most, str(key)))
+
+    def _batch(self, network: Backend) -> int:
+        """Return how many images are best answered together here."""
+        target_s = None if self._settings.latency_target_ms is None else self._settings.latency_target_ms / 1000
+        run = partial(_answer_blanks, network)
+        return best_batch(measured(run, self._settings.max_batch, target_s), target_s)
+
+    def _batcher(self, network: Backend, most: int, name: str) -> Batcher[Placed, Answers]:
+        settings = self._settings
+        work = partial(predictor.answer_placed, network)
+        begin = partial(torch.set_num_threads, self._threads)  # each thread of a process has a number of its own
+        return Batcher(work, most, settings.max_queued + most, settings.batch_wait_ms / 1000, f"forward {name}", begin)
+
+
+def _answer_blanks(network: Backend, size: int) -> None:
+    side = network.description.preprocess.size
+    blank = Placed(torch.zeros(3, side, side, dtype=torch.uint8), Placement.unchanged(side))
+    predictor.answer_placed(network, [blank] * size)
+
+
+def _share(network: Backend, others: list[Loaded]) -> None:
+    """Let adapters use the weights of others that adapt the same ones."""
+    if not isinstance(network, Bundle) or (base := bundle.base_key(network)) is None:
+        return
+    for other in others:
+        if other.base == base and isinstance(other.network, Bundle):
+            bundle.share_base(network, other.network)
+            return
