@@ -1,6 +1,7 @@
 """Loaded: one version of a model in memory, ready to answer, with its queue and its thread."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,6 +16,7 @@ from thaw.predictor import Answers, Backend, Placed
 from thaw.registry import store
 from thaw.serving.api.contract import Facts, facts_of
 from thaw.serving.batcher import Batcher, best_batch, measured
+from thaw.serving.finite import Finite
 from thaw.storage import Root
 
 _log = logging.getLogger("thaw.serving")
@@ -89,9 +91,17 @@ class Opener:
 
     def _batcher(self, network: Backend, most: int, name: str) -> Batcher[Placed, Answers]:
         settings = self._settings
-        work = partial(predictor.answer_placed, network)
+        work = partial(_answer_each, Finite(network))
         begin = partial(torch.set_num_threads, self._threads)  # each thread of a process has a number of its own
         return Batcher(work, most, settings.max_queued + most, settings.batch_wait_ms / 1000, f"forward {name}", begin)
+
+
+def _answer_each(network: Backend, placed: list[Placed]) -> Sequence[Answers | BaseException]:
+    """Return the answers, or what was wrong: of images that came together none is to fail because of another."""
+    try:
+        return predictor.answer_placed(network, placed)
+    except Exception as error:  # noqa: BLE001 - it is told to whoever asked
+        return [error] if len(placed) == 1 else [_answer_each(network, [one])[0] for one in placed]
 
 
 def _answer_blanks(network: Backend, size: int) -> None:

@@ -1,7 +1,7 @@
 """Bounds: whether what was seen of a version that is tried is worse than it may be. Pure judgement.
 
-Nothing is judged by a figure alone: of a few requests it may be anything. A bound is crossed once even the better end of
-an interval around the figure lies beyond it.
+Nothing is judged by a figure alone: of a few requests it may be anything. A bound is crossed once even the better end
+of an interval around the figure lies beyond it.
 """
 
 import math
@@ -35,7 +35,9 @@ class Crossed:
 
     def __str__(self) -> str:
         beside = "" if self.champion is None else f" beside {self.champion:.4g}"
-        return f"{self.bound}: {self.tried:.4g}{beside}, at least {self.at_least:.4g} where {self.allowed:.4g} is allowed"
+        return (
+            f"{self.bound}: {self.tried:.4g}{beside}, at least {self.at_least:.4g} where {self.allowed:.4g} is allowed"
+        )
 
 
 def judge(champion: Counts, tried: Counts, bounds: Rollout, comparable_times: bool = True) -> tuple[Crossed, ...]:

@@ -1,4 +1,4 @@
-"""What the store keeps of rollouts: ``models/<name>/rollout.json`` while a version is tried, and a record of each trial.
+"""What the store keeps of rollouts: ``models/<name>/rollout.json`` while a version is tried, and a record of each.
 
 Records lie in ``models/<name>/rollouts/`` and stay: what was tried, how it ended and what was counted until then.
 """
@@ -89,7 +89,9 @@ def read(root: Root, name: str) -> Tried | None:
     if not root.exists(path):
         return None
     try:
-        return Tried.model_validate(root.read_json(path))
+        tried = Tried.model_validate(root.read_json(path))
+        Rollout.model_validate(dict(tried.bounds))
+        return tried
     except ValidationError as error:
         raise StorageError(
             f"{root.shown(path)}: not a rollout: {error.errors()[0]['msg']}; remove it, or end it with "
@@ -212,8 +214,8 @@ def _check_tasks(root: Root, champion: store.ModelVersion, found: store.ModelVer
     missing = sorted(_tasks(root, champion) - _tasks(root, found))
     if missing:
         raise ConfigError(
-            f"{found.name}/{found.version} does not answer task {missing[0]}, which version {champion.version} does, so "
-            "that callers would miss it; what answers other tasks is another model: give it a name of its own"
+            f"{found.name}/{found.version} does not answer task {missing[0]}, which version {champion.version} does: "
+            "callers would miss it; what answers other tasks is another model: give it a name of its own"
         )
 
 

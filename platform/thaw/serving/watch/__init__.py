@@ -1,0 +1,1 @@
+"""What is kept of answers, what is said of them, and what both tell."""
