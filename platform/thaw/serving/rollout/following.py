@@ -4,6 +4,7 @@ A version is loaded beside those that answer, and answers only once it is loaded
 one before it stays, so that going back takes no longer than hearing of it.
 """
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Mapping
@@ -93,6 +94,9 @@ class Following:
                 answered = await self._answering.answer(asked)
             else:
                 answered = await self._by_plan(self._active, asked)
+        except asyncio.CancelledError:
+            self._metrics.failed(*self._meant(asked), "gone")
+            raise
         except Exception as error:
             self._metrics.failed(*self._meant(asked), _kind(error))
             raise

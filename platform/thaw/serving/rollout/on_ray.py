@@ -27,7 +27,9 @@ _ANSWER_S = 5.0
 _log = logging.getLogger("thaw.serving")
 
 
-@serve.deployment(name="Controller", max_ongoing_requests=1000, ray_actor_options={"num_cpus": 0})
+@serve.deployment(
+    name="Controller", max_ongoing_requests=1000, health_check_period_s=2, ray_actor_options={"num_cpus": 0}
+)
 class Controller:
     """One process that follows an alias, hears what replicas count, and takes back what is not good enough."""
 
