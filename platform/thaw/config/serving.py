@@ -6,6 +6,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from thaw.config.limits import Limits
 from thaw.config.parts import Name, Section
+from thaw.config.rollout import Rollout
 from thaw.config.watch import PredictionLog, Tls
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -44,6 +45,7 @@ class Serve(Section):
     """Models, or versions of them, that a replica holds in memory; those not used for longest make room for others."""
     follow_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
     """Seconds after which aliases are looked up again."""
+    rollout: Rollout = Rollout()
     limits: Limits = Limits(max_bytes=16 * 2**20, max_pixels=50_000_000)
     """What is refused of an image; all images of a request together may have as many bytes as one."""
     auth: Literal["keys", "none"] | None = None

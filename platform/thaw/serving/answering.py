@@ -61,7 +61,10 @@ class Answering:
 
     async def answer(self, asked: Asked) -> Answered:
         """Return every task's answer to one encoded image; decoding and the forward pass leave the event loop free."""
-        key = await self.key_of(asked.model, asked.version)
+        return await self.answer_by(await self.key_of(asked.model, asked.version), asked)
+
+    async def answer_by(self, key: Key, asked: Asked) -> Answered:
+        """Return the answer of a model, whichever the request names."""
         try:
             async with asyncio.timeout(asked.left_s) as limit, self.shelf.lent(key) as loaded:
                 return await self._answer(loaded, asked)

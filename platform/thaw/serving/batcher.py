@@ -58,7 +58,7 @@ class Batcher(Generic[One, Told]):
 
     def __init__(
         self,
-        work: Callable[[list[One]], Sequence[Told]],
+        work: Callable[[list[One]], Sequence[Told | BaseException]],
         most: int,
         room: int,
         wait_s: float = 0.0,
@@ -68,7 +68,7 @@ class Batcher(Generic[One, Told]):
         """Begin to wait for what is to be computed.
 
         Args:
-            work: what computes; called in one thread alone.
+            work: what computes; called in one thread alone. What it returns of one may be an error, to be raised.
             most: in a batch.
             room: how many may be under way, in all.
             wait_s: how long an idle thread waits for more to come once one is there.
@@ -87,6 +87,11 @@ class Batcher(Generic[One, Told]):
     def under_way(self) -> int:
         """How many have been admitted and not left."""
         return self._under_way
+
+    @property
+    def waiting(self) -> int:
+        """How many wait until the thread is free."""
+        return len(self._queue)
 
     @property
     def each_s(self) -> float:
@@ -156,7 +161,7 @@ class Batcher(Generic[One, Told]):
             took = time.monotonic() - began
             self._learn(took / len(batch))
             results = [
-                Result(value, began - waiting.since, took, len(batch))
+                value if isinstance(value, BaseException) else Result(value, began - waiting.since, took, len(batch))
                 for waiting, value in zip(batch, values, strict=True)
             ]
             _tell(batch, results)

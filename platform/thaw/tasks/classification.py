@@ -60,6 +60,9 @@ class ClassificationAnswer(Answer):
     def decided(self) -> Sequence[tuple[str, float]]:
         return [(self.label, self.score)]
 
+    def abstained(self) -> float:
+        return float(self.unsure)
+
     def distance(self, other: Self) -> float:
         return max(abs(score - other.scores[name]) for name, score in self.scores.items())
 

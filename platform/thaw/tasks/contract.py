@@ -89,6 +89,10 @@ class Answer(BaseModel):
         """
         raise NotImplementedError
 
+    def abstained(self) -> float:
+        """Return the share of what is decided of which the model is not sure, so that a person had better look."""
+        return 0.0
+
     def marks(self) -> Marks:
         """Return what can be drawn of it; nothing where the answer is of the image as a whole."""
         return Marks()

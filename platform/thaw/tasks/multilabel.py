@@ -51,6 +51,9 @@ class MultilabelAnswer(Answer):
     def decided(self) -> Sequence[tuple[str, float]]:
         return [(name, self.scores[name]) for name in self.labels]
 
+    def abstained(self) -> float:
+        return len(self.unsure) / len(self.scores)
+
     def distance(self, other: Self) -> float:
         return max(abs(score - other.scores[name]) for name, score in self.scores.items())
 
