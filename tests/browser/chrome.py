@@ -27,7 +27,7 @@ _FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-port=0",
 )
-_PATIENCE_S = 30.0
+_PATIENCE_S = 20.0
 _KEYS = {
     "Tab": (9, ""),
     "Enter": (13, "\r"),
@@ -141,7 +141,7 @@ class Page:
     def until(self, expression: str) -> None:
         """Wait until an expression holds."""
         deadline = time.monotonic() + _PATIENCE_S
-        while not self.js(expression):
+        while not self.js(f"!!({expression})"):
             if time.monotonic() > deadline:
                 raise AssertionError(f"never so: {expression}; the page says: {self.js('document.body.innerText')}")
             time.sleep(0.02)

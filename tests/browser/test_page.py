@@ -231,7 +231,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(browser, url, photo
         sideways = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert page.js(sideways) == 0
         assert page.js("document.querySelector('#photo').checkVisibility()")
-        assert page.js("document.querySelector('#from-camera').capture") == "environment"
+        assert page.js("document.querySelector('#from-camera').getAttribute('capture')") == "environment"
         answered(page, photo)
         page.js("document.querySelectorAll('details').forEach(e => e.open = true)")
         assert page.js(sideways) == 0
