@@ -58,7 +58,7 @@ imports: $(READY)
 unit: export OMP_NUM_THREADS := 1
 unit: export PYTHONDONTWRITEBYTECODE :=
 unit: $(READY)
-	$(BIN)/python -m pytest tests/unit tests/contract tests/browser -m "not slow" --numprocesses 2 --dist worksteal --durations 5 $(TESTS)
+	$(BIN)/python -m pytest tests/unit tests/contract tests/manifests tests/browser -m "not slow" --numprocesses 2 --dist worksteal --durations 5 $(TESTS)
 
 ray: $(READY)
 	$(BIN)/python -m pytest tests/ray -m "not slow" --durations 5 $(TESTS)

@@ -31,7 +31,7 @@ from thaw.console import say
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
 from thaw.data.feed import Feed
-from thaw.errors import ClusterError, ConfigError, ModelError, ThawError
+from thaw.errors import ClusterError, ConfigError, LossError, ModelError, ThawError
 from thaw.evaluation import card
 from thaw.evaluation import on_ray as evaluation
 from thaw.evaluation import settled as settling
@@ -44,6 +44,7 @@ from thaw.registry.record import RunRecord
 from thaw.storage import Root, open_root
 from thaw.training import checkpoint, monitor, report, run, session, transfer, workers
 from thaw.training.frozen_prefix.on_ray import shared_store
+from thaw.training.pulse.on_ray import Pulse
 from thaw.training.report.page import Told
 from thaw.training.run import Trained
 from thaw.training.session import Seat, Setup
@@ -311,14 +312,17 @@ def _work(given: dict[str, Any]) -> dict[str, Any]:
     """
     data.quiet()
     sys.setswitchinterval(SWITCH_S)
+    pulse = Pulse(given["setup"].run_path) if ray.train.get_context().get_world_rank() == 0 else None
     try:
-        seat = _seat(given)
+        seat = _seat(given, pulse)
         return {"trained": session.train(given["setup"], given["arrange"](seat) if given["arrange"] else seat)}
     except (ConfigError, ModelError) as refusal:
+        if pulse and isinstance(refusal, LossError):
+            pulse.lost()
         return {"refused": str(refusal)}
 
 
-def _seat(given: Mapping[str, Any]) -> Seat:
+def _seat(given: Mapping[str, Any], pulse: Pulse | None) -> Seat:
     """Return the place of this process among the workers of Ray Train."""
     context = ray.train.get_context()
 
@@ -331,12 +335,13 @@ def _seat(given: Mapping[str, Any]) -> Seat:
         stream=stream,
         store=given["kept"],
         last=_last,
-        report=functools.partial(_report, given["batch"]),
+        report=functools.partial(_report, given["batch"], pulse),
         tell=given["channel"].put,
         worker=context.get_world_rank(),
         workers=context.get_world_size(),
         wrap=_wrap,
         decoders=given["decoders"],
+        begins=pulse.step if pulse else Seat.begins,
     )
 
 
@@ -359,8 +364,10 @@ def _wrap(model: FinetuneModel) -> nn.Module:
     return wrapped
 
 
-def _report(batch: int, name: str, folder: Path | None, history: Sequence[Epoch] | None) -> None:
+def _report(batch: int, pulse: Pulse | None, name: str, folder: Path | None, history: Sequence[Epoch] | None) -> None:
     """Hand a checkpoint and its score to Ray Train, from every worker alike."""
+    if pulse and history:
+        pulse.epoch(history[-1])
     saved = Checkpoint.from_directory(folder) if folder else None
     told = session.figures(history, batch) if history else {"score": _NEVER_BEST, "epoch": 0}
     ray.train.report(told, checkpoint=saved, checkpoint_dir_name=name)
