@@ -11,9 +11,10 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict
 
 import thaw
+from thaw.bundle import Description
 from thaw.config.serving import Serve
-from thaw.predictor import Answers, Backend
-from thaw.tasks.contract import Answer, Masks, Task
+from thaw.predictor import Answers
+from thaw.tasks.contract import Answer, Masks, Task, TensorFacts
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class TaskFacts(BaseModel):
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
+    outputs: dict[str, TensorFacts]
+    """Name -> what it is, of every array that answers become in the Open Inference Protocol."""
     type: str
     classes: tuple[str, ...]
     """In the order of the head's outputs, which is that of class indices."""
@@ -106,6 +109,8 @@ class Facts(BaseModel):
     """What was exported of the version and answers in its place; null where the bundle itself does."""
     size: int
     """Side of the network's square input, in pixels; images of any size are brought to it."""
+    ready: bool = True
+    """Whether it is in memory; one that is not is loaded when it is asked first."""
     tasks: dict[str, TaskFacts]
     thaw_version: str = thaw.__version__
 
@@ -175,16 +180,27 @@ class Refused(Exception):  # noqa: N818 - it names what became of a request
         return f"{self.status} {self.error}: {self.detail}"
 
 
-def facts_of(name: str, version: int, network: Backend, artifact: str | None = None) -> Facts:
-    """Return what a loaded network says of itself."""
-    described = network.description
+class Described(Protocol):
+    """What a bundle says of itself, whether its weights are loaded or not."""
+
+    @property
+    def description(self) -> Description: ...
+
+    @property
+    def tasks(self) -> Mapping[str, Task]: ...
+
+
+def facts_of(name: str, version: int, of: Described, artifact: str | None = None) -> Facts:
+    """Return what a model says of itself."""
+    described = of.description
     tasks = {
         name: TaskFacts(
             type=described.tasks[name].type,
             classes=task.labels.names,
             usual=task.usual,
             thresholds=task.answering.thresholds,
+            outputs=task.tensor_facts(),
         )
-        for name, task in network.tasks.items()
+        for name, task in of.tasks.items()
     }
     return Facts(model=name, version=version, artifact=artifact, size=described.preprocess.size, tasks=tasks)
