@@ -48,6 +48,10 @@ class Shelf:
         """How many images wait for their turn, in all."""
         return sum(loaded.batcher.waiting for loaded in self._loaded.values())
 
+    def held(self, key: Key) -> Loaded | None:
+        """Return a model if it is in memory."""
+        return self._loaded.get(key)
+
     def keep(self, keys: Collection[Key]) -> None:
         """Keep these in memory once they are loaded, whoever else asks; those kept before may go."""
         self._kept = frozenset(keys)
