@@ -56,9 +56,9 @@ def test_as_many_workers_train_as_there_are_nodes_or_gpus_and_room() -> None:
     assert trial.sizes(nodes=3, gpus=0, cpus=3) == (1, 2, 3)
     assert trial.sizes(nodes=1, gpus=0, cpus=8) == (1, 2)
     assert trial.sizes(nodes=2, gpus=16, cpus=64) == (1, 2, 16)
-    assert trial.sizes(nodes=8, gpus=0, cpus=3) == (1, 2)
+    assert trial.sizes(nodes=8, gpus=0, cpus=2) == (1, 2)
     assert trial.sizes(nodes=1, gpus=1, cpus=16) == (1,)
-    assert trial.sizes(nodes=1, gpus=0, cpus=1) == ()
+    assert trial.sizes(nodes=1, gpus=0, cpus=0.5) == ()
 
 
 def test_all_sizes_learn_from_the_same_images_in_the_same_batches(tmp_path: Path) -> None:

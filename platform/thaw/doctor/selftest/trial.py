@@ -12,6 +12,8 @@ BUGS: tuple[Bug, ...] = ("gradients", "shares")
 
 _STILL = {"hflip": 0, "rotate": 0, "shift": 0, "zoom": [1, 1], "brightness": 0, "contrast": 0, "saturation": 0}
 _IMAGES, _BATCH = 96, 24
+_SLOT = 0.5
+"""CPUs of a worker, and of a batch that is decoded."""
 
 
 def experiment(root: str, workers: int, most: int) -> Experiment:
@@ -43,7 +45,8 @@ def experiment(root: str, workers: int, most: int) -> Experiment:
             "batch": max(_BATCH, 2 * most),
             "workers": workers,
             "precision": "fp32",
-            "cpus_per_worker": 0.5,
+            "cpus_per_worker": _SLOT,
+            "decode": {"cpus": _SLOT},  # a whole CPU may be free on no node once workers are spread over all of them
             "max_failures": 0,
             "cache": {"use": "never"},
         },
@@ -56,8 +59,8 @@ def sizes(nodes: int, gpus: int, cpus: float) -> tuple[int, ...]:
     """Return with how many workers to train: with one, with two, and with one a node or a GPU.
 
     Args:
-        cpus: that are free; half a CPU a worker and a whole one for decoding are taken.
+        cpus: that are free; half a CPU is taken by each worker, and at least one half by decoding.
     """
-    room = max(0, int((cpus - 1) / 0.5))
+    room = max(0, int(cpus / _SLOT) - 1)
     wanted = (1, 2, max(2, nodes, gpus))
     return tuple(sorted({one for one in wanted if one <= min(room, gpus or room)}))
