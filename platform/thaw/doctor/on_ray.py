@@ -239,9 +239,10 @@ def _trained(material: Material, root: Root | None, question: Question) -> Mater
         return replace(material, untrained="left out (--no-training)")
     if root is None or any(node.written or node.shares is False for node in material.nodes):
         return replace(material, untrained="needs a storage root that all nodes share")
-    sizes = trial.sizes(len(material.nodes), int(_free("GPU")), _free("CPU"))
+    cpus = [node.get("CPU", 0.0) for node in on_ray.nodes()]
+    sizes = trial.sizes(cpus, int(_free("GPU")), _free("CPU"))
     if 2 not in sizes:
-        return replace(material, untrained=f"{_free('CPU'):g} CPUs are free; two workers and decoding take 1.5")
+        return replace(material, untrained=f"{_free('CPU'):g} CPUs are free; two workers and decoding take 2")
     folder = f"{_FOLDER}/{secrets.token_hex(6)}"
     try:
         return replace(material, trained=selftest.train(root.at(folder), sizes, question.bug))
