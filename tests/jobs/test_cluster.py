@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    with local.running(3) as started:
+    with local.running(3, cpus=2) as started:
         yield started
 
 

@@ -1,6 +1,5 @@
 """The doctor on Ray: every node is asked the same questions, by a process that Ray starts on it."""
 
-import functools
 import logging
 import os
 import secrets
@@ -31,6 +30,7 @@ from thaw.doctor.selftest.trial import Bug
 from thaw.errors import StorageError
 from thaw.storage import Root, open_root
 
+_FOLDER = "doctor"
 _ANSWER_S = 120
 _HUBS = {"timm": os.environ.get("HF_ENDPOINT", "https://huggingface.co"), "torchvision": "https://download.pytorch.org"}
 
@@ -111,8 +111,8 @@ def _look(wanted: Wanted | None) -> inside.Seen:
 
 def _ask(alive: Sequence[dict[str, Any]], function: Callable[..., Any], *given: Any) -> list[Any]:
     """Return what a function comes to on each node, or in its place a text that says why it came to nothing."""
-    task = ray.remote(function).options(num_cpus=0, max_retries=0)
-    begun = [task.options(scheduling_strategy=_on(node)).remote(*given) for node in alive]
+    task = ray.remote(function)
+    begun = [task.options(**_on(node)).remote(*given) for node in alive]
     done, _ = ray.wait(begun, num_returns=len(begun), timeout=_ANSWER_S)
     return [_answer(one) if one in done else _silent(one) for one in begun]
 
@@ -129,8 +129,10 @@ def _silent(one: "ray.ObjectRef[Any]") -> str:
     return f"no answer in {_ANSWER_S} s"
 
 
-def _on(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:
-    return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+def _on(node: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a call that is made on a node, once, however busy it is."""
+    place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    return {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": place}
 
 
 def _names(alive: Sequence[dict[str, Any]]) -> list[str]:
@@ -154,8 +156,12 @@ def _places(alive: Sequence[dict[str, Any]]) -> list[tuple[str, str, int]]:
 
 def _offsets(alive: Sequence[dict[str, Any]]) -> list[float | None]:
     """Return how far each node's clock is ahead of this one, beyond what the way there and back leaves open."""
-    task = ray.remote(time.time).options(num_cpus=0, max_retries=0)
-    return [_offset(functools.partial(task.options(scheduling_strategy=_on(node)).remote)) for node in alive]
+    task = ray.remote(_time)
+    return [_offset(task.options(**_on(node)).remote) for node in alive]
+
+
+def _time() -> float:
+    return time.time()
 
 
 def _offset(ask: Callable[[], "ray.ObjectRef[float]"]) -> float | None:
@@ -204,7 +210,7 @@ def _weights(model: Model) -> tuple[str, Wanted | None]:
 
 def _visited(material: Material, alive: Sequence[dict[str, Any]], root: Root) -> Material:
     """Return the material with what each node could do in the storage root, which is left as it was found."""
-    folder = f"doctor/{secrets.token_hex(6)}"
+    folder = f"{_FOLDER}/{secrets.token_hex(6)}"
     try:
         root.write_bytes(f"{folder}/driver", b"driver")
     except StorageError as error:
@@ -218,7 +224,7 @@ def _visited(material: Material, alive: Sequence[dict[str, Any]], root: Root) ->
             for node, one in zip(alive, came, strict=True)
         ]
     finally:
-        root.remove(folder)
+        _clear(root, folder)
     nodes = []
     for node, one, there, left in zip(material.nodes, came, seen, gone, strict=True):
         refused = one if isinstance(one, str) else one.refusal or left
@@ -233,14 +239,22 @@ def _trained(material: Material, root: Root | None, question: Question) -> Mater
         return replace(material, untrained="left out (--no-training)")
     if root is None or any(node.written or node.shares is False for node in material.nodes):
         return replace(material, untrained="needs a storage root that all nodes share")
-    sizes = trial.sizes(len(material.nodes), int(_free("GPU")), _free("CPU"))
+    cpus = [node.get("CPU", 0.0) for node in on_ray.nodes()]
+    sizes = trial.sizes(cpus, int(_free("GPU")), _free("CPU"))
     if 2 not in sizes:
         return replace(material, untrained=f"{_free('CPU'):g} CPUs are free; two workers and decoding take 2")
-    folder = f"doctor/{secrets.token_hex(6)}"
+    folder = f"{_FOLDER}/{secrets.token_hex(6)}"
     try:
         return replace(material, trained=selftest.train(root.at(folder), sizes, question.bug))
     finally:
-        root.remove(folder)
+        _clear(root, folder)
+
+
+def _clear(root: Root, folder: str) -> None:
+    """Remove a folder of an examination, and the one above it unless another examination has one there."""
+    root.remove(folder)
+    if not root.list(_FOLDER):
+        root.remove(_FOLDER)
 
 
 def _free(resource: str) -> float:

@@ -33,9 +33,9 @@ def lines(found: Mapping[str, Finding]) -> Sequence[str]:
         told.append(f"{one.state:8} {name:13}{one.what}")
         if one.advice:
             told.append(f"{'':22}{one.advice}")
-    bad = failed(found)
-    told.append(f"{len(bad)} of {len(found)} checks failed: {', '.join(bad)}" if bad else "nothing is wrong")
-    return told
+    bad, warnings = failed(found), sum(one.state == "warning" for one in found.values())
+    verdict = f"{len(bad)} of {len(found)} checks failed: {', '.join(bad)}" if bad else "nothing failed"
+    return [*told, f"{verdict}; {warnings} warning(s)" if warnings else verdict]
 
 
 def values(found: Mapping[str, Finding]) -> dict[str, Any]:

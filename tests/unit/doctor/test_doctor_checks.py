@@ -130,8 +130,8 @@ def test_how_far_weights_are_apart_is_told_relative_to_how_far_they_moved() -> N
 
 def test_a_table_ends_with_what_failed_and_its_code_is_told() -> None:
     sound, broken = report.findings(SOUND), report.findings(with_node(shares=False, offset_s=3.0))
-    assert (report.failed(sound), report.lines(sound)[-1]) == ([], "nothing is wrong")
+    assert (report.failed(sound), report.lines(sound)[-1]) == ([], "nothing failed")
     assert report.failed(broken) == ["storage"]
-    assert report.lines(broken)[-1] == "1 of 12 checks failed: storage"
+    assert report.lines(broken)[-1] == "1 of 12 checks failed: storage; 1 warning(s)"
     assert list(broken) == list(report.ORDER)
     assert report.values(broken)["checks"]["storage"]["own"] == ["10.0.0.2"]

@@ -53,12 +53,17 @@ def test_a_store_that_refuses_is_told(tmp_path: Path) -> None:
 
 
 def test_as_many_workers_train_as_there_are_nodes_or_gpus_and_room() -> None:
-    assert trial.sizes(nodes=3, gpus=0, cpus=3) == (1, 2, 3)
-    assert trial.sizes(nodes=1, gpus=0, cpus=8) == (1, 2)
-    assert trial.sizes(nodes=2, gpus=16, cpus=64) == (1, 2, 16)
-    assert trial.sizes(nodes=8, gpus=0, cpus=3) == (1, 2)
-    assert trial.sizes(nodes=1, gpus=1, cpus=16) == (1,)
-    assert trial.sizes(nodes=1, gpus=0, cpus=1) == ()
+    assert trial.sizes([2, 2, 2], gpus=0, free=6) == (1, 2, 3)
+    assert trial.sizes([8], gpus=0, free=8) == (1, 2)
+    assert trial.sizes([32, 32], gpus=16, free=64) == (1, 2, 16)
+    assert trial.sizes([4] * 8, gpus=0, free=2) == (1, 2)
+    assert trial.sizes([16], gpus=1, free=16) == (1,)
+    assert trial.sizes([2], gpus=0, free=1) == ()
+
+
+def test_one_cpu_is_left_whole_for_decoding() -> None:
+    assert trial.sizes([1, 1, 1], gpus=0, free=3) == (1, 2)
+    assert trial.sizes([2, 1, 1], gpus=0, free=4) == (1, 2, 3)
 
 
 def test_all_sizes_learn_from_the_same_images_in_the_same_batches(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What travels with a job is small and whole, what would fail there is refused here, and its end is told truly."""
 
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from thaw.submission.work import Work
 from thaw.verbs import submit
 from tiny import EXPERIMENT
 
+OVERLAYS = Path(__file__).parents[3] / "k8s" / "overlays"
 HTTP = "http://10.0.0.1:8265"
 
 
@@ -221,3 +223,14 @@ def test_files_that_a_configmap_cannot_bring_are_refused(tmp_path: Path) -> None
 def test_an_overlay_that_there_is_not_is_told() -> None:
     with pytest.raises(ConfigError, match="--overlay none: not one of"):
         rendering.described("none")
+
+
+@pytest.mark.parametrize("overlay", sorted(path.parent.name for path in OVERLAYS.glob("*/jobs")))
+def test_work_is_rendered_like_the_jobs_of_every_overlay(overlay: str) -> None:
+    if not shutil.which("kubectl"):
+        pytest.skip("kubectl reads overlays, and is not on the PATH")
+    files, job = yaml.safe_load_all(rendering.rayjob(work("train", "my exp.yaml", "--run", "nightly"), overlay, 2))
+    assert (files["kind"], job["kind"]) == ("ConfigMap", "RayJob")
+    volumes = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["volumes"]
+    assert {"name": "experiment", "configMap": {"name": "nightly"}} in volumes
+    assert "--run nightly" in job["spec"]["entrypoint"]

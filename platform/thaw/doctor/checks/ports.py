@@ -14,4 +14,4 @@ def check(material: Material) -> Finding:
             "open all ports between the pods or machines of one cluster: Ray, gloo and NCCL choose theirs as they go",
             values,
         )
-    return Finding("ok", "head, dashboard, raylets and object managers are reached from every node", values=values)
+    return Finding("ok", "head, raylets and object managers are reached from every node", values=values)

@@ -5,6 +5,7 @@ import socket
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import ray
 import torch
@@ -30,22 +31,24 @@ def exchange(nodes: Sequence[Mapping[str, object]], gpus: bool) -> Exchanged | s
     if len(nodes) < 2:
         return "one node: nothing to exchange"
     backend = "nccl" if gpus else "gloo"
-    places = [NodeAffinitySchedulingStrategy(str(node["NodeID"]), soft=False) for node in nodes]
     begun: list[ray.ObjectRef[dict[int, float]]] = []
     try:
-        port = ray.get(
-            ray.remote(_free_port).options(num_cpus=0, scheduling_strategy=places[0]).remote(), timeout=_MEET_S
-        )
+        port = ray.get(ray.remote(_free_port).options(**_on(nodes[0])).remote(), timeout=_MEET_S)
         address = f"tcp://{nodes[0]['NodeManagerAddress']}:{port}"
-        task = ray.remote(_sum).options(num_cpus=0, num_gpus=1 if gpus else 0, max_retries=0)
-        for rank, place in enumerate(places):
-            begun.append(task.options(scheduling_strategy=place).remote(rank, len(nodes), address, backend))
+        for rank, node in enumerate(nodes):
+            task = ray.remote(_sum).options(**_on(node), num_gpus=1 if gpus else 0)
+            begun.append(task.remote(rank, len(nodes), address, backend))
         seconds, *_ = ray.get(begun, timeout=2 * _MEET_S)
     except (RayError, GetTimeoutError) as error:
         for one in begun:
             ray.cancel(one, force=True)
         return f"failed with {backend}: {str(error).strip().splitlines()[-1] or type(error).__name__}"
     return Exchanged(backend, len(nodes), seconds)
+
+
+def _on(node: Mapping[str, object]) -> dict[str, Any]:
+    place = NodeAffinitySchedulingStrategy(str(node["NodeID"]), soft=False)
+    return {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": place}
 
 
 def _free_port() -> int:

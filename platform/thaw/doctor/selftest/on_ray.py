@@ -2,10 +2,12 @@
 
 import functools
 import json
+import threading
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from queue import Empty, Queue
 
 import numpy as np
 import safetensors.torch
@@ -29,6 +31,8 @@ from thaw.training.session import Seat
 from thaw.training.state import Epoch
 from thaw.training.step import Batch
 
+LIMIT_S = 900.0
+"""How long one number of workers may take, most of which is the start of processes."""
 _MARK = "self-test digest "
 
 
@@ -40,7 +44,32 @@ def train(root: Root, sizes: Sequence[int], bug: Bug | None) -> list[Tally]:
         bug: to be planted wherever there are several workers.
     """
     prepared = data.prepare(trial.experiment(root.uri, 1, max(sizes)))
-    return [_tally(root, prepared, workers, max(sizes), bug if workers > 1 else None) for workers in sizes]
+    found: list[Tally] = []
+    for workers in sizes:
+        found.append(_timed(root, prepared, workers, max(sizes), bug if workers > 1 else None))
+        if found[-1].seconds >= LIMIT_S:
+            break  # what it holds is not free for the next one
+    return found
+
+
+def _timed(root: Root, prepared: Dataset, workers: int, most: int, bug: Bug | None) -> Tally:
+    """Return what some workers came to, or that they came to no end: whatever keeps them is a finding too."""
+    found: Queue[Tally | Exception] = Queue()
+
+    def work() -> None:
+        try:
+            found.put(_tally(root, prepared, workers, most, bug))
+        except Exception as error:  # noqa: BLE001 - told to whoever waits
+            found.put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        told = found.get(timeout=LIMIT_S)
+    except Empty:
+        return Tally(workers, LIMIT_S, failure=f"did not come to an end in {LIMIT_S:.0f} s")
+    if isinstance(told, Exception):
+        raise told
+    return told
 
 
 def _tally(root: Root, prepared: Dataset, workers: int, most: int, bug: Bug | None) -> Tally:

@@ -1,5 +1,6 @@
 """What the self-test trains, and the bugs that may be planted in it to see that they are caught."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from thaw.config import load as config
@@ -12,6 +13,8 @@ BUGS: tuple[Bug, ...] = ("gradients", "shares")
 
 _STILL = {"hflip": 0, "rotate": 0, "shift": 0, "zoom": [1, 1], "brightness": 0, "contrast": 0, "saturation": 0}
 _IMAGES, _BATCH = 96, 24
+_SLOT = 0.5
+"""CPUs of a worker."""
 
 
 def experiment(root: str, workers: int, most: int) -> Experiment:
@@ -43,7 +46,7 @@ def experiment(root: str, workers: int, most: int) -> Experiment:
             "batch": max(_BATCH, 2 * most),
             "workers": workers,
             "precision": "fp32",
-            "cpus_per_worker": 0.5,
+            "cpus_per_worker": _SLOT,
             "max_failures": 0,
             "cache": {"use": "never"},
         },
@@ -52,12 +55,17 @@ def experiment(root: str, workers: int, most: int) -> Experiment:
     return config.parse(values, "selftest")
 
 
-def sizes(nodes: int, gpus: int, cpus: float) -> tuple[int, ...]:
+def sizes(cpus: Sequence[float], gpus: int, free: float) -> tuple[int, ...]:
     """Return with how many workers to train: with one, with two, and with one a node or a GPU.
 
+    Decoding needs a whole CPU on some node, which is left on none of one CPU once each has a worker.
+
     Args:
-        cpus: that are free; half a CPU a worker and a whole one for decoding are taken.
+        cpus: of each node.
+        free: CPUs of all nodes that nobody has reserved.
     """
-    room = max(0, int((cpus - 1) / 0.5))
-    wanted = (1, 2, max(2, nodes, gpus))
+    room = max(0, int((free - 1) / _SLOT))
+    if max(cpus) < 1 + _SLOT:
+        room = min(room, len(cpus) - 1)
+    wanted = (1, 2, max(2, len(cpus), gpus))
     return tuple(sorted({one for one in wanted if one <= min(room, gpus or room)}))

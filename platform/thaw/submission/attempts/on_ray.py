@@ -1,6 +1,7 @@
 """A job on a cluster, through its dashboard: handed over, followed to its end, tried again where chance ended it."""
 
 import asyncio
+import logging
 import os
 import secrets
 import shlex
@@ -55,6 +56,7 @@ def submit(work: Work, address: str | None, retries: int, shared: bool) -> Outco
 
 def _client(address: str | None) -> JobSubmissionClient:
     asked = address or os.environ.get("RAY_API_SERVER_ADDRESS")
+    logging.getLogger("ray").setLevel(logging.WARNING)  # the job's own lines are what is to be read
     try:
         return JobSubmissionClient(asked)
     except AuthenticationError:
