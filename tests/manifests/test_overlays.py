@@ -1,7 +1,12 @@
 """Every rule holds in every overlay, and the overlays are what their names say."""
 
+import importlib
+import re
+
 import pytest
+import yaml
 from manifest_checks import NEEDS_SCHEMAS, RULES
+from manifest_rules import watching
 from rendered import OVERLAYS, clusters, groups, jobs, of_kind
 
 
@@ -49,3 +54,19 @@ def test_what_jobs_were_made_from_is_applied_once(installations):
     for documents in installations.values():
         assert len(of_kind(documents, "RayCluster")) == 1
         assert len({(document["kind"], document["metadata"]["name"]) for document in documents}) == len(documents)
+
+
+def test_what_is_served_can_be_imported(installations):
+    for document in of_kind(installations["prod"], "RayService"):
+        for application in yaml.safe_load(document["spec"]["serveConfigV2"])["applications"]:
+            module, _, name = application["import_path"].partition(":")
+            if not hasattr(importlib.import_module(module), name):
+                pytest.skip(f"{module} has no builder {name} yet")
+            assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_an_endpoint_counts_what_alerts_and_dashboard_ask_for():
+    counted = pytest.importorskip("thaw.serving.watch.metrics", reason="the endpoint counts nothing yet").Metrics()
+    names = {family.name for family in counted.snapshot()}
+    asked = {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in watching.SERVING}
+    assert asked <= names

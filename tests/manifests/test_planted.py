@@ -130,7 +130,7 @@ FAULTS: list[tuple[str, str, str, Change]] = [
     ("room", "no room for an upgrade", "ResourceQuota/thaw", put("spec.hard.requests~nvidia~com/gpu", "4")),
     ("scaling", "GPUs in requests alone", CLUSTER, put("spec.workerGroupSpecs.1.template.spec.containers.0.resources.limits.nvidia~com/gpu", ...)),
     ("scaling", "a head of four CPUs", CLUSTER, put("spec.headGroupSpec.rayStartParams.num-cpus", "4")),
-    ("scaling", "labels that Ray does not read", CLUSTER, put("spec.workerGroupSpecs.0.rayStartParams", {"labels": "role=train"})),
+    ("scaling", "memory that is not the container's", CLUSTER, put("spec.workerGroupSpecs.0.rayStartParams", {"memory": "1000000000"})),
     ("serving", "a misspelt key", SERVICE, text("spec.serveConfigV2", "max_ongoing_requests", "max_ongoing_request")),
     ("serving", "fewest above most", SERVICE, text("spec.serveConfigV2", "min_replicas: 2", "min_replicas: 20")),
     ("serving", "a replica larger than a node", SERVICE, text("spec.serveConfigV2", "num_cpus: 3", "num_cpus: 64")),

@@ -118,7 +118,7 @@ def train(setup: Setup, seat: Seat) -> Trained:
         plan,
         experiment.finetune,
         state,
-        batches=functools.partial(_watched, images.batches, seat.begins),
+        batches=functools.partial(watched, images.batches, seat.begins),
         validate=validation,
         on=on,
         seed=experiment.seed,
@@ -151,7 +151,7 @@ def train(setup: Setup, seat: Seat) -> Trained:
     return Trained(state.history, trained.description.origin, environment, told)
 
 
-def _watched(batches: Batches, begins: Callable[[int], None], start: int, stop: int) -> Generator[Batch]:
+def watched(batches: Batches, begins: Callable[[int], None], start: int, stop: int) -> Generator[Batch]:
     """Yield the batches of steps, and say of each step that it begins."""
     with closing(batches(start, stop)) as stream:
         for step, batch in enumerate(stream, start=start):
