@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 CALLERS = 4
 PAUSE_S = 0.05
-PATIENCE_S = 60
+PATIENCE_S = 120
 GOOD, TURNED, NAN = 2, 3, 4
 
 

@@ -35,12 +35,14 @@ class Beat:
         tried: id of the trial that counts are of; None where nothing is tried.
         counts: version -> all that was seen of it in this trial.
         failed: version -> why it could not be loaded.
+        champion: the version that answers there but for what is tried.
     """
 
     replica: str
     tried: str | None = None
     counts: Mapping[int, Counts] = field(default_factory=dict)
     failed: Mapping[int, str] = field(default_factory=dict)
+    champion: int | None = None
 
 
 class Control:
@@ -189,7 +191,7 @@ class Control:
                 id=kept.new_id(champion),
                 model=self.name,
                 version=champion,
-                champion=champion,
+                champion=self._goes_on_with(champion),
                 alias=self._alias,
                 kind="alias",
                 share=1.0,
@@ -205,6 +207,11 @@ class Control:
         beats = [beat for name, beat in list(self._beats.items()) if self._heard[name] > since]
         every = (beat.failed[version] for beat in beats if version in beat.failed)
         return tuple(dict.fromkeys(every))
+
+    def _goes_on_with(self, version: int) -> int:
+        """Return which version answers where this one cannot be loaded."""
+        beats = [beat for beat in list(self._beats.values()) if version in beat.failed]
+        return next((beat.champion for beat in beats if beat.champion is not None), version)
 
     def _bounds(self, tried: Tried) -> Rollout:
         return Rollout.model_validate({**self._settings.model_dump(), **tried.bounds})

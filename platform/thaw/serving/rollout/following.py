@@ -185,7 +185,7 @@ class Following:
         active = self._active
         tried = active.plan.tried.id if active.plan.tried else None
         counts = {version: tally.counts() for version, tally in active.tallies.items()}
-        return Beat(self._replica, tried, counts, dict(self._failed))
+        return Beat(self._replica, tried, counts, dict(self._failed), active.plan.champion)
 
     async def told(self, plan: Plan) -> None:
         """Answer by another plan: at once with what is loaded, and with the rest as soon as it is."""

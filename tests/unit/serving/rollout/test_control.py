@@ -117,11 +117,11 @@ def test_a_version_that_cannot_be_loaded_is_not_tried(root, control):
 
 def test_a_promoted_version_that_cannot_be_loaded_is_told_once(root, control, capsys):
     store.set_alias(root, "boards", "champion", 2)
-    beat = Beat("a", failed={2: "broken"})
+    beat = Beat("a", failed={2: "broken"}, champion=1)
     for _ in range(3):
         assert step(control, beat).champion == 2
     record = kept.last(root, "boards")
-    assert (record.kind, record.outcome, record.version) == ("alias", "not_loaded", 2)
+    assert (record.kind, record.outcome, record.version, record.champion) == ("alias", "not_loaded", 2, 1)
     assert capsys.readouterr().err.count("cannot be loaded") == 1
     assert step(control, replace(beat, failed={})).champion == 2
 

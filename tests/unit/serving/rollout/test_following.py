@@ -93,13 +93,13 @@ def test_a_promoted_version_answers_once_it_is_loaded_and_going_back_loads_nothi
         meanwhile = [await endpoint.answer(asked(seed)) for seed in range(3)]
         await telling
         after = await endpoint.answer(asked())
-        await asyncio.wait_for(endpoint.told(plan(GOOD)), 1)
+        await endpoint.answer(asked(version=TURNED))  # would take the place of the first, were that not kept
         opened = endpoint._answering.shelf._open
         endpoint._answering.shelf._open = None
         await endpoint.told(plan(1))
         back = await endpoint.answer(asked())
         endpoint._answering.shelf._open = opened
-        assert {key.version for key in endpoint._answering.shelf.keys} == {1, GOOD}
+        assert {1, GOOD} <= {key.version for key in endpoint._answering.shelf.keys}
         return [one.version for one in (before, *meanwhile, after, back)]
 
     versions = use(stored, scenario)
