@@ -41,11 +41,21 @@ class Before:
         await (refused or self.app)(scope, receive, send)
 
     def _refused(self, scope):
-        shown = dict(scope["headers"]).get(b"authorization", b"").decode()
-        if self.keyed and scope["path"] in ("/predict", "/card") and shown != f"Bearer {KEY}":
+        shown = _header(scope, b"authorization")
+        if self.keyed and not _is_page(scope) and shown != f"Bearer {KEY}":
             detail = f"{shown.removeprefix('Bearer ') or 'no key'} opens nothing here"
             return JSONResponse({"error": "unknown_key", "detail": detail, "request_id": "key-1"}, 401)
         if self.refusals and scope["path"] == "/predict":
             status, detail, headers = self.refusals.pop(0)
             return JSONResponse({"error": "x", "detail": detail, "request_id": "busy-1"}, status, headers=headers)
         return None
+
+
+def _is_page(scope) -> bool:
+    """Whether this is the page itself, which says nothing of the model."""
+    path = scope["path"]
+    return path.startswith("/page/") or (path == "/" and "text/html" in _header(scope, b"accept"))
+
+
+def _header(scope, name: bytes) -> str:
+    return dict(scope["headers"]).get(name, b"").decode()

@@ -25,7 +25,7 @@ const TITLES = {
   403: "This key may not ask for this",
   404: "There is no such model here",
   413: "This picture is too large",
-  415: "This file is no picture that is understood here",
+  415: "This file is not understood",
   422: "This picture cannot be read",
   429: "Too many pictures at once",
   503: "The endpoint is busy",
