@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from served import CARD, KEY
+from served import CARD, KEY, served
 
+from in_process import InProcess
 from thaw.data import rle
+from thaw.serving.api.app import build_app
 
 THINGS, GROUND, VERDICT, TAGS = (
     f"section[aria-labelledby=head-{task}]" for task in ("things", "ground", "verdict", "tags")
@@ -154,6 +156,38 @@ def test_masks_lie_where_the_model_says(page, photo, answers):
     for name, runs in answers["ground"].masks.items():
         ink = [int(colours[name][place : place + 2], 16) for place in (1, 3, 5)]
         assert np.array_equal(rle.decode(runs), (at == ink).all(axis=2)), name
+
+
+def test_another_version_that_answers_is_told_with_its_own_classes(browser, model, photo, monkeypatch):
+    """As where the alias was moved while the page was open, or a version is tried on a share of requests."""
+    changing = InProcess(model)
+    with served(build_app(changing)) as url, browser.page() as page:
+        page.go(url)
+        page.until(f"document.querySelector('{VERDICT}')")
+        assert "Version 7." in shown(page, "#about")
+        changing.version = 8
+        answered(page, photo)
+        assert "Version 8." in shown(page, "#about")
+        assert "tiny, version 8" in shown(page, "#facts")
+        assert page.js("document.querySelector('#card').search") == "?model=tiny&version=8"
+        assert f"{url}?model=tiny&version=8" in page.asked
+
+
+def test_a_picture_lies_as_it_was_held(page, pixels, tmp_path):
+    turned, exif = tmp_path / "turned.jpg", Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(turned, exif=exif)
+    answered(page, turned)
+    width, height = page.js("(c => [c.width, c.height])(document.querySelector('#canvas'))")
+    assert width / height == pytest.approx(pixels.shape[0] / pixels.shape[1], abs=0.01)
+
+
+def test_a_picture_that_the_browser_cannot_show_is_answered_all_the_same(page, pixels, tmp_path):
+    scan = tmp_path / "scan.tiff"
+    Image.fromarray(pixels).save(scan)
+    answered(page, scan)
+    assert "cannot show pictures of this format" in shown(page, "#frame")
+    assert page.js("document.querySelector('#canvas').hidden")
 
 
 def test_run_lengths_are_read_as_they_were_written(page):

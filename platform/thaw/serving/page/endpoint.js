@@ -34,7 +34,7 @@ const TITLES = {
 
 /** Return what the endpoint says of the model that answers here, or of one version of one model. */
 export async function facts(model, version) {
-  const place = model === undefined ? "./" : `v2/models/${encodeURIComponent(model)}/versions/${version}`;
+  const place = model === undefined ? "./" : `./?model=${encodeURIComponent(model)}&version=${version}`;
   return (await ask(place, { headers: { accept: "application/json" }, cache: "no-store" })).json();
 }
 

@@ -21,6 +21,8 @@ _HEADERS = {
     "vary": "accept",
 }
 _KEPT = {"x-content-type-options": "nosniff", "cache-control": "public, max-age=31536000, immutable"}
+_Name = Annotated[str | None, Query(description="Name of a model; left out, the one that answers here.")]
+_Version = Annotated[int | None, Query(ge=1, description="Its version; left out, the one that answers.")]
 
 
 def router(endpoint: Endpoint) -> APIRouter:
@@ -31,10 +33,10 @@ def router(endpoint: Endpoint) -> APIRouter:
     shown = files.document(files=folder, max_bytes=str(endpoint.settings.limits.max_bytes))
 
     @made.get("/", response_model=Facts, summary="Which model answers here; for browsers a page to try it on")
-    async def front(request: Request) -> Response:
+    async def front(request: Request, model: _Name = None, version: _Version = None) -> Response:
         if _wants_html(request):
             return HTMLResponse(shown, headers=_HEADERS)
-        facts = await endpoint.facts()
+        facts = await endpoint.facts(model, version)
         return JSONResponse(facts.model_dump(mode="json"), headers={"vary": "accept"})
 
     @made.get("/page/{stamp}/{name}", include_in_schema=False)
@@ -46,11 +48,7 @@ def router(endpoint: Endpoint) -> APIRouter:
         return Response(found.content, media_type=found.media_type, headers=headers)
 
     @made.get("/card", summary="The model card, as Markdown; for browsers as a page", response_class=PlainTextResponse)
-    async def model_card(
-        request: Request,
-        model: Annotated[str | None, Query(description="Name of a model; left out, the one that answers here.")] = None,
-        version: Annotated[int | None, Query(ge=1, description="Its version; left out, the one that answers.")] = None,
-    ) -> Response:
+    async def model_card(request: Request, model: _Name = None, version: _Version = None) -> Response:
         found = await endpoint.card(model, version)
         if _wants_html(request):
             return HTMLResponse(card.page(f"{found.model}/{found.version}", found.text, folder), headers=_HEADERS)
