@@ -37,7 +37,9 @@ def answered(page, photo):
 
 
 def shown(page, selector):
-    return page.js(f"document.querySelector({json.dumps(selector)}).innerText")
+    """Return the text of an element, as far as it is seen."""
+    seen = f"[document.querySelector({json.dumps(selector)})].filter(e => e.checkVisibility())"
+    return page.js(f"{seen}.map(e => e.innerText).join('')")
 
 
 def slide(page, selector, value):
