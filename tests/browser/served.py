@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.responses import JSONResponse
 
+from thaw.serving.page.routes import is_page
+
 CARD = "# tiny/7\n\n<script>document.title = 'broken'</script>\n\n| metric | value |\n|---|---:|\n| accuracy | 0.9 |\n"
 KEY = "thaw_secret"
 
@@ -42,19 +44,13 @@ class Before:
 
     def _refused(self, scope):
         shown = _header(scope, b"authorization")
-        if self.keyed and not _is_page(scope) and shown != f"Bearer {KEY}":
+        if self.keyed and not is_page(scope["path"], _header(scope, b"accept")) and shown != f"Bearer {KEY}":
             detail = f"{shown.removeprefix('Bearer ') or 'no key'} opens nothing here"
             return JSONResponse({"error": "unknown_key", "detail": detail, "request_id": "key-1"}, 401)
         if self.refusals and scope["path"] == "/predict":
             status, detail, headers = self.refusals.pop(0)
             return JSONResponse({"error": "x", "detail": detail, "request_id": "busy-1"}, status, headers=headers)
         return None
-
-
-def _is_page(scope) -> bool:
-    """Whether this is the page itself, which says nothing of the model."""
-    path = scope["path"]
-    return path.startswith("/page/") or (path == "/" and "text/html" in _header(scope, b"accept"))
 
 
 def _header(scope, name: bytes) -> str:

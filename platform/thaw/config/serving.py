@@ -1,11 +1,23 @@
 """Serve: how a model answers over HTTP."""
 
+import ipaddress
+import re
 from typing import Annotated
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
 from thaw.config.limits import Limits
 from thaw.config.parts import Name, Section
+
+_HOST = r"(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:\d{1,5})?"
+
+
+def _host_or_block(value: str) -> str:
+    if "/" in value:
+        ipaddress.ip_network(value)
+    elif not re.fullmatch(_HOST, value):
+        raise ValueError("needs a host, such as images.example.com, or an address block, such as 10.1.0.0/16")
+    return value
 
 
 class Serve(Section):
@@ -41,5 +53,12 @@ class Serve(Section):
     """Models, or versions of them, that a replica holds in memory; those not used for longest make room for others."""
     follow_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
     """Seconds after which aliases are looked up again."""
+    urls: tuple[Annotated[str, AfterValidator(_host_or_block)], ...] = ()
+    """Hosts that images may be fetched from, over https, for requests that send {"url": ...}; *.example.com is every
+    host below it. An address block such as 10.1.0.0/16 lets these hosts lie in it: private addresses are refused
+    otherwise. Left out: no URL is fetched."""
+    cors: tuple[Annotated[str, Field(pattern=r"^(\*|https?://[^/*\s]+)$")], ...] = ()
+    """Origins, such as https://app.example.com, whose pages may ask from a browser; left out: none but the endpoint's
+    own."""
     limits: Limits = Limits(max_bytes=16 * 2**20, max_pixels=50_000_000)
     """What is refused of an image; all images of a request together may have as many bytes as one."""

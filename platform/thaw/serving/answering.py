@@ -71,11 +71,12 @@ class Answering:
             raise
 
     async def facts(self, name: str | None = None, version: int | None = None) -> Facts:
-        """Return what a model says of itself; it is loaded where it is not."""
+        """Return what a model says of itself; it is not loaded for that."""
         key = await self.key_of(name, version)
         versions = await self.directory.versions(key.name)
-        async with self.shelf.lent(key) as loaded:
-            return loaded.facts.model_copy(update={"versions": versions})
+        held = self.shelf.held(key)
+        known = held.facts if held else await self.directory.facts(key.name, key.version)
+        return known.model_copy(update={"versions": versions, "ready": held is not None})
 
     async def card(self, name: str | None = None, version: int | None = None) -> ModelCard:
         """Return the card of a model; nothing is loaded for it."""

@@ -201,7 +201,12 @@ def best_batch(seconds: Mapping[int, float], target_s: float | None = None) -> i
     return min(size for size, took in allowed.items() if size / took >= _ENOUGH * best)
 
 
-def measured(run: Callable[[int], object], most: int, target_s: float | None = None) -> dict[int, float]:
+def measured(
+    run: Callable[[int], object],
+    most: int,
+    target_s: float | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[int, float]:
     """Return what batches of 1, 2, 4 ... ``most`` take, in seconds: the median of three, after one that is not counted.
 
     It goes no further than the first size that exceeds the target, or that takes more than a second.
@@ -209,16 +214,16 @@ def measured(run: Callable[[int], object], most: int, target_s: float | None = N
     found: dict[int, float] = {}
     for size in (*(2**power for power in range(most.bit_length()) if 2**power < most), most):
         run(size)
-        found[size] = sorted(_timed(run, size) for _ in range(3))[1]
+        found[size] = sorted(_timed(run, size, clock) for _ in range(3))[1]
         if found[size] > min(target_s or _LONGEST_PASS_S, _LONGEST_PASS_S):
             break
     return found
 
 
-def _timed(run: Callable[[int], object], size: int) -> float:
-    began = time.perf_counter()
+def _timed(run: Callable[[int], object], size: int, clock: Callable[[], float]) -> float:
+    began = clock()
     run(size)
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def _tell(batch: Sequence[_Waiting[One, Told]], results: Sequence[Result[Told] | BaseException]) -> None:

@@ -43,6 +43,10 @@ class Shelf:
         """What is loaded, the least recently used first."""
         return tuple(self._loaded)
 
+    def held(self, key: Key) -> Loaded | None:
+        """Return a model if it is in memory."""
+        return self._loaded.get(key)
+
     def keep(self, keys: Collection[Key]) -> None:
         """Keep these in memory once they are loaded, whoever else asks; those kept before may go."""
         self._kept = frozenset(keys)

@@ -16,7 +16,7 @@ from thaw.data.placement import Placement
 from thaw.metrics.classes import LabelSetMeter
 from thaw.metrics.weighted.classes import SetSample
 from thaw.tasks import contract
-from thaw.tasks.contract import Answer, Answering, HeadInputs, PooledHead
+from thaw.tasks.contract import Answer, Answering, Array, HeadInputs, PooledHead, TensorFacts
 
 
 class Options(TaskOptions):
@@ -120,6 +120,22 @@ class Task(contract.Task):
             scores=scores,
             unsure=tuple(name for name, score in scores.items() if abs(score - least[name]) < rule.unsure),
         )
+
+    def tensor_facts(self) -> dict[str, TensorFacts]:
+        classes = (len(self.labels.names),)
+        return {
+            "labels": TensorFacts("INT64", classes, "1 for each class that is answered, else 0"),
+            "scores": TensorFacts("FP32", classes, "probability of each class on its own"),
+            "unsure": TensorFacts("INT64", classes, "1 for each class that is near to its threshold, else 0"),
+        }
+
+    def tensors(self, answers: Sequence[MultilabelAnswer]) -> dict[str, Array]:
+        names = self.labels.names
+        return {
+            "labels": _answered(answers, self.labels).astype(np.int64),
+            "scores": np.array([list(one.scores.values()) for one in answers], np.float32),
+            "unsure": np.array([[name in one.unsure for name in names] for one in answers], np.int64),
+        }
 
     def meter(self) -> "SetAnswers":
         return SetAnswers(self.labels)

@@ -41,7 +41,7 @@ def use(stored, scenario, settings=SETTINGS, key=None):
     """Run a scenario, which is given an endpoint."""
 
     async def whole():
-        return await asyncio.wait_for(scenario(Answering(stored.root, settings, key or Key("colours", 1), 1)), 30)
+        return await asyncio.wait_for(scenario(Answering(stored.root, settings, key or Key("colours", 1), 1)), 120)
 
     return asyncio.run(whole())
 

@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict
 
 import thaw
 from thaw import overlay
+from thaw.bundle import Description
 from thaw.config.serving import Serve
-from thaw.predictor import Answers, Backend
-from thaw.tasks.contract import Answer, Masks, Task
+from thaw.predictor import Answers
+from thaw.tasks.contract import Answer, Masks, Task, TensorFacts
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class TaskFacts(BaseModel):
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
+    outputs: dict[str, TensorFacts]
+    """Name -> what it is, of every array that answers become in the Open Inference Protocol."""
     type: str
     classes: tuple[str, ...]
     """In the order of the head's outputs, which is that of class indices."""
@@ -120,6 +123,8 @@ class Facts(BaseModel):
     """What was exported of the version and answers in its place; null where the bundle itself does."""
     size: int
     """Side of the network's square input, in pixels; images of any size are brought to it."""
+    ready: bool = True
+    """Whether it is in memory; one that is not is loaded when it is asked first."""
     tasks: dict[str, TaskFacts]
     thaw_version: str = thaw.__version__
 
@@ -206,9 +211,19 @@ class Refused(Exception):  # noqa: N818 - it names what became of a request
         return f"{self.status} {self.error}: {self.detail}"
 
 
-def facts_of(name: str, version: int, network: Backend, artifact: str | None = None) -> Facts:
-    """Return what a loaded network says of itself."""
-    described, palette = network.description, overlay.palette(network.description.labels)
+class Described(Protocol):
+    """What a bundle says of itself, whether its weights are loaded or not."""
+
+    @property
+    def description(self) -> Description: ...
+
+    @property
+    def tasks(self) -> Mapping[str, Task]: ...
+
+
+def facts_of(name: str, version: int, of: Described, artifact: str | None = None) -> Facts:
+    """Return what a model says of itself."""
+    described, palette = of.description, overlay.palette(of.description.labels)
     tasks = {
         name: TaskFacts(
             type=described.tasks[name].type,
@@ -221,7 +236,8 @@ def facts_of(name: str, version: int, network: Backend, artifact: str | None = N
             most=task.most,
             background=task.background,
             colours={one: "#{:02x}{:02x}{:02x}".format(*palette[one]) for one in task.labels.names if one in palette},
+            outputs=task.tensor_facts(),
         )
-        for name, task in network.tasks.items()
+        for name, task in of.tasks.items()
     }
     return Facts(model=name, version=version, artifact=artifact, size=described.preprocess.size, tasks=tasks)

@@ -20,6 +20,7 @@ _HEADERS = {
     "cache-control": "no-cache",
     "vary": "accept",
 }
+_FILES, _HTML = "/page/", "text/html"
 _KEPT = {"x-content-type-options": "nosniff", "cache-control": "public, max-age=31536000, immutable"}
 _Name = Annotated[str | None, Query(description="Name of a model; left out, the one that answers here.")]
 _Version = Annotated[int | None, Query(ge=1, description="Its version; left out, the one that answers.")]
@@ -29,12 +30,12 @@ def router(endpoint: Endpoint) -> APIRouter:
     """Return the ways to what people look at."""
     made = APIRouter()
     kept = files.read()
-    folder = f"page/{kept.stamp}"
+    folder = f"{_FILES}{kept.stamp}".removeprefix("/")
     shown = files.document(files=folder, max_bytes=str(endpoint.settings.limits.max_bytes))
 
     @made.get("/", response_model=Facts, summary="Which model answers here; for browsers a page to try it on")
     async def front(request: Request, model: _Name = None, version: _Version = None) -> Response:
-        if _wants_html(request):
+        if is_page("/", request.headers.get("accept", "")):
             return HTMLResponse(shown, headers=_HEADERS)
         facts = await endpoint.facts(model, version)
         return JSONResponse(facts.model_dump(mode="json"), headers={"vary": "accept"})
@@ -50,12 +51,17 @@ def router(endpoint: Endpoint) -> APIRouter:
     @made.get("/card", summary="The model card, as Markdown; for browsers as a page", response_class=PlainTextResponse)
     async def model_card(request: Request, model: _Name = None, version: _Version = None) -> Response:
         found = await endpoint.card(model, version)
-        if _wants_html(request):
+        if _HTML in request.headers.get("accept", ""):
             return HTMLResponse(card.page(f"{found.model}/{found.version}", found.text, folder), headers=_HEADERS)
         return PlainTextResponse(found.text, media_type="text/markdown", headers={"vary": "accept"})
 
     return made
 
 
-def _wants_html(request: Request) -> bool:
-    return "text/html" in request.headers.get("accept", "")
+def is_page(path: str, accept: str) -> bool:
+    """Return whether a request is for the page itself, which says nothing of the model: it asks people for their key.
+
+    Args:
+        path, accept: of the request.
+    """
+    return path.startswith(_FILES) or (path == "/" and _HTML in accept)
