@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.responses import JSONResponse
 
+from thaw.serving.page.routes import is_page
+
 CARD = "# tiny/7\n\n<script>document.title = 'broken'</script>\n\n| metric | value |\n|---|---:|\n| accuracy | 0.9 |\n"
 KEY = "thaw_secret"
 
@@ -41,11 +43,15 @@ class Before:
         await (refused or self.app)(scope, receive, send)
 
     def _refused(self, scope):
-        shown = dict(scope["headers"]).get(b"authorization", b"").decode()
-        if self.keyed and scope["path"] in ("/predict", "/card") and shown != f"Bearer {KEY}":
+        shown = _header(scope, b"authorization")
+        if self.keyed and not is_page(scope["path"], _header(scope, b"accept")) and shown != f"Bearer {KEY}":
             detail = f"{shown.removeprefix('Bearer ') or 'no key'} opens nothing here"
             return JSONResponse({"error": "unknown_key", "detail": detail, "request_id": "key-1"}, 401)
         if self.refusals and scope["path"] == "/predict":
             status, detail, headers = self.refusals.pop(0)
             return JSONResponse({"error": "x", "detail": detail, "request_id": "busy-1"}, status, headers=headers)
         return None
+
+
+def _header(scope, name: bytes) -> str:
+    return dict(scope["headers"]).get(name, b"").decode()

@@ -229,8 +229,7 @@ class Described(Protocol):
 
 def facts_of(name: str, version: int, of: Described, artifact: str | None = None) -> Facts:
     """Return what a model says of itself."""
-    described = of.description
-    palette = overlay.palette(described.labels)
+    described, palette = of.description, overlay.palette(of.description.labels)
     tasks = {
         name: TaskFacts(
             type=described.tasks[name].type,

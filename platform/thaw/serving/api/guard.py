@@ -81,8 +81,8 @@ class Guard:
 
 
 def _is_open(request: Request, path: str) -> bool:
-    page = path.startswith(routes.FILES) or (path == "/" and routes.wants_html(request))
-    return path in OPEN or (request.method in ("GET", "HEAD") and page)
+    page = request.method in ("GET", "HEAD") and routes.is_page(path, request.headers.get("accept", ""))
+    return path in OPEN or page
 
 
 def _refusal(request: Request, refused: Refused) -> ASGIApp:

@@ -31,7 +31,7 @@ export function count(number, noun, plural = `${noun}s`) {
 }
 
 export function bytes(number) {
-  if (number < 2 ** 10) return `${number} bytes`;
+  if (number < 2 ** 10) return count(number, "byte");
   return number < 2 ** 20 ? `${Math.round(number / 2 ** 10)} KB` : `${(number / 2 ** 20).toFixed(1)} MB`;
 }
 

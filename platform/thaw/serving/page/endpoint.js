@@ -25,7 +25,7 @@ const TITLES = {
   403: "This key may not ask for this",
   404: "There is no such model here",
   413: "This picture is too large",
-  415: "This file is no picture that is understood here",
+  415: "This file is not understood",
   422: "This picture cannot be read",
   429: "Too many pictures at once",
   503: "The endpoint is busy",
@@ -34,7 +34,7 @@ const TITLES = {
 
 /** Return what the endpoint says of the model that answers here, or of one version of one model. */
 export async function facts(model, version) {
-  const place = model === undefined ? "./" : `v2/models/${encodeURIComponent(model)}/versions/${version}`;
+  const place = model === undefined ? "./" : `./?model=${encodeURIComponent(model)}&version=${version}`;
   return (await ask(place, { headers: { accept: "application/json" }, cache: "no-store" })).json();
 }
 

@@ -53,13 +53,20 @@ async function ask(chosen) {
     await shown;
     if (asking === here) answer(answered, told, inside, seconds);
   } catch (error) {
+    await shown;
     if (asking !== here) return;
     promiseAll();
+    if (!$("unseen-format").hidden) showEmpty();
     if (error.name === "AbortError") say("Cancelled.");
     else refuse(error, () => ask(chosen));
   } finally {
     if (asking === here) rest();
   }
+}
+
+function showEmpty() {
+  $("unseen-format").hidden = true;
+  $("empty").hidden = false;
 }
 
 /** A browser that is stopped while it sends sees no reason, so the reason is given before. */

@@ -106,7 +106,7 @@ export class Picture {
   #drawBoxes(pen, scale, width, height) {
     for (const { box, colour } of [...this.#boxes].reverse()) {
       const [x0, y0, x1, y1] = box.map(place => place * scale);
-      for (const [out, thick, ink] of [[2.5, 1, PAPER], [1, 2, colour]]) {
+      for (const [out, thick, ink] of [[3, 1, PAPER], [1.25, 2.5, colour]]) {
         pen.strokeStyle = ink;
         pen.lineWidth = thick;
         const [left, top] = [Math.max(thick / 2, x0 - out), Math.max(thick / 2, y0 - out)];

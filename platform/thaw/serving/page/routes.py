@@ -8,9 +8,6 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from thaw.serving.api.contract import Endpoint, Facts, Refused
 from thaw.serving.page import card, files
 
-FILES = "/page/"
-"""How the paths of the page's own files begin."""
-
 _ALLOWED = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
@@ -23,21 +20,24 @@ _HEADERS = {
     "cache-control": "no-cache",
     "vary": "accept",
 }
+_FILES, _HTML = "/page/", "text/html"
 _KEPT = {"x-content-type-options": "nosniff", "cache-control": "public, max-age=31536000, immutable"}
+_Name = Annotated[str | None, Query(description="Name of a model; left out, the one that answers here.")]
+_Version = Annotated[int | None, Query(ge=1, description="Its version; left out, the one that answers.")]
 
 
 def router(endpoint: Endpoint) -> APIRouter:
     """Return the ways to what people look at."""
     made = APIRouter()
     kept = files.read()
-    folder = f"page/{kept.stamp}"
+    folder = f"{_FILES}{kept.stamp}".removeprefix("/")
     shown = files.document(files=folder, max_bytes=str(endpoint.settings.limits.max_bytes))
 
     @made.get("/", response_model=Facts, summary="Which model answers here; for browsers a page to try it on")
-    async def front(request: Request) -> Response:
-        if wants_html(request):
+    async def front(request: Request, model: _Name = None, version: _Version = None) -> Response:
+        if is_page("/", request.headers.get("accept", "")):
             return HTMLResponse(shown, headers=_HEADERS)
-        facts = await endpoint.facts()
+        facts = await endpoint.facts(model, version)
         return JSONResponse(facts.model_dump(mode="json"), headers={"vary": "accept"})
 
     @made.get("/page/{stamp}/{name}", include_in_schema=False)
@@ -49,19 +49,19 @@ def router(endpoint: Endpoint) -> APIRouter:
         return Response(found.content, media_type=found.media_type, headers=headers)
 
     @made.get("/card", summary="The model card, as Markdown; for browsers as a page", response_class=PlainTextResponse)
-    async def model_card(
-        request: Request,
-        model: Annotated[str | None, Query(description="Name of a model; left out, the one that answers here.")] = None,
-        version: Annotated[int | None, Query(ge=1, description="Its version; left out, the one that answers.")] = None,
-    ) -> Response:
+    async def model_card(request: Request, model: _Name = None, version: _Version = None) -> Response:
         found = await endpoint.card(model, version)
-        if wants_html(request):
+        if _HTML in request.headers.get("accept", ""):
             return HTMLResponse(card.page(f"{found.model}/{found.version}", found.text, folder), headers=_HEADERS)
         return PlainTextResponse(found.text, media_type="text/markdown", headers={"vary": "accept"})
 
     return made
 
 
-def wants_html(request: Request) -> bool:
-    """Return whether a browser asks, for a person to look at."""
-    return "text/html" in request.headers.get("accept", "")
+def is_page(path: str, accept: str) -> bool:
+    """Return whether a request is for the page itself, which says nothing of the model: it asks people for their key.
+
+    Args:
+        path, accept: of the request.
+    """
+    return path.startswith(_FILES) or (path == "/" and _HTML in accept)
