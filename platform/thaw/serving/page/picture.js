@@ -129,7 +129,8 @@ export class Picture {
       const spots = [y0 - 2 - tall, y1 + 2, y0].filter(top => top >= 0 && top + tall <= height);
       const beside = ([x, y, wide], top) => left + long <= x || x + wide <= left || top + tall <= y || y + tall <= top;
       const free = top => taken.every(other => beside(other, top));
-      const top = spots.find(free) ?? spots.at(-1) ?? 0;
+      const top = spots.find(free);
+      if (top === undefined) continue; // two names in one place are none; the list has them all
       taken.push([left, top, long]);
       pen.fillStyle = colour;
       pen.fillRect(left, top, long, tall);
