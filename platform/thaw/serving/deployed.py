@@ -30,7 +30,7 @@ def written(arguments: Arguments) -> str:
     options = settings.model_dump(mode="json", exclude_defaults=True, exclude={"host", "port", "proxy"})
     args: dict[str, Any] = {"model": arguments.model, "storage": arguments.storage}
     args |= {"artifact": arguments.artifact} if arguments.artifact else {}
-    args |= {"serve": options} if options else {}
+    args["serve"] = {**options, "auth": "keys" if settings.asks_for_keys else "none"}  # the host decides no more
     application = {"name": APPLICATION, "route_prefix": "/", "import_path": BUILDER, "args": args}
     whole = {
         "proxy_location": "EveryNode",
