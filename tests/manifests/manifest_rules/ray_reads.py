@@ -83,7 +83,7 @@ def _unknown(given: Mapping[str, Any]) -> Iterator[str]:
     yield from _beyond("logging_config", given.get("logging_config"), LoggingConfig)
     for application in given["applications"]:
         yield from _beyond("application", application, ServeApplicationSchema)
-        if set(application.get("args") or {}) - {"model", "storage", "artifact", "gpus"}:
+        if set(application.get("args") or {}) - {"model", "alias", "storage", "artifact", "gpus"}:
             yield f"args: {sorted(application['args'])}"
         for deployment in application.get("deployments") or []:
             yield from _beyond("deployment", deployment, DeploymentSchema)
