@@ -48,7 +48,7 @@ class Replica:
         self._link = Link(controller, self._following, counted, settings.follow_seconds / 2)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_app(self._following, self._link.exposition)
+        return build_app(self._following, self._link)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import thaw
 from thaw.serving.api import docs, health, inference, metrics, predict, problems
 from thaw.serving.api.asking import MODEL_VERSION, REQUEST_ID
 from thaw.serving.api.contract import Endpoint
-from thaw.serving.api.metrics import Exposition
+from thaw.serving.api.metrics import Responses, Watch
 from thaw.serving.api.stamp import Stamp
 
 _COMPRESSED_BYTES = 4096
@@ -17,18 +17,18 @@ _COMPRESSION = 4
 """Of gzip's levels, 1 to 9: masks shrink nearly as much as at 9, in a fraction of the time."""
 
 
-def build_app(endpoint: Endpoint, exposition: Exposition | None = None) -> FastAPI:
+def build_app(endpoint: Endpoint, watch: Watch | None = None) -> FastAPI:
     """Return the web application in front of an endpoint.
 
     Args:
-        exposition: gives the metrics; None has none.
+        watch: counts, and gives the metrics; None has none.
     """
     app = FastAPI(title=f"Thaw: {endpoint.name}", version=thaw.__version__, docs_url=None, redoc_url=None)
     problems.add(app)
     app.include_router(health.router(endpoint))
     app.include_router(predict.router(endpoint))
-    if exposition:
-        app.include_router(metrics.router(exposition))
+    if watch:
+        app.include_router(metrics.router(watch))
     app.include_router(inference.router(endpoint))
     docs.add(app)
     app.add_middleware(GZipMiddleware, minimum_size=_COMPRESSED_BYTES, compresslevel=_COMPRESSION)
@@ -41,4 +41,6 @@ def build_app(endpoint: Endpoint, exposition: Exposition | None = None) -> FastA
             expose_headers=[REQUEST_ID, MODEL_VERSION],
         )
     app.add_middleware(Stamp)
+    if watch:
+        app.add_middleware(Responses, watch=watch)  # the last one added is the first to see a request
     return app
