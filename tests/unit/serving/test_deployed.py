@@ -1,0 +1,49 @@
+"""The file for `serve deploy`: what it says is what is served, and it holds no secret."""
+
+import pytest
+import yaml
+from ray.serve.schema import ServeDeploySchema
+
+import stored as made
+from thaw import cli
+from thaw.config.serving import Serve
+from thaw.serving.deployed import Arguments, environment, written
+
+
+def test_the_file_says_what_is_served_and_no_default():
+    settings = Serve(host="0.0.0.0", port=8123, replicas=2, limits={"max_bytes": 5_000, "max_pixels": 7_000})
+    text = written(Arguments(model="boards@champion", storage="s3://bucket/thaw", artifact="onnx", serve=settings))
+    found = ServeDeploySchema.model_validate(yaml.safe_load(text))
+    [application] = found.applications
+    assert (found.http_options.host, found.http_options.port) == ("0.0.0.0", 8123)
+    assert application.import_path == "thaw.serving.on_ray:build"
+    assert set(application.args["serve"]) == {"replicas", "limits"}
+    again = Arguments.model_validate(application.args)
+    assert again.serve == settings.model_copy(update={"host": "127.0.0.1", "port": 8000})
+    assert (again.model, again.artifact) == ("boards@champion", "onnx")
+
+
+def test_haproxy_asks_for_what_sends_a_request_again_when_a_replica_dies():
+    assert environment(Serve()) == {}
+    told = environment(Serve(proxy="haproxy"))
+    assert told["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
+    assert "empty-response" in told["RAY_SERVE_HAPROXY_RETRY_ON"]
+    text = written(Arguments(model="boards", storage="/data", serve=Serve(proxy="haproxy")))
+    assert all(f"{name}={value}" in text for name, value in told.items())
+
+
+@pytest.mark.parametrize("values", [{"autoscale": {"min": 3, "max": 2}}, {"autoscale": {"min": 0}}, {"proxy": "nginx"}])
+def test_settings_that_cannot_be_are_refused(values):
+    with pytest.raises(ValueError):
+        Serve.model_validate(values)
+
+
+def test_the_verb_writes_the_file_for_a_model_that_exists(tmp_path, capsys):
+    found = made.stored(tmp_path)
+    file = tmp_path / "serve.yaml"
+    storage = ["--storage", found.root.uri]
+    assert cli.run(["serve", found.reference, "--write-config", str(file), "--replicas", "3", *storage]) == 0
+    [application] = yaml.safe_load(file.read_text())["applications"]
+    assert application["args"] == {"model": found.reference, "storage": found.root.uri, "serve": {"replicas": 3}}
+    assert cli.run(["serve", "colours/9", "--write-config", str(tmp_path / "no.yaml"), *storage]) == 2
+    assert not (tmp_path / "no.yaml").exists()
