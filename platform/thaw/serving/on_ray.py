@@ -56,7 +56,7 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         kept = self._guarding
-        return build_app(kept.watched(self._following), kept.keyring, kept.keep, self._link.exposition)
+        return build_app(kept.watched(self._following), kept.keyring, kept.keep, self._link)
 
     def __del__(self) -> None:
         if hasattr(self, "_guarding"):  # Ray Serve calls this when it takes a replica away in peace
@@ -68,18 +68,12 @@ def build(arguments: Arguments) -> Application:
 
     Raises:
         StorageError: there is no such model.
+        ConfigError: keys are asked for, and there is none.
     """
     options = arguments.serve
     root = open_root(arguments.storage)
     found = store.resolve(root, arguments.model)
     keys.check(options, keys.read(root))
-    controller = Controller.options(logging_config=_QUIET).bind(  # type: ignore[attr-defined]
-        root,
-        found.name,
-        store.alias_in(arguments.model),
-        options.rollout.model_dump(mode="json"),
-        options.follow_seconds / 2,
-    )
     key = Key(found.name, found.version, arguments.artifact)
     chosen: dict[str, Any] = {"num_replicas": options.replicas}
     if options.autoscale:
@@ -91,6 +85,10 @@ def build(arguments: Arguments) -> Application:
                 "target_ongoing_requests": scale.target,
             }
         }
+    alias = store.alias_in(arguments.model)
+    controller = Controller.options(logging_config=_QUIET).bind(  # type: ignore[attr-defined]
+        root, found.name, alias, options.rollout.model_dump(mode="json"), options.follow_seconds / 2
+    )
     made: Application = Replica.options(  # type: ignore[attr-defined]
         **chosen,
         # Replicas themselves refuse what is too much, with a Retry-After; Ray holds back only what is far beyond.
@@ -98,7 +96,7 @@ def build(arguments: Arguments) -> Application:
         max_queued_requests=options.max_queued,
         logging_config=_QUIET,
         ray_actor_options={"num_gpus": options.gpus},
-    ).bind(root, options.model_dump(mode="json"), key, store.alias_in(arguments.model), controller)
+    ).bind(root, options.model_dump(mode="json"), key, alias, controller)
     return made
 
 

@@ -27,6 +27,7 @@ from manifest_rules.references import quantity
 from thaw import cli
 from thaw.config import load
 from thaw.errors import ThawError
+from thaw.serving.deployed import BUILDER, Arguments
 from thaw.tuning import study
 
 _COMMAND = re.compile(r"^bash -c 'exec (thaw .+)'$")
@@ -83,12 +84,21 @@ def _unknown(given: Mapping[str, Any]) -> Iterator[str]:
     yield from _beyond("logging_config", given.get("logging_config"), LoggingConfig)
     for application in given["applications"]:
         yield from _beyond("application", application, ServeApplicationSchema)
-        if set(application.get("args") or {}) - {"model", "alias", "storage", "artifact", "gpus"}:
-            yield f"args: {sorted(application['args'])}"
+        yield from _built(application)
         for deployment in application.get("deployments") or []:
             yield from _beyond("deployment", deployment, DeploymentSchema)
             yield from _beyond("ray_actor_options", deployment.get("ray_actor_options"), RayActorOptionsSchema)
             yield from _beyond("autoscaling_config", deployment.get("autoscaling_config"), AutoscalingConfig)
+
+
+def _built(application: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why what is imported would not take its arguments."""
+    if application["import_path"] != BUILDER:
+        yield f"import_path: {application['import_path']} is not {BUILDER}"
+    try:
+        Arguments.model_validate(application.get("args") or {})
+    except ValidationError as error:
+        yield f"args: {str(error)[:300]}"
 
 
 def _beyond(where: str, given: Mapping[str, Any] | None, schema: type[BaseModel]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from thaw.serving.api.asking import MODEL_VERSION, REQUEST_ID
 from thaw.serving.api.contract import Endpoint
 from thaw.serving.api.feedback import Keep
 from thaw.serving.api.guard import Guard
-from thaw.serving.api.metrics import Exposition
+from thaw.serving.api.metrics import Responses, Watch
 from thaw.serving.api.stamp import Stamp
 from thaw.serving.keys import Keyring
 from thaw.serving.page import routes as page
@@ -23,14 +23,14 @@ _COMPRESSION = 4
 
 
 def build_app(
-    endpoint: Endpoint, keyring: Keyring | None = None, keep: Keep | None = None, exposition: Exposition | None = None
+    endpoint: Endpoint, keyring: Keyring | None = None, keep: Keep | None = None, watch: Watch | None = None
 ) -> FastAPI:
     """Return the web application in front of an endpoint.
 
     Args:
         keyring: whose keys are asked for; None lets everybody ask.
         keep: what keeps feedback; None takes none.
-        exposition: gives the metrics; None has none.
+        watch: counts, and gives the metrics; None has none.
     """
     app = FastAPI(
         title=f"Thaw: {endpoint.name}",
@@ -45,8 +45,8 @@ def build_app(
     app.include_router(page.router(endpoint))
     if keep:
         app.include_router(feedback.router(endpoint, keep))
-    if exposition:
-        app.include_router(metrics.router(exposition))
+    if watch:
+        app.include_router(metrics.router(watch))
     app.include_router(inference.router(endpoint))
     docs.add(app)
     if keyring:
@@ -61,4 +61,6 @@ def build_app(
             expose_headers=[REQUEST_ID, MODEL_VERSION],
         )
     app.add_middleware(Stamp)
+    if watch:
+        app.add_middleware(Responses, watch=watch)  # the last one added is the first to see a request
     return app

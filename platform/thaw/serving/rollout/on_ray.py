@@ -82,6 +82,10 @@ class Link:
         self._silent = False
         self._task = asyncio.create_task(self._beat())
 
+    def responded(self, status: int) -> None:
+        """Count a response by its status."""
+        self._counted.responded(status)
+
     async def exposition(self) -> bytes:
         """Return the metrics of all replicas; where they cannot be had, of this one, with a label that says so."""
         with contextlib.suppress(Exception):

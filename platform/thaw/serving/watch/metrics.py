@@ -85,6 +85,10 @@ class Metrics:
         self._differed = Counter(
             "thaw_disagreement", "Share of an answer that another version gave otherwise.", _VERSION, registry=made
         )
+        self._responses = Counter(
+            "thaw_http_responses", "Responses of every kind, refusals before any image was read among them.",
+            ("status",), registry=made,
+        )  # fmt: skip
         self._versions: dict[tuple[str, int], _OfVersion] = {}
 
     def answered(self, one: Answered) -> None:
@@ -97,6 +101,10 @@ class Metrics:
         of.batch.observe(one.seconds.batch)
         for name, answer in one.found.items():
             of.task(name, one.tasks[name]).count(answer)
+
+    def responded(self, status: int) -> None:
+        """Count a response by its status."""
+        self._responses.labels(str(status)).inc()
 
     def failed(self, model: str, version: int, kind: str) -> None:
         """Count an image that was not answered; ``kind`` is one of a few words, never what a caller sent."""

@@ -17,7 +17,7 @@ from thaw.serving.watch.totals import Totals
 from thaw.tasks import classification
 from thaw.tasks.classification import ClassificationAnswer
 
-ORDER = ("model", "version", "task", "class", "kind", "outcome", "le")
+ORDER = ("model", "version", "task", "class", "kind", "outcome", "status", "le")
 
 
 def task(names=("bad", "good")):
@@ -104,19 +104,28 @@ def test_one_replica_alone_says_that_it_is_alone():
     assert 'thaw_requests_total{model="boards",replica="a1",version="3"} 1.0' in text
 
 
-def test_metrics_are_read_at_metrics():
-    async def exposition():
-        return metrics.exposed((metrics.gauge("thaw_replicas", "t", {}, 3),))
+class Alone(Metrics):
+    """Counts of this process, and nothing else."""
 
+    async def exposition(self):
+        return metrics.exposed(self.snapshot())
+
+
+def test_metrics_are_read_at_metrics_and_every_response_is_counted():
     async def scenario():
-        app = FastAPI()
-        app.include_router(api.router(exposition))
+        app, watch = FastAPI(), Alone()
+        app.include_router(api.router(watch))
+        app.add_middleware(api.Responses, watch=watch)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            for path in ("/none", "/none", "/metrics"):
+                await client.get(path)
             return await client.get("/metrics")
 
     response = asyncio.run(scenario())
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
-    assert read(response.content) == {("thaw_replicas",): 3}
+    found = read(response.content)
+    assert found["thaw_http_responses_total", "404"] == 2
+    assert found["thaw_http_responses_total", "200"] == 1
 
 
 def test_what_others_keep_is_exposed_beside():
