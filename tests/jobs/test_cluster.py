@@ -132,7 +132,7 @@ def test_the_code_of_a_job_is_that_of_its_driver_and_a_mistake_is_not_tried_agai
 
 def test_training_that_loses_a_node_goes_on_from_its_last_checkpoint(cluster: Cluster, folder: Path) -> None:
     root = open_root(str(folder / "store"))
-    workers = ("train.workers=2", "train.cpus_per_worker=1")
+    workers = ("train.workers=2", "train.cpus_per_worker=2")  # one a node, and a node left to decode
     command = ("submit", "--json", "--retry", "1", "--shared-path", "train", "tiny.yaml", *workers, "--run", "shaken")
     process = begun(folder, *command, **cluster.environment)
     try:
