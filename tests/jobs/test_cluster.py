@@ -107,6 +107,7 @@ def test_without_the_token_the_dashboard_jobs_and_the_head_refuse(cluster: Clust
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"{cluster.dashboard}{path}", timeout=30)
         assert refused.value.code == 401
+        refused.value.close()
     address = str(cluster.dashboard)
     command = ("submit", "--address", address, "--shared-path", "train", "tiny.yaml")
     assert "asks for a token" in done(begun(folder, *command, RAY_AUTH_MODE="disabled"), 2)["told"]
