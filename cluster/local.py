@@ -101,6 +101,8 @@ class Cluster:
     token: Path | None
     cpus: float
     nodes: list[Node] = field(default_factory=list)
+    begun: "list[subprocess.Popen[bytes]]" = field(default_factory=list, repr=False)
+    """Those that this process started: Python complains of one that is forgotten while it runs."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -118,6 +120,8 @@ class Cluster:
         """End all processes of all nodes, the head last."""
         for node in reversed(self.nodes):
             node.kill()
+        for one in self.begun:
+            one.wait(timeout=10)
 
 
 def start(folder: Path, nodes: int, cpus: float = 1, dashboard: bool = True, token: bool = True) -> Cluster:
@@ -190,6 +194,7 @@ def _start(cluster: Cluster, address: str, arguments: Sequence[str]) -> Node:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    cluster.begun.append(begun)
     deadline = time.monotonic() + _START_S
     while _SAYS not in log.read_text(encoding="utf-8", errors="replace"):
         if begun.poll() is not None or time.monotonic() > deadline:

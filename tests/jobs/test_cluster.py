@@ -107,6 +107,7 @@ def test_without_the_token_the_dashboard_jobs_and_the_head_refuse(cluster: Clust
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"{cluster.dashboard}{path}", timeout=30)
         assert refused.value.code == 401
+        refused.value.close()
     address = str(cluster.dashboard)
     command = ("submit", "--address", address, "--shared-path", "train", "tiny.yaml")
     assert "asks for a token" in done(begun(folder, *command, RAY_AUTH_MODE="disabled"), 2)["told"]
@@ -132,7 +133,7 @@ def test_the_code_of_a_job_is_that_of_its_driver_and_a_mistake_is_not_tried_agai
 
 def test_training_that_loses_a_node_goes_on_from_its_last_checkpoint(cluster: Cluster, folder: Path) -> None:
     root = open_root(str(folder / "store"))
-    workers = ("train.workers=2", "train.cpus_per_worker=1")
+    workers = ("train.workers=2", "train.cpus_per_worker=2")  # one a node, and a node left to decode
     command = ("submit", "--json", "--retry", "1", "--shared-path", "train", "tiny.yaml", *workers, "--run", "shaken")
     process = begun(folder, *command, **cluster.environment)
     try:
