@@ -1,13 +1,14 @@
 """What serving costs beside what is served: requests a second and latency, against others with the same model.
 
     python tests/bench/bench_serve.py [--backbone tf_efficientnet_lite0] [--size 224] [--seconds 4] [--replicas 1]
-        [--overload SECONDS] [--heads]
+        [--servers NAME ...] [--overload SECONDS] [--heads]
 
 A load generator in a process of its own sends JPEGs of 640 x 480 over kept connections, 1, 8, 64 and 256 at a time, to
 Thaw (the bundle in fp32 and in bf16), to a plain FastAPI application under uvicorn that decodes and computes one image
 after another in threads, and to LitServe where it is installed, whose batches are tuned alike. All have the same
-weights, the same cores and the same images, and take turns, so that what else runs on the machine meets all. The bare
-figure is a loop in one process that decodes in threads and computes batches, without any server.
+weights, the same cores and the same images, and take turns, so that what else runs on the machine meets all. Ray gives
+its workers a niceness of 15, which is set to 0 here as `thaw serve` does. The bare figure is a loop in one process that
+decodes in threads and computes batches, without any server.
 
 Lines with figures go to stderr; the last line of stdout is one JSON object:
 
@@ -22,6 +23,7 @@ import argparse
 import asyncio
 import io
 import json
+import os
 import socket
 import statistics
 import subprocess
@@ -45,6 +47,7 @@ from thaw.config.serving import Serve
 from thaw.data import quality
 from thaw.data.labels import LabelSchema
 from thaw.registry import store
+from thaw.serving import deployed
 from thaw.serving.batcher import best_batch, measured
 from thaw.serving.loaded import _answer_blanks
 from thaw.storage import open_root
@@ -69,6 +72,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--replicas", type=int, default=1)
     parser.add_argument("--overload", type=float, default=0.0)
+    parser.add_argument("--servers", nargs="*", help="these alone, of thaw, uvicorn, thaw_bf16 and litserve")
     parser.add_argument("--heads", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
@@ -92,6 +96,8 @@ def _all(options: argparse.Namespace, place: Path) -> dict[str, Any]:
     else:
         _say("litserve", "not installed, and left out: `pip install litserve`")
     for name, begin in served.items():
+        if options.servers and name not in options.servers:
+            continue
         with begin() as url:
             _ask(url, place, 8, 1.0)
             told[name] = {str(at_once): _ask(url, place, at_once, options.seconds) for at_once in AT_ONCE}
@@ -105,6 +111,8 @@ def _all(options: argparse.Namespace, place: Path) -> dict[str, Any]:
 
 
 def _ratios(told: dict[str, Any]) -> dict[str, float]:
+    if "thaw" not in told:
+        return {}
     thaw = {at_once: one["per_s"] for at_once, one in told["thaw"].items()}
     found = {
         "thaw_vs_bare": max(thaw.values()) / told["bare"]["images_per_s"],
@@ -376,4 +384,6 @@ def _say(what: str, line: str) -> None:
 
 
 if __name__ == "__main__":
+    for name, value in deployed.LOCAL.items():
+        os.environ.setdefault(name, value)
     main()

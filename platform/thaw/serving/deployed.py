@@ -50,6 +50,11 @@ def _notes(settings: Serve) -> list[str]:
     return notes
 
 
+LOCAL = {"RAY_worker_niceness": "0", "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
+"""Variables for a Ray that is started to serve: its workers claim the processor as other programs do, for it gives them
+a niceness of 15 otherwise, and requests are spared a second event loop, which guards against code that blocks."""
+
+
 def environment(settings: Serve) -> dict[str, str]:
     """Return the variables with which Ray must be started for what settings ask of its proxy.
 

@@ -81,5 +81,5 @@ def _prepare(chosen: "Serve") -> None:
     from thaw.serving import deployed
 
     if "RAY_ADDRESS" not in os.environ:
-        for name, value in deployed.environment(chosen).items():
+        for name, value in (deployed.LOCAL | deployed.environment(chosen)).items():
             os.environ.setdefault(name, value)
