@@ -9,13 +9,15 @@ TESTS ?=
 export OMP_NUM_THREADS ?= 2
 export RAY_DISABLE_IMPORT_WARNING := 1
 
-.PHONY: help demo test test-slow bench install format lint types imports unit ray clean
+.PHONY: help demo test test-slow bench install format lint types imports unit ray lock cluster-up cluster-down clean
 
 help:
 	@echo "make demo       prepare, train, evaluate, promote and serve a model of generated circuit boards"
 	@echo "make test       format, lint, types, import floors, unit and contract tests, tests on a local Ray"
 	@echo "make test-slow  the checks that take minutes"
 	@echo "make bench      the benchmarks, one after another"
+	@echo "make cluster-up, cluster-down  a Ray cluster of several nodes on this machine, with a token"
+	@echo "make lock       resolve anew what the image holds, into cluster/requirements.lock"
 	@echo "make clean      remove the environment and everything the demo stored"
 
 demo: $(READY)
@@ -38,12 +40,12 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 format: $(READY)
-	$(BIN)/ruff format platform jobs tests
-	$(BIN)/ruff check --fix platform jobs tests
+	$(BIN)/ruff format platform jobs tests cluster
+	$(BIN)/ruff check --fix platform jobs tests cluster
 
 lint: $(READY)
-	$(BIN)/ruff format --check platform jobs tests
-	$(BIN)/ruff check platform jobs tests
+	$(BIN)/ruff format --check platform jobs tests cluster
+	$(BIN)/ruff check platform jobs tests cluster
 
 types: $(READY)
 	$(BIN)/mypy
@@ -56,7 +58,7 @@ imports: $(READY)
 unit: export OMP_NUM_THREADS := 1
 unit: export PYTHONDONTWRITEBYTECODE :=
 unit: $(READY)
-	$(BIN)/python -m pytest tests/unit tests/contract -m "not slow" --numprocesses 2 --dist worksteal --durations 5 $(TESTS)
+	$(BIN)/python -m pytest tests/unit tests/contract tests/manifests tests/browser -m "not slow" --numprocesses 2 --dist worksteal --durations 5 $(TESTS)
 
 ray: $(READY)
 	$(BIN)/python -m pytest tests/ray -m "not slow" --durations 5 $(TESTS)
@@ -66,6 +68,15 @@ test-slow: $(READY)
 
 bench: $(READY)
 	@for one in tests/bench/bench_*.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
+
+lock: $(READY)
+	$(BIN)/python cluster/lock.py
+
+cluster-up: $(READY)
+	@$(BIN)/python cluster/local.py up
+
+cluster-down: $(READY)
+	@$(BIN)/python cluster/local.py down
 
 clean:
 	rm -rf $(VENV) store .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -13,6 +13,20 @@ def add_experiment(parser: argparse.ArgumentParser, optional: bool = False) -> N
     parser.add_argument("overrides", nargs="*", metavar="place=value", help="such as finetune.phases[1].depth=3")
 
 
+def add_run(parser: argparse.ArgumentParser, what: str) -> None:
+    """Say which run or sweep it is: one that was interrupted, or one that is begun under a name known beforehand."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--resume", metavar=what.upper(), help=f"continue an interrupted {what} from what it has come to"
+    )
+    which.add_argument(
+        "--run",
+        metavar="ID",
+        help=f"continue the {what} of this name where there is one, else begin it under this name: the same command "
+        "can be repeated until it has succeeded",
+    )
+
+
 def add_storage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--storage", help="storage root; THAW_STORAGE or ./store when left out")
 

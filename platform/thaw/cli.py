@@ -13,6 +13,7 @@ from typing import cast
 
 import thaw
 from thaw import catalog
+from thaw.console import as_result
 from thaw.errors import ThawError
 from thaw.verbs.contract import Result, Verb
 
@@ -31,7 +32,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("thaw: interrupted", file=sys.stderr)  # noqa: T201
         return 130
-    print(json.dumps(result.values, allow_nan=False) if options.json else "\n".join(result.lines))  # noqa: T201
+    lines = [json.dumps(result.values, allow_nan=False)] if options.json else result.lines
+    print("\n".join(map(as_result, lines)))  # noqa: T201
     return result.code
 
 

@@ -13,6 +13,10 @@ class ConfigError(ThawError):
     """An experiment, an override or a command-line option is not valid."""
 
 
+class LossError(ConfigError):
+    """The loss of a training is no longer a finite number: the rates of its plan are too high."""
+
+
 class DataError(ThawError):
     """Images, labels or a prepared dataset cannot be used as they are."""
 

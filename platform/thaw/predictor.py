@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from thaw.bundle import Bundle, Description
+from thaw.bundle import Description
 from thaw.data.placement import Placement
 from thaw.data.preprocess import Preprocess, as_tensor
 from thaw.tasks.contract import Answer, Masks, Task
@@ -38,6 +38,14 @@ class Backend(Protocol):
 
     def readouts(self, pixels: Tensor) -> Mapping[str, Mapping[str, Tensor]]:
         """Return task -> what its answers are read off, for (B, 3, S, S) uint8 pixels, in one forward pass."""
+        ...
+
+
+class Embedder(Backend, Protocol):
+    """A network that also gives the vectors that its heads see; a bundle does."""
+
+    def embedded(self, pixels: Tensor) -> tuple[Mapping[str, Mapping[str, Tensor]], Tensor]:
+        """Return what `readouts` does, and the (B, D) pooled vectors, of one forward pass."""
         ...
 
 
@@ -71,15 +79,15 @@ def answer_placed(backend: Backend, placed: Sequence[Placed]) -> list[Answers]:
     return _read(backend, backend.readouts(torch.stack([one.pixels for one in placed])), placed)
 
 
-def answer_and_embed(bundle: Bundle, placed: Sequence[Placed]) -> list[tuple[Answers, NDArray[np.float16]]]:
+def answer_and_embed(network: Embedder, placed: Sequence[Placed]) -> list[tuple[Answers, NDArray[np.float16]]]:
     """Return the answers and the (D,) pooled vector of each image, from one forward pass.
 
     Only a bundle can: what is exported gives what answers are read off, and nothing that lies before it.
     """
     if not placed:
         return []
-    readouts, pooled = bundle.embedded(torch.stack([one.pixels for one in placed]))
-    return list(zip(_read(bundle, readouts, placed), pooled.cpu().numpy().astype(np.float16), strict=True))
+    readouts, pooled = network.embedded(torch.stack([one.pixels for one in placed]))
+    return list(zip(_read(network, readouts, placed), pooled.cpu().numpy().astype(np.float16), strict=True))
 
 
 def _read(backend: Backend, readouts: Mapping[str, Mapping[str, Tensor]], placed: Sequence[Placed]) -> list[Answers]:

@@ -16,6 +16,7 @@ from thaw.config.experiment import Experiment, TaskOptions
 from thaw.data import mix
 from thaw.data.labels import Annotation, Boxes, LabelSchema
 from thaw.data.placement import Placement
+from thaw.data.preprocess import Preprocess
 from thaw.metrics import summary
 from thaw.tasks.contract import HeadInputs, Task
 
@@ -247,6 +248,47 @@ def test_answers_survive_json(name: str) -> None:
     for answer in answers:
         assert isinstance(answer, task.answer_type)
         assert task.answer_type.model_validate_json(answer.model_dump_json()) == answer
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_answers_are_tensors_too_as_the_task_says(name: str) -> None:
+    task, answers = _task(name), _several(name)
+    tensors, facts = task.tensors(answers), task.tensor_facts()
+    assert tensors.keys() == facts.keys()
+    for key, values in tensors.items():
+        assert values.dtype == {"FP32": np.float32, "INT64": np.int64}[facts[key].datatype]
+        assert values.shape[0] == len(answers)
+        assert len(values.shape) == len(facts[key].shape) + 1
+        assert all(size in (-1, there) for size, there in zip(facts[key].shape, values.shape[1:], strict=True))
+        for row, answer in zip(values, answers, strict=True):
+            one = task.tensors([answer])[key][0]
+            assert np.array_equal(row[: len(one)] if one.ndim else row, one)
+
+
+def test_tensors_say_what_answers_say() -> None:
+    one, found = (_several("classification"), _task("classification").tensors(_several("classification")))
+    assert [CLASSES[place] for place in found["label"]] == [answer.label for answer in one]
+    one, found = (_several("multilabel"), _task("multilabel").tensors(_several("multilabel")))
+    named = [tuple(CLASSES[place] for place in np.flatnonzero(row)) for row in found["labels"]]
+    assert named == [answer.labels for answer in one]
+    one, found = (_several("detection"), _task("detection").tensors(_several("detection")))
+    assert found["count"].tolist() == [len(answer.boxes) for answer in one]
+    for row, answer in enumerate(one):
+        count = len(answer.boxes)
+        assert [CLASSES[place] for place in found["labels"][row, :count]] == [box.label for box in answer.boxes]
+        assert (found["labels"][row, count:] == -1).all()
+        assert np.allclose(found["scores"][row, :count], [box.score for box in answer.boxes])
+    one, found = (_several("segmentation"), _task("segmentation").tensors(_several("segmentation")))
+    for runs, answer in zip(found["runs"], one, strict=True):
+        mask = np.repeat(runs[:, 0], runs[:, 1]).reshape(answer.size)
+        assert np.array_equal(np.where(mask == -1, 255, mask), answer.as_mask(CLASSES))
+
+
+def _several(name: str) -> list[Any]:
+    """Return answers to images of four sizes, of which parts were not seen."""
+    task = _task(name)
+    places = [Preprocess(size=SIZE, fit="crop").place(SIZE, SIZE + 8 * row) for row in range(4)]
+    return task.decode(_outputs(task, 4), places)
 
 
 @pytest.mark.parametrize("name", [name for name in KINDS if "class" in name or "label" in name])

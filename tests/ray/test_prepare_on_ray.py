@@ -157,6 +157,15 @@ def test_the_stream_gives_exactly_the_feed_in_order(experiment, prepared):
         assert all(np.array_equal(batch[name], expected[name]) for name in batch)
 
 
+@pytest.mark.parametrize(("steps", "at_once", "most"), [(64, 2, 6), (8, 1, 100), (5, 16, 6), (1, 1, 1)])
+def test_tasks_decode_every_step_once_and_the_first_ones_are_soon_done(steps, at_once, most):
+    pieces = data._pieces(range(10, 10 + steps), at_once, most)
+    assert [step for piece in pieces for step in piece] == list(range(10, 10 + steps))
+    assert all(len(piece) == 1 for piece in pieces[:at_once])
+    assert max(map(len, pieces)) <= most
+    assert len(pieces) >= min(steps, 4 * at_once)
+
+
 def streamed(experiment, prepared, split="train", **places):
     """Return the batches of a split, as they come and as the feed has them, and how its shards are held."""
     root, chosen = open_root(experiment.storage.root), changed(experiment, **places)

@@ -20,8 +20,9 @@ from thaw.data import dataset, quality, split_file
 from thaw.data import on_ray as data
 from thaw.data.sources import boards
 from thaw.errors import DataError, StorageError
-from thaw.evaluation import ledger
+from thaw.evaluation import kept, ledger
 from thaw.evaluation import on_ray as evaluation
+from thaw.evaluation.comparing import on_ray as comparing
 from thaw.evaluation.ledger import Look
 from thaw.evaluation.predict import predict
 from thaw.export import export
@@ -290,7 +291,7 @@ def test_a_page_shows_every_task_with_the_images_answered_worst(experiment, scor
 
 
 def test_a_model_is_as_good_as_itself(experiment, scores, reference):
-    found, page = evaluation.compare(experiment.storage.root, reference, reference, "test")
+    found, page = comparing.compare(experiment.storage.root, reference, reference, "test")
     assert reference in Reader(open_root(experiment.storage.root).read_bytes(page).decode()).text
     assert set(found.tasks) == set(scores.metrics)
     for one in found.tasks.values():
@@ -317,5 +318,5 @@ def test_a_look_at_another_dataset_leaves_the_record_as_it_was(experiment, prepa
     elsewhere = evaluation.evaluate(experiment, reference, other)
     assert elsewhere.answers.startswith(f"runs/{trained.id}/evaluation/other-")
     assert record.load(root, trained.id).metrics == before
-    assert evaluation.stored(root, trained.id, "test").dataset != elsewhere.dataset
-    assert evaluation.stored(root, trained.id, "test", other) == elsewhere
+    assert kept.stored(root, trained.id, "test").dataset != elsewhere.dataset
+    assert kept.stored(root, trained.id, "test", other) == elsewhere

@@ -105,6 +105,7 @@ def training_processes():
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_worker_changes_nothing(experiment, prepared):
     phases = [{"epochs": 1, "depth": 0}, {"epochs": 5, "depth": 3}]
     longer = changed(experiment, finetune__phases=phases, finetune__ema={"decay": 0.9})

@@ -13,10 +13,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import local_nodes
 import pytest
 import yaml
 
+import local
 from thaw.config import load
 from thaw.errors import ConfigError, DataError
 from thaw.evaluation import on_ray as evaluation
@@ -416,7 +416,7 @@ def two_nodes():
     whole = {**EXPERIMENT["train"], "cpus_per_worker": 1}
     plan = {"phases": [{"epochs": 2}, {"epochs": 10, "depth": 3}], "early_stopping": {"patience": None}}
     space = {"scheduler": {"by": "none"}, "budget": {"concurrent": 2}, "search": {"by": "random", "trials": 3}}
-    with tempfile.TemporaryDirectory(prefix="thaw") as short, local_nodes.two_nodes(Path(short) / "ray") as nodes:
+    with tempfile.TemporaryDirectory(prefix="thaw") as short, local.running(2, dashboard=False, token=False) as nodes:
         folder = Path(short)
         (folder / "experiment.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "train": whole, "finetune": plan}))
         (folder / "space.yaml").write_text(yaml.safe_dump({**SPACE, **space}))
@@ -447,8 +447,8 @@ def test_after_the_raylet_of_a_node_is_killed_its_trial_goes_on_and_the_sweep_en
     shaken = command(folder, *BEGIN, "--storage", str(folder / "raylet"), RAY_ADDRESS=nodes.address)
     root = open_root(str(folder / "raylet"))
     wait_until(lambda: len({number for number, *_ in reports(root)}) == 2)  # both trials have learnt something
-    assert nodes.is_working("ImplicitFunc")
-    nodes.kill_raylet()
+    assert nodes.nodes[-1].is_working("ImplicitFunc")
+    nodes.nodes[-1].kill_raylet()
     since = time.monotonic()
     nodes.add()
     settle()

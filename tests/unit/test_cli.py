@@ -9,9 +9,13 @@ import pytest
 
 import thaw
 from thaw import arguments, catalog, cli
+from thaw.submission import parcel
 
 VERBS = tuple(name.replace("_", "-") for name in catalog.names("verbs"))
 JOBS = Path(__file__).parents[2] / "jobs"
+ON_A_CLUSTER = tuple(
+    verb for verb in VERBS if verb != "submit"
+)  # which hands the others to a cluster, and is none there
 
 
 def test_help_imports_nothing_heavy():
@@ -27,20 +31,14 @@ def test_help_imports_nothing_heavy():
     assert all(verb in done.stdout for verb in VERBS)
 
 
-def job_of(verb):
-    """Return the file of a verb's job: a folder with an inspect.py on the path would hide Python's own inspect."""
-    name = verb.replace("-", "_")
-    return f"{name}_.py" if name in sys.stdlib_module_names else f"{name}.py"
-
-
 @pytest.mark.parametrize("job", sorted(path.stem for path in JOBS.glob("*.py")))
 def test_no_job_hides_a_module_of_the_standard_library(job):
     assert job not in sys.stdlib_module_names
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", ON_A_CLUSTER)
 def test_every_verb_has_a_job_that_runs_the_same_code(verb):
-    file = job_of(verb)
+    file = parcel.job_of(verb)
     text = (JOBS / file).read_text()
     assert f'run("{verb}")' in text
     assert f"python jobs/{file}" in text.split('"""')[1]

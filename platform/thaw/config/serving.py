@@ -1,14 +1,27 @@
 """Serve: how a model answers over HTTP."""
 
+import ipaddress
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
 from thaw.config.limits import Limits
 from thaw.config.parts import Name, Section
+from thaw.config.rollout import Rollout
 from thaw.config.watch import PredictionLog, Tls
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_HOST = r"(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:\d{1,5})?"
+
+
+def _host_or_block(value: str) -> str:
+    if "/" in value:
+        ipaddress.ip_network(value)
+    elif not re.fullmatch(_HOST, value):
+        raise ValueError("needs a host, such as images.example.com, or an address block, such as 10.1.0.0/16")
+    return value
 
 
 class Serve(Section):
@@ -44,6 +57,14 @@ class Serve(Section):
     """Models, or versions of them, that a replica holds in memory; those not used for longest make room for others."""
     follow_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
     """Seconds after which aliases are looked up again."""
+    rollout: Rollout = Rollout()
+    urls: tuple[Annotated[str, AfterValidator(_host_or_block)], ...] = ()
+    """Hosts that images may be fetched from, over https, for requests that send {"url": ...}; *.example.com is every
+    host below it. An address block such as 10.1.0.0/16 lets these hosts lie in it: private addresses are refused
+    otherwise. Left out: no URL is fetched."""
+    cors: tuple[Annotated[str, Field(pattern=r"^(\*|https?://[^/*\s]+)$")], ...] = ()
+    """Origins, such as https://app.example.com, whose pages may ask from a browser; left out: none but the endpoint's
+    own."""
     limits: Limits = Limits(max_bytes=16 * 2**20, max_pixels=50_000_000)
     """What is refused of an image; all images of a request together may have as many bytes as one."""
     auth: Literal["keys", "none"] | None = None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
@@ -48,6 +49,9 @@ while half of it is left. Its scheduler looks at every task that is left, over a
 _AHEAD_BYTES = 2**29
 """Most bytes of batches that one pipeline covers; at least `_LEAST` batches whatever their size."""
 _LEAST = 8
+
+_TASK_BYTES = 2**25
+"""About how many bytes of batches one task decodes, one after another: some 50 ms pass until the next task begins."""
 
 
 def prepare(experiment: Experiment) -> Dataset:
@@ -118,7 +122,7 @@ def stream(
 
     Args:
         shards: in the feed's order.
-        prefetch: batches decoded at the same time; None for as many as there are CPUs.
+        prefetch: tasks that decode at the same time; None for as many as there are CPUs.
         decode: on which nodes; left out, on any.
     """
     length = max(_LEAST, min(_STRETCH, _AHEAD_BYTES // feed.batch_bytes))
@@ -157,23 +161,47 @@ def _lent(shards: Lendable, reader: str, feed: Feed, steps: range, stop: int) ->
 
 
 def _begun(feed: Feed, loan: Loan, steps: range, prefetch: int | None, decode: Decode) -> _Pipeline:
-    """Return the first batch of a stretch, and the others, from one pipeline with a task a step.
+    """Return the first batch of a stretch, and the others, from one pipeline.
 
-    There may be none: Ray Data passes over a batch without images, which a worker has where others got the last ones.
+    There may be none: a batch without images, which a worker has where others got the last ones, is passed over.
 
     It may decode all of them ahead, and no more: with a limit below that, Ray Data's scheduler polls without pause
     while it waits, and takes a core and the interpreter lock from training.
     """
-    batches = ray.data.range(len(steps), override_num_blocks=len(steps)).map_batches(
-        _load_batch,  # type: ignore[arg-type] # the stubs know no keyword arguments
-        fn_kwargs={"feed": feed, "loan": loan, "start": steps.start},
+    at_once = prefetch or int(on_ray.decoding_cpus(0, decode.resources, decode.labels) / decode.cpus) or 1
+    pieces = _pieces(steps, at_once, max(1, _TASK_BYTES // max(1, feed.batch_bytes)))
+    rows = ray.data.range(len(pieces), override_num_blocks=len(pieces)).map_batches(
+        _load_batches,  # type: ignore[arg-type] # the stubs know no keyword arguments
+        fn_kwargs={"feed": feed, "loan": loan, "pieces": pieces},
         concurrency=prefetch,
         num_cpus=decode.cpus,
         resources=decode.resources or None,
         label_selector=decode.labels or None,
     )
-    found = iter(batches.iter_batches(batch_size=None, prefetch_batches=2))
+    blocks = rows.iter_batches(batch_size=None, prefetch_batches=2)
+    found = (batch for block in blocks for batch in _batches(block) if len(batch["pixels"]))
     return list(itertools.islice(found, 1)), found
+
+
+def _pieces(steps: range, at_once: int, most: int) -> list[range]:
+    """Return the steps of each task: one for those that all begin with, for whoever waits, then ever more.
+
+    Args:
+        at_once: tasks that run at the same time; all have several pieces of a stretch to do.
+        most: steps in a piece.
+    """
+    found, first = list[range](), steps.start
+    most = max(1, min(most, len(steps) // (4 * at_once)))
+    while first < steps.stop:
+        stop = min(first + min(1 + len(found) // at_once, most), steps.stop)
+        found.append(range(first, stop))
+        first = stop
+    return found
+
+
+def _batches(block: dict[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the batches that a task decoded, a row each."""
+    return (dict(zip(block, row, strict=True)) for row in zip(*block.values(), strict=True))
 
 
 def quiet() -> None:
@@ -188,11 +216,20 @@ def quiet() -> None:
     context.execution_options.verbose_progress = False
 
 
-def _load_batch(block: Any, feed: Feed, loan: Loan, start: int) -> dict[str, NDArray[Any]]:
-    """Return the batch of the one step in a block."""
+def _load_batches(block: Any, feed: Feed, loan: Loan, pieces: Sequence[range]) -> dict[str, NDArray[Any]]:
+    """Return the batches of the piece that a block names, a row each."""
     _step_back()
-    [step] = block["id"]
-    return feed.load(int(step) + start, lambda place: ray.get(loan[place]))
+    [piece] = block["id"]
+    batches = [feed.load(step, lambda place: ray.get(loan[place])) for step in pieces[int(piece)]]
+    return {name: _as_rows([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def _as_rows(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return arrays, which may differ in shape, as the rows of a column."""
+    rows = np.empty(len(arrays), dtype=object)
+    for place, one in enumerate(arrays):
+        rows[place] = one
+    return rows
 
 
 @functools.cache

@@ -46,6 +46,12 @@ def write(
     root.write_bytes(f"{found.path}/{FILE}", text.encode())
 
 
+def read(root: Root, found: ModelVersion) -> str | None:
+    """Return the card of a version, which may hold anything; None where it has none."""
+    place = f"{found.path}/{FILE}"
+    return root.read_bytes(place).decode("utf-8", "replace") if root.exists(place) else None
+
+
 def card(model: str, described: Description, record: RunRecord, scores: Mapping[str, Scores]) -> str:
     """Return the card of a version.
 

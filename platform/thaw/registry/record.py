@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from thaw import catalog
-from thaw.errors import StorageError
+from thaw.errors import ConfigError, StorageError
 from thaw.storage import Root
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
@@ -117,6 +117,28 @@ def _git(folder: Path, *arguments: str) -> str | None:
 def save(root: Root, record: RunRecord) -> None:
     """Publish ``record`` in its run's folder, in place of the one before."""
     root.write_json(_path(record.id), record.model_dump(mode="json"))
+
+
+def check_id(run_id: str) -> None:
+    """Refuse what cannot be the id of a run or a sweep.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if not re.fullmatch(RUN_ID, run_id):
+        raise ConfigError(
+            f"--run {run_id}: not an id: up to 100 letters, digits, - and _, of which the first is none of these two"
+        )
+
+
+def exists(root: Root, run_id: str) -> bool:
+    """Return whether a run of this id was begun.
+
+    Raises:
+        ConfigError: it cannot be the id of a run.
+    """
+    check_id(run_id)
+    return root.exists(_path(run_id))
 
 
 def load(root: Root, run_id: str) -> RunRecord:

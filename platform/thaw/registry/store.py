@@ -151,12 +151,29 @@ def resolve(root: Root, reference: str) -> ModelVersion:
     if parts is None:
         raise StorageError(f"{reference!r} is not a model: write NAME, NAME@alias or NAME/version")
     name, number, alias = parts.groups()
-    _check_name_exists(root, name)
+    check_name(root, name)
     known = aliases(root, name)
     version = int(number) if number else _pointed_at(root, name, alias, known)
     _check_version(root, name, version)
     pointing = tuple(sorted(alias for alias, target in known.items() if target == version))
     return ModelVersion(name, version, _folder(name, version), pointing)
+
+
+def alias_in(reference: str) -> str | None:
+    """Return the alias that a reference names, which may come to point at another version; None where it names one."""
+    return None if "/" in reference else (reference.partition("@")[2] or CHAMPION)
+
+
+def check_name(root: Root, name: str) -> None:
+    """Refuse a name that no model has.
+
+    Raises:
+        StorageError: there is none of it; the message lists those that exist.
+    """
+    if not versions(root, name):
+        known = names(root)
+        hint = catalog.did_you_mean(name, known)
+        raise StorageError(f"{root}: no model {name!r}; the models are {_listed(known)}{hint}")
 
 
 def lineage(root: Root, found: ModelVersion) -> Lineage:
@@ -233,13 +250,6 @@ def _pointed_at(root: Root, name: str, alias: str | None, known: dict[str, int])
         f"{root}: model {name!r} has no alias {wanted!r}: {has}{hint}. Its versions: {existing}; "
         f"name one as {name}/VERSION, or set the alias with `thaw promote`"
     )
-
-
-def _check_name_exists(root: Root, name: str) -> None:
-    if not versions(root, name):
-        known = names(root)
-        hint = catalog.did_you_mean(name, known)
-        raise StorageError(f"{root}: no model {name!r}; the models are {_listed(known)}{hint}")
 
 
 def _check_version(root: Root, name: str, version: int) -> None:

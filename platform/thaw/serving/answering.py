@@ -17,7 +17,7 @@ from thaw.config.serving import Serve
 from thaw.data import quality
 from thaw.data.preprocess import Preprocess
 from thaw.predictor import Placed
-from thaw.serving.api.contract import Answered, Asked, Facts, Seconds
+from thaw.serving.api.contract import Answered, Asked, Facts, ModelCard, Seconds
 from thaw.serving.batcher import passed
 from thaw.serving.directory import Directory
 from thaw.serving.loaded import Key, Loaded, Opener
@@ -61,7 +61,10 @@ class Answering:
 
     async def answer(self, asked: Asked) -> Answered:
         """Return every task's answer to one encoded image; decoding and the forward pass leave the event loop free."""
-        key = await self.key_of(asked.model, asked.version)
+        return await self.answer_by(await self.key_of(asked.model, asked.version), asked)
+
+    async def answer_by(self, key: Key, asked: Asked) -> Answered:
+        """Return the answer of a model, whichever the request names."""
         try:
             async with asyncio.timeout(asked.left_s) as limit, self.shelf.lent(key) as loaded:
                 return await self._answer(loaded, asked)
@@ -71,11 +74,17 @@ class Answering:
             raise
 
     async def facts(self, name: str | None = None, version: int | None = None) -> Facts:
-        """Return what a model says of itself; it is loaded where it is not."""
+        """Return what a model says of itself; it is not loaded for that."""
         key = await self.key_of(name, version)
         versions = await self.directory.versions(key.name)
-        async with self.shelf.lent(key) as loaded:
-            return loaded.facts.model_copy(update={"versions": versions})
+        held = self.shelf.held(key)
+        known = held.facts if held else await self.directory.facts(key.name, key.version)
+        return known.model_copy(update={"versions": versions, "ready": held is not None})
+
+    async def card(self, name: str | None = None, version: int | None = None) -> ModelCard:
+        """Return the card of a model; nothing is loaded for it."""
+        key = await self.key_of(name, version)
+        return ModelCard(key.name, key.version, await self.directory.card(key.name, key.version))
 
     async def key_of(self, name: str | None, version: int | None) -> Key:
         """Return which version of which model is meant.

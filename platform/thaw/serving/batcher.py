@@ -58,7 +58,7 @@ class Batcher(Generic[One, Told]):
 
     def __init__(
         self,
-        work: Callable[[list[One]], Sequence[Told]],
+        work: Callable[[list[One]], Sequence[Told | BaseException]],
         most: int,
         room: int,
         wait_s: float = 0.0,
@@ -68,7 +68,7 @@ class Batcher(Generic[One, Told]):
         """Begin to wait for what is to be computed.
 
         Args:
-            work: what computes; called in one thread alone.
+            work: what computes; called in one thread alone. What it returns of one may be an error, to be raised.
             most: in a batch.
             room: how many may be under way, in all.
             wait_s: how long an idle thread waits for more to come once one is there.
@@ -87,6 +87,11 @@ class Batcher(Generic[One, Told]):
     def under_way(self) -> int:
         """How many have been admitted and not left."""
         return self._under_way
+
+    @property
+    def waiting(self) -> int:
+        """How many wait until the thread is free."""
+        return len(self._queue)
 
     @property
     def each_s(self) -> float:
@@ -156,7 +161,7 @@ class Batcher(Generic[One, Told]):
             took = time.monotonic() - began
             self._learn(took / len(batch))
             results = [
-                Result(value, began - waiting.since, took, len(batch))
+                value if isinstance(value, BaseException) else Result(value, began - waiting.since, took, len(batch))
                 for waiting, value in zip(batch, values, strict=True)
             ]
             _tell(batch, results)
@@ -201,7 +206,12 @@ def best_batch(seconds: Mapping[int, float], target_s: float | None = None) -> i
     return min(size for size, took in allowed.items() if size / took >= _ENOUGH * best)
 
 
-def measured(run: Callable[[int], object], most: int, target_s: float | None = None) -> dict[int, float]:
+def measured(
+    run: Callable[[int], object],
+    most: int,
+    target_s: float | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[int, float]:
     """Return what batches of 1, 2, 4 ... ``most`` take, in seconds: the median of three, after one that is not counted.
 
     It goes no further than the first size that exceeds the target, or that takes more than a second.
@@ -209,16 +219,16 @@ def measured(run: Callable[[int], object], most: int, target_s: float | None = N
     found: dict[int, float] = {}
     for size in (*(2**power for power in range(most.bit_length()) if 2**power < most), most):
         run(size)
-        found[size] = sorted(_timed(run, size) for _ in range(3))[1]
+        found[size] = sorted(_timed(run, size, clock) for _ in range(3))[1]
         if found[size] > min(target_s or _LONGEST_PASS_S, _LONGEST_PASS_S):
             break
     return found
 
 
-def _timed(run: Callable[[int], object], size: int) -> float:
-    began = time.perf_counter()
+def _timed(run: Callable[[int], object], size: int, clock: Callable[[], float]) -> float:
+    began = clock()
     run(size)
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def _tell(batch: Sequence[_Waiting[One, Told]], results: Sequence[Result[Told] | BaseException]) -> None:

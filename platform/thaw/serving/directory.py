@@ -2,14 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
+from pydantic import ValidationError
+
+from thaw import bundle
+from thaw.bundle import Description
 from thaw.errors import StorageError
+from thaw.evaluation import card
 from thaw.registry import store
-from thaw.serving.api.contract import Refused
+from thaw.serving.api.contract import Facts, Refused, facts_of
 from thaw.storage import Root
+from thaw.tasks.contract import Task
 
 _T = TypeVar("_T")
 
@@ -52,6 +59,28 @@ class Directory:
         self.check(name)
         return await self._looked_up("versions", name, lambda: tuple(store.versions(self._root, name)))
 
+    async def card(self, name: str, version: int) -> str:
+        """Return the card of a version, as Markdown.
+
+        Raises:
+            Refused: there is no such version, it has no card, or the store does not answer.
+        """
+        self.check(name)
+        model = f"{name}/{version}"
+        text = await self._looked_up("card", model, lambda: card.read(self._root, store.resolve(self._root, model)))
+        if text is None:
+            raise Refused(404, "no_card", f"{model} has no model card; `thaw evaluate` writes one")
+        return text
+
+    async def facts(self, name: str, version: int) -> Facts:
+        """Return what a version of a model says of itself, without its weights.
+
+        Raises:
+            Refused: there is no such version, or the store does not answer.
+        """
+        self.check(name)
+        return await self._looked_up(f"facts of {version}", name, lambda: _facts(self._root, name, version))
+
     async def _looked_up(self, what: str, name: str, look: Callable[[], _T]) -> _T:
         """Return what a look into the store gives, or gave a moment ago."""
         until, value = self._known.get((what, name), (0.0, None))
@@ -59,7 +88,20 @@ class Directory:
             return value  # type: ignore[return-value]
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._reader, look)
-        except StorageError:
-            raise Refused(404, "no_such_model", f"there is no model {name!r} that answers") from None
+        except (StorageError, ValidationError):
+            raise Refused(404, "no_such_model", f"there is no such version of model {name!r}") from None
         self._known[what, name] = (time.monotonic() + self._follow_seconds, found)
         return found
+
+
+@dataclass(frozen=True)
+class _Described:
+    description: Description
+    tasks: Mapping[str, Task]
+
+
+def _facts(root: Root, name: str, version: int) -> Facts:
+    found = store.resolve(root, f"{name}/{version}")
+    described = Description.model_validate(root.read_json(f"{found.path}/{bundle.DESCRIPTION}"))
+    tasks = bundle.build_tasks(described.tasks, described.labels, described.answering)
+    return facts_of(name, version, _Described(described, tasks))

@@ -1,6 +1,7 @@
 """Loaded: one version of a model in memory, ready to answer, with its queue and its thread."""
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -14,10 +15,11 @@ from thaw.backends.load import load
 from thaw.bundle import Bundle
 from thaw.config.serving import Serve
 from thaw.data.placement import Placement
-from thaw.predictor import Answers, Backend, Placed
+from thaw.predictor import Answers, Backend, Embedder, Placed
 from thaw.registry import store
 from thaw.serving.api.contract import Facts, facts_of
 from thaw.serving.batcher import Batcher, best_batch, measured
+from thaw.serving.finite import Finite, FiniteBundle
 from thaw.storage import Root
 
 _log = logging.getLogger("thaw.serving")
@@ -100,7 +102,10 @@ class Opener:
     def _batcher(self, network: Backend, most: int, name: str) -> Batcher[Placed, Found]:
         settings = self._settings
         embeds = settings.log.share > 0 and settings.log.embedding
-        work = partial(_embed, network) if embeds and isinstance(network, Bundle) else partial(_answer, network)
+        if embeds and isinstance(network, Bundle):
+            work = partial(_each, partial(_embed, FiniteBundle(network)))
+        else:
+            work = partial(_each, partial(_answer, Finite(network)))
         begin = partial(torch.set_num_threads, self._threads)  # each thread of a process has a number of its own
         return Batcher(work, most, settings.max_queued + most, settings.batch_wait_ms / 1000, f"forward {name}", begin)
 
@@ -109,8 +114,16 @@ def _answer(network: Backend, placed: list[Placed]) -> list[Found]:
     return [Found(answers) for answers in predictor.answer_placed(network, placed)]
 
 
-def _embed(network: Bundle, placed: list[Placed]) -> list[Found]:
+def _embed(network: Embedder, placed: list[Placed]) -> list[Found]:
     return [Found(*found) for found in predictor.answer_and_embed(network, placed)]
+
+
+def _each(answer: Callable[[list[Placed]], list[Found]], placed: list[Placed]) -> Sequence[Found | BaseException]:
+    """Return the answers, or what was wrong: of images that came together none is to fail because of another."""
+    try:
+        return answer(placed)
+    except Exception as error:  # noqa: BLE001 - it is told to whoever asked
+        return [error] if len(placed) == 1 else [_each(answer, [one])[0] for one in placed]
 
 
 def _answer_blanks(network: Backend, size: int) -> None:

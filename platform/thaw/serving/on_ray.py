@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from ray import serve
 from ray.serve.config import HTTPOptions
+from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
 from thaw import on_ray
@@ -21,10 +22,12 @@ from thaw.console import say
 from thaw.errors import ClusterError, ConfigError
 from thaw.registry import store
 from thaw.serving import keys
-from thaw.serving.answering import Answering
 from thaw.serving.api.app import build_app
 from thaw.serving.guarding import Guarding
 from thaw.serving.loaded import Key
+from thaw.serving.rollout.following import Following, begun
+from thaw.serving.rollout.on_ray import Controller, Link
+from thaw.serving.watch.metrics import Metrics
 from thaw.storage import Root, open_root
 
 APPLICATION = "thaw"
@@ -38,14 +41,19 @@ _ONGOING = 4
 class Replica:
     """One process that answers over HTTP."""
 
-    def __init__(self, root: Root, options: dict[str, Any], key: Key) -> None:
+    async def __init__(  # type: ignore[misc]  # Ray Serve awaits it
+        self, root: Root, options: dict[str, Any], key: Key, alias: str | None, controller: DeploymentHandle[Any]
+    ) -> None:
         settings = Serve.model_validate(options)
-        self._answering = Answering(root, settings, key, max(1, on_ray.cores() // settings.replicas))
+        answering = begun(root, settings, key, alias, max(1, on_ray.cores() // settings.replicas))
+        counted = Metrics()
+        self._following = Following(answering, counted)
+        self._link = Link(controller, self._following, counted, settings.follow_seconds / 2)
         self._guarding = Guarding.of(root, settings)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         kept = self._guarding
-        return build_app(kept.watched(self._answering), kept.keyring, kept.keep)
+        return build_app(kept.watched(self._following), kept.keyring, kept.keep, self._link.exposition)
 
     def __del__(self) -> None:
         if hasattr(self, "_guarding"):  # Ray Serve calls this when it takes a replica away in peace
@@ -84,6 +92,10 @@ def endpoint(reference: str, storage_root: str, options: Serve, artifact: str | 
                 "or serve from another cluster"
             )
         serve.start(http_options=HTTPOptions(host=options.host, port=port, **secure), logging_config=quiet)
+        alias = store.alias_in(reference)
+        controller = Controller.options(logging_config=quiet).bind(  # type: ignore[attr-defined]
+            root, found.name, alias, options.rollout.model_dump(mode="json"), options.follow_seconds / 2
+        )
         application = Replica.options(  # type: ignore[attr-defined]
             num_replicas=options.replicas,
             # Replicas themselves refuse what is too much, with a Retry-After; Ray holds back only what is far beyond.
@@ -91,7 +103,7 @@ def endpoint(reference: str, storage_root: str, options: Serve, artifact: str | 
             max_queued_requests=options.max_queued,
             logging_config=quiet,
             ray_actor_options={"num_gpus": options.gpus},
-        ).bind(root, options.model_dump(mode="json"), Key(found.name, found.version, artifact))
+        ).bind(root, options.model_dump(mode="json"), Key(found.name, found.version, artifact), alias, controller)
         try:
             serve.run(application, name=APPLICATION, route_prefix="/")
             shown = "127.0.0.1" if options.host == "0.0.0.0" else options.host  # noqa: S104 - compared, not bound

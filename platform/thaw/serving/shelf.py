@@ -43,6 +43,15 @@ class Shelf:
         """What is loaded, the least recently used first."""
         return tuple(self._loaded)
 
+    @property
+    def waiting(self) -> int:
+        """How many images wait for their turn, in all."""
+        return sum(loaded.batcher.waiting for loaded in self._loaded.values())
+
+    def held(self, key: Key) -> Loaded | None:
+        """Return a model if it is in memory."""
+        return self._loaded.get(key)
+
     def keep(self, keys: Collection[Key]) -> None:
         """Keep these in memory once they are loaded, whoever else asks; those kept before may go."""
         self._kept = frozenset(keys)
@@ -90,7 +99,7 @@ class Shelf:
         except ThawError as error:
             _log.warning("%s cannot be loaded: %s", key, error)
             self._failed[key] = (time.monotonic() + _FAILED_S, _seen(key, error))
-            raise self._failed[key][1] from None
+            raise self._failed[key][1] from error
         finally:
             del self._loading[key]
         self.add(loaded)

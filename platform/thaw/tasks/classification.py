@@ -15,7 +15,7 @@ from thaw.data.placement import Placement
 from thaw.metrics.classes import ClassMeter
 from thaw.metrics.weighted.classes import ClassSample
 from thaw.tasks import contract
-from thaw.tasks.contract import Answer, HeadInputs, PooledHead
+from thaw.tasks.contract import Answer, Array, HeadInputs, PooledHead, TensorFacts
 
 
 class Options(TaskOptions):
@@ -59,6 +59,9 @@ class ClassificationAnswer(Answer):
 
     def decided(self) -> Sequence[tuple[str, float]]:
         return [(self.label, self.score)]
+
+    def abstained(self) -> float:
+        return float(self.unsure)
 
     def distance(self, other: Self) -> float:
         return max(abs(score - other.scores[name]) for name, score in self.scores.items())
@@ -134,6 +137,21 @@ class Task(contract.Task):
         near = bool(rule.thresholds) and abs(row[decides] - threshold) < rule.unsure
         scores = dict(zip(names, row, strict=True))
         return ClassificationAnswer(label=names[top], score=row[top], scores=scores, unsure=short or near)
+
+    def tensor_facts(self) -> dict[str, TensorFacts]:
+        classes = len(self.labels.names)
+        return {
+            "label": TensorFacts("INT64", (), "index of the class that is answered"),
+            "scores": TensorFacts("FP32", (classes,), "probability of each class; they sum to 1"),
+            "unsure": TensorFacts("INT64", (), "1 where the operating point asks for more, else 0"),
+        }
+
+    def tensors(self, answers: Sequence[ClassificationAnswer]) -> dict[str, Array]:
+        return {
+            "label": np.array([self.labels.index[one.label] for one in answers], np.int64),
+            "scores": np.array([list(one.scores.values()) for one in answers], np.float32),
+            "unsure": np.array([one.unsure for one in answers], np.int64),
+        }
 
     def meter(self) -> "ClassAnswers":
         return ClassAnswers(self.labels)

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -64,6 +66,23 @@ class Answering(BaseModel):
         return 1 / (1 + math.exp(-math.log(score / (1 - score)) / self.temperature))
 
 
+Array = NDArray[np.float32] | NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """One of the arrays that answers become for programs that want no words.
+
+    Attributes:
+        datatype: as the Open Inference Protocol names it.
+        shape: of the answer to one image; -1 where it differs from image to image.
+    """
+
+    datatype: Literal["FP32", "INT64"]
+    shape: tuple[int, ...]
+    meaning: str
+
+
 class Answer(BaseModel):
     """What a task says of one image. Evaluation scores it and HTTP serves it, unchanged."""
 
@@ -88,6 +107,10 @@ class Answer(BaseModel):
         Of pixels, the score is the share of the image that the class covers.
         """
         raise NotImplementedError
+
+    def abstained(self) -> float:
+        """Return the share of what is decided of which the model is not sure, so that a person had better look."""
+        return 0.0
 
     def marks(self) -> Marks:
         """Return what can be drawn of it; nothing where the answer is of the image as a whole."""
@@ -116,6 +139,15 @@ class Meter(Protocol):
 
     def curves(self) -> tuple[Tensor, Tensor] | None:
         """Return (N, C) scores and truths of whole images, where the task has such; called by all workers alike."""
+
+
+def filled(rows: Sequence[Array], fill: int) -> Array:
+    """Return arrays of any lengths, equal in their other dimensions and their type, as the rows of one."""
+    longest = max(len(row) for row in rows)
+    whole = np.full((len(rows), longest, *rows[0].shape[1:]), fill, dtype=rows[0].dtype)
+    for place, row in enumerate(rows):
+        whole[place, : len(row)] = row
+    return whole
 
 
 @dataclass(frozen=True)
@@ -174,6 +206,25 @@ class Task(ABC):
         self.labels = labels
         self.answering = answering or Answering()
 
+    @property
+    def lowest(self) -> float:
+        """Score below which nothing is told at all."""
+        return 0.0
+
+    @property
+    def most(self) -> int | None:
+        """Most things that are told of an image, the best by score; None where there is no such bound."""
+        return None
+
+    @property
+    def background(self) -> str | None:
+        """Class of the pixels that show none of the things looked for, where there is one and it is known."""
+        return None
+
+    def thresholds(self) -> dict[str, float]:
+        """Return class -> score from which on it is answered, or is sure; of the classes that have such a score."""
+        return dict(self.answering.thresholds)
+
     @abstractmethod
     def build_head(self, inputs: HeadInputs) -> nn.Module:
         """Return the module that is called with (`Features`, targets or None) and returns fp32 outputs.
@@ -207,6 +258,17 @@ class Task(ABC):
     @abstractmethod
     def reading(self) -> dict[str, Any]:
         """Return what `read` does, for programs that do without Thaw: in words, with all that it depends on."""
+
+    @abstractmethod
+    def tensor_facts(self) -> dict[str, TensorFacts]:
+        """Return name -> what it is, of every array that `tensors` gives."""
+
+    @abstractmethod
+    def tensors(self, answers: Sequence[Any]) -> dict[str, Array]:
+        """Return the answers to B images, one or more, as arrays whose rows are images.
+
+        Rows of different lengths are filled up at their end; `tensor_facts` says with what.
+        """
 
     def decode(self, outputs: Any, placements: Sequence[Placement]) -> list[Any]:
         """Return the answers to B images from the head's outputs, in pixels of the images that were placed."""

@@ -27,7 +27,7 @@ from thaw.tasks._anchors import Anchors, usual
 from thaw.tasks._anchors import derive_anchors as derive_anchors
 from thaw.tasks._faster_rcnn import FasterRcnn
 from thaw.tasks._fcos import Fcos
-from thaw.tasks.contract import Answer, Answering, HeadInputs, Marks
+from thaw.tasks.contract import Answer, Answering, Array, HeadInputs, Marks, TensorFacts, filled
 
 _FINEST = {"fcos": 8, "faster_rcnn": 4}
 """Detector -> smallest stride of the maps that it looks at, in pixels; those of the papers."""
@@ -156,6 +156,18 @@ class Task(contract.Task):
         self.finest, self.usual = options.finest, options.score
         self._detector = _DETECTORS[options.detector]
 
+    @property
+    def lowest(self) -> float:
+        return self.answering.tempered(self.options.min_score)
+
+    @property
+    def most(self) -> int:
+        return int(self.options.max_boxes)
+
+    def thresholds(self) -> dict[str, float]:
+        names = self.labels.names
+        return dict(zip(names, self.answering.of_classes(names, SURE), strict=True))
+
     def build_head(self, inputs: HeadInputs) -> nn.Module:
         """Return the detector's network.
 
@@ -202,7 +214,7 @@ class Task(contract.Task):
             "nms_iou": options.nms,
             "max_boxes": options.max_boxes,
             "temperature": rule.temperature,
-            "thresholds": dict(zip(self.labels.names, rule.of_classes(self.labels.names, SURE), strict=True)),
+            "thresholds": self.thresholds(),
             "steps": [
                 "every place and class whose score is at least min_score is a box: [n, c] has the box [n, c], or "
                 "[n, 0] where K is 1",
@@ -236,6 +248,28 @@ class Task(contract.Task):
     def _box(self, box: tuple[float, float, float, float], place: int, score: float) -> FoundBox:
         label, score = self.labels.names[place], self.answering.tempered(score)
         return FoundBox(box=box, label=label, score=score, sure=score >= self.answering.of_classes([label], SURE)[0])
+
+    def tensor_facts(self) -> dict[str, TensorFacts]:
+        return {
+            "count": TensorFacts("INT64", (), "how many boxes were found; rows of the others are filled up beyond"),
+            "boxes": TensorFacts("FP32", (-1, 4), "x0, y0, x1, y1 in pixels of the image, best first; 0 beyond"),
+            "labels": TensorFacts("INT64", (-1,), "index of the class of each box; -1 beyond"),
+            "scores": TensorFacts("FP32", (-1,), "score of each box; 0 beyond"),
+            "sure": TensorFacts(
+                "INT64", (-1,), "1 where the score reaches the operating point; 0 where not, or beyond"
+            ),
+        }
+
+    def tensors(self, answers: Sequence[DetectionAnswer]) -> dict[str, Array]:
+        index, found = self.labels.index, [one.boxes for one in answers]
+        boxes = [np.array([box.box for box in each], np.float32).reshape(-1, 4) for each in found]
+        return {
+            "count": np.array([len(each) for each in found], np.int64),
+            "boxes": filled(boxes, 0),
+            "labels": filled([np.array([index[box.label] for box in each], np.int64) for each in found], -1),
+            "scores": filled([np.array([box.score for box in each], np.float32) for each in found], 0),
+            "sure": filled([np.array([box.sure for box in each], np.int64) for each in found], 0),
+        }
 
     def meter(self) -> "BoxAnswers":
         thresholds = self.answering.of_classes(self.labels.names, self.usual)

@@ -16,7 +16,7 @@ from thaw.data.placement import Placement
 from thaw.metrics.classes import LabelSetMeter
 from thaw.metrics.weighted.classes import SetSample
 from thaw.tasks import contract
-from thaw.tasks.contract import Answer, Answering, HeadInputs, PooledHead
+from thaw.tasks.contract import Answer, Answering, Array, HeadInputs, PooledHead, TensorFacts
 
 
 class Options(TaskOptions):
@@ -51,6 +51,9 @@ class MultilabelAnswer(Answer):
     def decided(self) -> Sequence[tuple[str, float]]:
         return [(name, self.scores[name]) for name in self.labels]
 
+    def abstained(self) -> float:
+        return len(self.unsure) / len(self.scores)
+
     def distance(self, other: Self) -> float:
         return max(abs(score - other.scores[name]) for name, score in self.scores.items())
 
@@ -68,6 +71,10 @@ class Task(contract.Task):
     def __init__(self, name: str, options: Options, labels: LabelSchema, answering: Answering | None = None) -> None:
         super().__init__(name, options, labels, answering)
         self.usual = options.threshold
+
+    def thresholds(self) -> dict[str, float]:
+        names = self.labels.names
+        return dict(zip(names, self.answering.of_classes(names, self.usual), strict=True))
 
     def build_head(self, inputs: HeadInputs) -> nn.Module:
         return PooledHead(inputs, len(self.labels.names))
@@ -99,7 +106,7 @@ class Task(contract.Task):
         return {
             "outputs": {"probabilities": "(B, C) float32: the probability of each class on its own"},
             "classes": list(self.labels.names),
-            "thresholds": self._thresholds(),
+            "thresholds": self.thresholds(),
             "unsure": self.answering.unsure,
             "steps": [
                 "the labels are the classes whose probability reaches their threshold",
@@ -113,16 +120,28 @@ class Task(contract.Task):
 
     def _answer(self, scores: dict[str, float]) -> MultilabelAnswer:
         """Return the answer to an image, given the probability of every class."""
-        rule, least = self.answering, self._thresholds()
+        rule, least = self.answering, self.thresholds()
         return MultilabelAnswer(
             labels=tuple(name for name, score in scores.items() if score >= least[name]),
             scores=scores,
             unsure=tuple(name for name, score in scores.items() if abs(score - least[name]) < rule.unsure),
         )
 
-    def _thresholds(self) -> dict[str, float]:
+    def tensor_facts(self) -> dict[str, TensorFacts]:
+        classes = (len(self.labels.names),)
+        return {
+            "labels": TensorFacts("INT64", classes, "1 for each class that is answered, else 0"),
+            "scores": TensorFacts("FP32", classes, "probability of each class on its own"),
+            "unsure": TensorFacts("INT64", classes, "1 for each class that is near to its threshold, else 0"),
+        }
+
+    def tensors(self, answers: Sequence[MultilabelAnswer]) -> dict[str, Array]:
         names = self.labels.names
-        return dict(zip(names, self.answering.of_classes(names, self.usual), strict=True))
+        return {
+            "labels": _answered(answers, self.labels).astype(np.int64),
+            "scores": np.array([list(one.scores.values()) for one in answers], np.float32),
+            "unsure": np.array([[name in one.unsure for name in names] for one in answers], np.int64),
+        }
 
     def meter(self) -> "SetAnswers":
         return SetAnswers(self.labels)

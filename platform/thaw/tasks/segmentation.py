@@ -24,7 +24,7 @@ from thaw.errors import ConfigError
 from thaw.metrics.masks import IGNORED, MaskMeter
 from thaw.metrics.weighted.masks import MaskSample
 from thaw.tasks import contract
-from thaw.tasks.contract import Answer, Answering, HeadInputs, Marks, Masks
+from thaw.tasks.contract import Answer, Answering, Array, HeadInputs, Marks, Masks, TensorFacts, filled
 
 _TELLING = 0.01
 """Shares of an image below it are not told in figures."""
@@ -154,7 +154,6 @@ class Task(contract.Task):
 
     @property
     def background(self) -> str | None:
-        """Class of the pixels that show none of the things looked for, where it is known."""
         usual = (name for name in self.labels.names if name.strip("_").casefold() in _BACKGROUND)
         return self.options.background or next(usual, None)
 
@@ -211,6 +210,25 @@ class Task(contract.Task):
         height, width = mask.shape
         return SegmentationAnswer(size=(height, width), areas=areas, masks=masks)
 
+    def tensor_facts(self) -> dict[str, TensorFacts]:
+        return {
+            "size": TensorFacts("INT64", (2,), "height and width of the image, in pixels"),
+            "areas": TensorFacts("FP32", (len(self.labels.names),), "share of the image that each class covers"),
+            "runs": TensorFacts(
+                "INT64",
+                (-1, 2),
+                "class index and number of pixels of each run of equal ones, row by row from the left upper corner; "
+                "-1 is of no class; runs of 0 pixels fill up beyond",
+            ),
+        }
+
+    def tensors(self, answers: Sequence[SegmentationAnswer]) -> dict[str, Array]:
+        return {
+            "size": np.array([one.size for one in answers], np.int64),
+            "areas": np.array([list(one.areas.values()) for one in answers], np.float32),
+            "runs": filled([_runs(one.as_mask(self.labels.names)) for one in answers], 0),
+        }
+
     def meter(self) -> "MaskAnswers":
         return MaskAnswers(self.labels.names)
 
@@ -221,6 +239,15 @@ class Task(contract.Task):
             one.update([answer], [truth])
             tables.append(one.table.numpy())
         return MaskSample(self.labels.names, np.stack(tables))
+
+
+def _runs(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return (R, 2) class index, -1 for none, and length of every run of equal pixels, row by row."""
+    flat = mask.ravel()
+    begins = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    classes = flat[begins].astype(np.int64)
+    classes[classes == IGNORED] = -1
+    return np.stack([classes, np.diff(begins, append=flat.size)], axis=1)
 
 
 class MaskAnswers(MaskMeter):

@@ -82,7 +82,7 @@ def fit(
         pause_steps: also yield a `Pause` after every so many steps, where no epoch ends.
 
     Raises:
-        ConfigError: the loss is no longer a finite number.
+        LossError: the loss is no longer a finite number.
     """
     while state.step < plan.steps:
         span = plan.span_at(state.step)

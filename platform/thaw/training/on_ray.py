@@ -31,7 +31,7 @@ from thaw.console import say
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
 from thaw.data.feed import Feed
-from thaw.errors import ClusterError, ConfigError, ModelError, ThawError
+from thaw.errors import ClusterError, ConfigError, LossError, ModelError, ThawError
 from thaw.evaluation import card
 from thaw.evaluation import on_ray as evaluation
 from thaw.evaluation import settled as settling
@@ -44,6 +44,7 @@ from thaw.registry.record import RunRecord
 from thaw.storage import Root, open_root
 from thaw.training import checkpoint, monitor, report, run, session, transfer, workers
 from thaw.training.frozen_prefix.on_ray import shared_store
+from thaw.training.pulse.on_ray import Pulse
 from thaw.training.report.page import Told
 from thaw.training.run import Trained
 from thaw.training.session import Seat, Setup
@@ -71,12 +72,15 @@ _NEVER_BEST = -sys.float_info.max
 while it is the last one. Not minus infinity, for Ray Train writes scores down as JSON."""
 
 
-def train(experiment: Experiment, prepared: Dataset | None = None, resume: str | None = None) -> RunRecord:
+def train(
+    experiment: Experiment, prepared: Dataset | None = None, resume: str | None = None, run_id: str | None = None
+) -> RunRecord:
     """Fine-tune, register the best checkpoint as the next version of the model, and return the run's record.
 
     Args:
         prepared: the experiment's dataset; prepared first when left out.
         resume: id of an interrupted run of this experiment, to be continued from its last checkpoint.
+        run_id: what a run that begins is called; a new name when left out.
 
     Raises:
         ThawError: data, model, plan or cluster do not fit what is asked.
@@ -101,7 +105,7 @@ def train(experiment: Experiment, prepared: Dataset | None = None, resume: str |
         experiment = resolve(experiment)
         on_ray.spare_cpus(experiment.train.workers * experiment.train.cpus_per_worker)
         experiment = run.check(root, experiment, prepared)
-        begun = earlier or run.begin(experiment, prepared)
+        begun = earlier or run.begin(experiment, prepared, run_id)
         run.announce(root, begun, experiment)
         say(f"run {begun.id}: {run.describe(experiment, prepared)}")
         try:
@@ -207,6 +211,8 @@ def fit(
     shards: Shards,
     callbacks: Sequence[UserCallback] = (),
     tell: Callable[[str], None] = say,
+    arrange: Callable[[Seat], Seat] | None = None,
+    spread: bool = False,
 ) -> tuple[Trained, Checkpoint, int]:
     """Run the workers to the end of the plan, from the last checkpoint if there is one.
 
@@ -218,6 +224,8 @@ def fit(
         shards: what `lent` returned.
         callbacks: of Ray Train, told of every report.
         tell: is given a line for a person after every epoch.
+        arrange: makes of each worker's place the one that it takes; called in the worker.
+        spread: put workers on as many nodes as there are, in place of as few as will do.
 
     Raises:
         ThawError: workers met something that a user can mend.
@@ -237,11 +245,13 @@ def fit(
                 "decode": chosen.decode,
                 "decoders": decoding(chosen),
                 "batch": chosen.batch,
+                "arrange": arrange,
             },
             scaling_config=ScalingConfig(
                 num_workers=chosen.workers,
                 use_gpu=chosen.device == "gpu",
                 resources_per_worker={"CPU": chosen.cpus_per_worker},
+                placement_strategy="SPREAD" if spread else "PACK",
             ),
             torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if chosen.device == "gpu" else "gloo"),
             run_config=RunConfig(
@@ -302,13 +312,17 @@ def _work(given: dict[str, Any]) -> dict[str, Any]:
     """
     data.quiet()
     sys.setswitchinterval(SWITCH_S)
+    pulse = Pulse(given["setup"].run_path) if ray.train.get_context().get_world_rank() == 0 else None
     try:
-        return {"trained": session.train(given["setup"], _seat(given))}
+        seat = _seat(given, pulse)
+        return {"trained": session.train(given["setup"], given["arrange"](seat) if given["arrange"] else seat)}
     except (ConfigError, ModelError) as refusal:
+        if pulse and isinstance(refusal, LossError):
+            pulse.lost()
         return {"refused": str(refusal)}
 
 
-def _seat(given: Mapping[str, Any]) -> Seat:
+def _seat(given: Mapping[str, Any], pulse: Pulse | None) -> Seat:
     """Return the place of this process among the workers of Ray Train."""
     context = ray.train.get_context()
 
@@ -321,12 +335,13 @@ def _seat(given: Mapping[str, Any]) -> Seat:
         stream=stream,
         store=given["kept"],
         last=_last,
-        report=functools.partial(_report, given["batch"]),
+        report=functools.partial(_report, given["batch"], pulse),
         tell=given["channel"].put,
         worker=context.get_world_rank(),
         workers=context.get_world_size(),
         wrap=_wrap,
         decoders=given["decoders"],
+        begins=pulse.step if pulse else Seat.begins,
     )
 
 
@@ -349,8 +364,10 @@ def _wrap(model: FinetuneModel) -> nn.Module:
     return wrapped
 
 
-def _report(batch: int, name: str, folder: Path | None, history: Sequence[Epoch] | None) -> None:
+def _report(batch: int, pulse: Pulse | None, name: str, folder: Path | None, history: Sequence[Epoch] | None) -> None:
     """Hand a checkpoint and its score to Ray Train, from every worker alike."""
+    if pulse and history:
+        pulse.epoch(history[-1])
     saved = Checkpoint.from_directory(folder) if folder else None
     told = session.figures(history, batch) if history else {"score": _NEVER_BEST, "epoch": 0}
     ray.train.report(told, checkpoint=saved, checkpoint_dir_name=name)

@@ -170,10 +170,14 @@ def describe(experiment: Experiment, prepared: Dataset) -> str:
     )
 
 
-def begin(experiment: Experiment, prepared: Dataset) -> RunRecord:
-    """Return what is known of a run before it trains."""
+def begin(experiment: Experiment, prepared: Dataset, run_id: str | None = None) -> RunRecord:
+    """Return what is known of a run before it trains.
+
+    Args:
+        run_id: a new one when left out.
+    """
     return RunRecord(
-        id=records.new_run_id(experiment.name),
+        id=run_id or records.new_run_id(experiment.name),
         stage="running",
         created=records.utc_now(),
         git_commit=os.environ.get("THAW_GIT_COMMIT") or records.git_commit(Path.cwd()),

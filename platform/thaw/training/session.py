@@ -6,7 +6,7 @@ Where it runs, how batches reach it and who hears of it is handed in as a `Seat`
 import functools
 import tempfile
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +29,7 @@ from thaw.storage import Root
 from thaw.training import checkpoint, compilation, diagnosis, loop, monitor, precision, run, trackers, waiting
 from thaw.training.frozen_prefix.cache import FrozenPrefix, Images
 from thaw.training.frozen_prefix.fill import Store
-from thaw.training.loop import Batch, Device, Pause, State
+from thaw.training.loop import Batch, Batches, Device, Pause, State
 from thaw.training.monitor import Told
 from thaw.training.plan import FinetunePlan
 from thaw.training.run import Trained
@@ -75,6 +75,7 @@ class Seat:
             one; None inside an epoch. Called by all workers alike.
         tell: is given lines for a person.
         decoders: batches that can be decoded at the same time for this worker; 0 where that is not known.
+        begins: is told the number of each step as its batch is there.
     """
 
     device: torch.device
@@ -88,6 +89,7 @@ class Seat:
     workers: int = 1
     wrap: Callable[[FinetuneModel], nn.Module] = lambda model: model
     decoders: float = 0.0
+    begins: Callable[[int], None] = lambda _step: None
 
 
 def train(setup: Setup, seat: Seat) -> Trained:
@@ -116,7 +118,7 @@ def train(setup: Setup, seat: Seat) -> Trained:
         plan,
         experiment.finetune,
         state,
-        batches=images.batches,
+        batches=functools.partial(_watched, images.batches, seat.begins),
         validate=validation,
         on=on,
         seed=experiment.seed,
@@ -147,6 +149,14 @@ def train(setup: Setup, seat: Seat) -> Trained:
                 tell(line)
     told = diagnosis.diagnose(state.history, subjects)
     return Trained(state.history, trained.description.origin, environment, told)
+
+
+def _watched(batches: Batches, begins: Callable[[int], None], start: int, stop: int) -> Generator[Batch]:
+    """Yield the batches of steps, and say of each step that it begins."""
+    with closing(batches(start, stop)) as stream:
+        for step, batch in enumerate(stream, start=start):
+            begins(step)
+            yield batch
 
 
 def _tell_of_waiting(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from thaw.config.experiment import Finetune
 from thaw.data.feed import TARGET
-from thaw.errors import ConfigError
+from thaw.errors import LossError
 from thaw.model import FinetuneModel
 from thaw.tasks.contract import Task
 from thaw.training import optimizer
@@ -121,7 +121,7 @@ class Trainer:
         With fp16 the steps whose loss was too large for it, which moved no weight, are left out while there are others.
 
         Raises:
-            ConfigError: it is not a finite number.
+            LossError: it is not a finite number.
         """
         own = means * counts / self.on.workers
         if self.state.scaler.is_enabled():
@@ -131,7 +131,7 @@ class Trainer:
         total = over_workers(own.sum(dim=0)) / counts.sum(dim=0).clamp(min=1)
         if not bool(torch.isfinite(total).all()):
             place = f"finetune.phases[{self.plan.phase_at(step - 1)}].rates"
-            raise ConfigError(f"{place}: the loss is not a finite number after step {step}; lower these rates")
+            raise LossError(f"{place}: the loss is not a finite number after step {step}; lower these rates")
         seen = counts.sum(dim=0).tolist()
         return {name: float(value) for name, value, count in zip(self.tasks, total, seen, strict=True) if count}
 

@@ -58,6 +58,7 @@ def search(
     root_uri: str,
     resume: str | None = None,
     asked: Images | None = None,
+    sweep_id: str | None = None,
 ) -> Found:
     """Search a space around an experiment, and register the best trial's model as candidate.
 
@@ -66,6 +67,7 @@ def search(
         resume: id of a sweep that was interrupted.
         asked: train the best experiment anew on these images, and register that; left out where a sweep is resumed,
             as it was asked for before.
+        sweep_id: what a sweep that begins is called; a new name when left out.
 
     Raises:
         ThawError: data, study, experiment or cluster do not fit what is asked; or no trial came to anything.
@@ -81,7 +83,7 @@ def search(
     refit.check(experiment, asked)
     experiment = experiment.model_copy(update={"storage": Storage(root=root.uri)})
     with on_ray.cluster(experiment.train.workers * experiment.train.cpus_per_worker):
-        hunt = _begun(root, earlier, experiment, study, asked)
+        hunt = _begun(root, earlier, experiment, study, asked, sweep_id)
         say(f"sweep {hunt.current.id}: {run.describe(hunt.base, hunt.prepared)}")
         try:
             _run(hunt)
@@ -91,7 +93,14 @@ def search(
             raise
 
 
-def _begun(root: Root, earlier: Sweep | None, experiment: Experiment, study: Study, asked: Images | None) -> Hunt:
+def _begun(
+    root: Root,
+    earlier: Sweep | None,
+    experiment: Experiment,
+    study: Study,
+    asked: Images | None,
+    sweep_id: str | None,
+) -> Hunt:
     """Return a sweep that is written down; refuse what some trial would stumble over."""
     checking.refuse_unknown(experiment.data.allow, "data.allow")
     experiment = _on_device(experiment, study)
@@ -116,7 +125,7 @@ def _begun(root: Root, earlier: Sweep | None, experiment: Experiment, study: Stu
     if earlier:
         current = sweep.again(root, earlier, study, asked)
     else:
-        current = sweep.begin(root, experiment, study, prepared, asked)
+        current = sweep.begin(root, experiment, study, prepared, asked, sweep_id)
     return Hunt(root, current, experiment, known, prepared, groups)
 
 

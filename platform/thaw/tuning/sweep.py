@@ -60,10 +60,21 @@ class Sweep(BaseModel):
         return f"{FOLDER}/{self.id}"
 
 
-def begin(root: Root, experiment: Experiment, study: Study, prepared: Dataset, refit: Images | None = None) -> Sweep:
-    """Write down that a sweep begins."""
+def begin(
+    root: Root,
+    experiment: Experiment,
+    study: Study,
+    prepared: Dataset,
+    refit: Images | None = None,
+    sweep_id: str | None = None,
+) -> Sweep:
+    """Write down that a sweep begins.
+
+    Args:
+        sweep_id: a new one when left out.
+    """
     begun = Sweep(
-        id=records.new_run_id(f"{experiment.name[:40]}-{study.name[:20]}"),
+        id=sweep_id or records.new_run_id(f"{experiment.name[:40]}-{study.name[:20]}"),
         created=records.utc_now(),
         thaw_version=thaw.__version__,
         git_commit=os.environ.get("THAW_GIT_COMMIT") or records.git_commit(Path.cwd()),
@@ -92,7 +103,17 @@ def again(root: Root, earlier: Sweep, study: Study, refit: Images | None) -> Swe
 
 def save(root: Root, sweep: Sweep) -> None:
     """Write ``sweep.json``."""
-    root.write_json(f"{sweep.path}/sweep.json", sweep.model_dump(mode="json"))
+    root.write_json(_path(sweep.id), sweep.model_dump(mode="json"))
+
+
+def exists(root: Root, sweep_id: str) -> bool:
+    """Return whether a sweep of this id was begun.
+
+    Raises:
+        ConfigError: it cannot be the id of a sweep.
+    """
+    records.check_id(sweep_id)
+    return root.exists(_path(sweep_id))
 
 
 def load(root: Root, sweep_id: str) -> Sweep:
@@ -101,13 +122,17 @@ def load(root: Root, sweep_id: str) -> Sweep:
     Raises:
         StorageError: there is none of this name, or it is of another version of Thaw.
     """
-    if not re.fullmatch(records.RUN_ID, sweep_id) or not root.exists(f"{FOLDER}/{sweep_id}/sweep.json"):
+    if not re.fullmatch(records.RUN_ID, sweep_id) or not root.exists(_path(sweep_id)):
         known = ", ".join(root.list(FOLDER)[-5:]) or "none yet"
         raise StorageError(f"--resume {sweep_id}: no such sweep in {root.shown(FOLDER)}; the newest are: {known}")
     try:
-        return Sweep.model_validate(root.read_json(f"{FOLDER}/{sweep_id}/sweep.json"))
+        return Sweep.model_validate(root.read_json(_path(sweep_id)))
     except ValidationError as error:
         raise StorageError(f"{root.shown(FOLDER)}/{sweep_id}: of another version of Thaw: {error}") from None
+
+
+def _path(sweep_id: str) -> str:
+    return f"{FOLDER}/{sweep_id}/sweep.json"
 
 
 def experiment_of(root: Root, sweep: Sweep) -> Experiment:

@@ -9,6 +9,7 @@ from thaw import bundle
 from thaw.config import load as config
 from thaw.config.experiment import Experiment
 from thaw.errors import ConfigError
+from thaw.evaluation import kept
 from thaw.evaluation import on_ray as evaluation
 from thaw.evaluation.evaluate import Scores
 from thaw.registry import record as records
@@ -67,7 +68,7 @@ def finish(hunt: Hunt) -> Found:
     root.write_bytes(ready, config.dump(run.without_secrets(experiment)).encode())
     record = _registered(hunt, experiment, best)
     number = int(str(record.bundle).rsplit("/", 1)[1])
-    scores = evaluation.stored(root, record.id, experiment.evaluate.split)
+    scores = kept.stored(root, record.id, experiment.evaluate.split)
     if scores is None:
         scores = evaluation.evaluate(experiment, f"{experiment.name}/{number}", hunt.prepared)
     if current.stage != "finished":

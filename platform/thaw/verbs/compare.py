@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Result:
-    from thaw.evaluation import comparison, on_ray
+    from thaw.evaluation import comparison
+    from thaw.evaluation.comparing import on_ray
     from thaw.storage import open_root
 
     root = arguments.root(options)

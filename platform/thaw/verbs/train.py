@@ -11,11 +11,7 @@ STEP = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_experiment(parser, optional=True)
-    parser.add_argument(
-        "--resume",
-        metavar="RUN",
-        help="continue an interrupted run from its last checkpoint; an experiment that would change it is refused",
-    )
+    arguments.add_run(parser, "run")
     parser.add_argument(
         "--compare-single",
         action="store_true",
@@ -25,21 +21,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Result:
+    from thaw.registry import record as records
     from thaw.storage import open_root
     from thaw.training import run
 
-    if options.resume:
-        root = open_root(arguments.root(options))
+    root, resume = open_root(arguments.root(options)), options.resume
+    if options.run and records.exists(root, options.run):
+        resume = options.run
+    if resume:
         asked = arguments.experiment(options) if options.experiment else None
-        experiment = run.resumed(root, options.resume, asked)
+        experiment = run.resumed(root, resume, asked)
     else:
         experiment = arguments.experiment(options)
-        root = open_root(experiment.storage.root)
     from thaw.training import on_ray, transfer
 
     if options.compare_single:
         transfer.check(experiment)
-    record = on_ray.train(experiment, resume=options.resume)
+    record = on_ray.train(experiment, resume=resume, run_id=options.run)
     compared = on_ray.compare_single(experiment, record) if options.compare_single else []
     best = "best on validation:" if "val" in record.metrics else "measured on no image yet: run `thaw evaluate`"
     lines = [

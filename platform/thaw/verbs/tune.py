@@ -28,14 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the same; train+val: on the validation images too, for as many epochs as took the best trial to its best "
         "score, and then nothing but the test images says how good it is",
     )
-    parser.add_argument("--resume", metavar="SWEEP", help="continue an interrupted sweep from what it has come to")
+    arguments.add_run(parser, "sweep")
     arguments.add_storage(parser)
 
 
 def run(options: argparse.Namespace) -> Result:
     from thaw.errors import ConfigError
     from thaw.storage import open_root
-    from thaw.tuning import on_ray, study, winner
+    from thaw.tuning import on_ray, study, sweep, winner
     from thaw.tuning.report import table
 
     experiment = arguments.experiment(options) if options.experiment else None
@@ -44,8 +44,10 @@ def run(options: argparse.Namespace) -> Result:
         if chosen is None:
             raise ConfigError("--trials goes with --space: a sweep is continued with as many as it began with")
         chosen = chosen.model_copy(update={"search": chosen.search.model_copy(update={"trials": options.trials})})
-    found = on_ray.search(experiment, chosen, arguments.root(options), options.resume, options.refit)
-    root = open_root(arguments.root(options))
+    root, resume = open_root(arguments.root(options)), options.resume
+    if options.run and sweep.exists(root, options.run):
+        resume = options.run
+    found = on_ray.search(experiment, chosen, arguments.root(options), resume, options.refit, options.run)
     number = str(found.record.bundle).removeprefix("models/")
     lines = [
         *table.lines(found.trials, list(found.sweep.study["dimensions"])),

@@ -50,7 +50,8 @@ def test_an_unknown_type_lists_every_part_and_the_nearest():
 @pytest.mark.parametrize("value", [3, "boards", [], {}, {"images": 3}, {"type": 3}, {"type": None}])
 def test_what_names_no_type_is_told_which_there_are(value):
     with pytest.raises(
-        ValidationError, match="needs a mapping with type: one of boards, coco, folder, masks, table, voc, yolo"
+        ValidationError,
+        match="needs a mapping with type: one of boards, coco, feedback, folder, masks, table, voc, yolo",
     ):
         Holder(source=value)
 
@@ -86,7 +87,7 @@ def test_a_part_is_dumped_with_its_own_fields():
 
 def test_a_part_belongs_to_its_folder_only():
     with pytest.raises(
-        ValidationError, match="'classification' is not one of boards, coco, folder, masks, table, voc, yolo"
+        ValidationError, match="'classification' is not one of boards, coco, feedback, folder, masks, table, voc, yolo"
     ):
         Holder(source={"type": "classification"})
 

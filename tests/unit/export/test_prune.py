@@ -96,3 +96,14 @@ def test_a_pruned_network_learns_again(stored: Stored) -> None:
     assert any(not torch.equal(one, before[name]) for name, one in after.items() if name.startswith("backbone."))
     readouts = learnt.readouts(torch.zeros(1, 3, SIZE, SIZE, dtype=torch.uint8))
     assert bool(torch.isfinite(readouts["colour"]["probabilities"]).all())
+
+
+def test_what_normalisation_knows_of_channels_that_are_gone_is_learnt_anew(stored: Stored) -> None:
+    pruned = prune.without_channels(stored.bundle, 0.5)
+    before = dict(pruned.model.named_buffers())
+    means = {name: one.clone() for name, one in before.items() if name.endswith("running_mean")}
+    learnt = recover.recover(pruned, stored.experiment, stored.root, stored.prepared, epochs=1)
+    after = dict(learnt.model.named_buffers())
+    assert means
+    assert all(not torch.equal(after[name], one) for name, one in means.items() if one.numel() > 1)
+    assert all(layer.momentum for layer in learnt.model.modules() if isinstance(layer, torch.nn.BatchNorm2d))

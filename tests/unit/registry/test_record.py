@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from thaw import storage
-from thaw.errors import StorageError
+from thaw.errors import ConfigError, StorageError
 from thaw.registry import record
 from thaw.registry.record import RunRecord
 from thaw.storage import Root
@@ -141,3 +141,15 @@ def test_git_commit_is_none_without_git_or_folder(tmp_path, monkeypatch):
     assert record.git_commit(tmp_path / "nowhere") is None
     monkeypatch.setenv("PATH", str(tmp_path))
     assert record.git_commit(Path.cwd()) is None
+
+
+def test_a_run_of_a_name_known_beforehand_is_there_once_it_has_a_record(root):
+    assert not record.exists(root, FIELDS["id"])
+    record.save(root, made())
+    assert record.exists(root, FIELDS["id"])
+
+
+@pytest.mark.parametrize("wrong", ["", "../escape", "a b", "-first", "x" * 101])
+def test_what_cannot_be_an_id_is_refused_before_anything_is_begun(wrong, root):
+    with pytest.raises(ConfigError, match="not an id"):
+        record.exists(root, wrong)

@@ -41,7 +41,7 @@ def use(stored, scenario, settings=SETTINGS, key=None):
     """Run a scenario, which is given an endpoint."""
 
     async def whole():
-        return await asyncio.wait_for(scenario(Answering(stored.root, settings, key or Key("colours", 1), 1)), 30)
+        return await asyncio.wait_for(scenario(Answering(stored.root, settings, key or Key("colours", 1), 1)), 120)
 
     return asyncio.run(whole())
 
@@ -173,3 +173,16 @@ def test_adapters_of_the_same_weights_share_them_in_memory(adapted):
     assert first["colour"]["scores"] == pytest.approx(expected(adapted, 1, [0])[0]["colour"]["scores"], abs=1e-6)
     assert second["colour"]["scores"] == pytest.approx(expected(adapted, 2, [0])[0]["colour"]["scores"], abs=1e-6)
     assert first["colour"]["scores"] != second["colour"]["scores"]
+
+
+def test_the_card_of_a_version_is_told_without_loading_it(stored):
+    async def scenario(endpoint):
+        assert (await endpoint.card(version=2)).text == "# of two\n"
+        assert Key("colours", 2) not in endpoint.shelf._loaded
+        for version, error in ((1, "no_card"), (9, "no_such_model")):
+            with pytest.raises(Refused) as refused:
+                await endpoint.card(version=version)
+            assert (refused.value.status, refused.value.error) == (404, error)
+
+    stored.root.write_bytes("models/colours/2/MODEL_CARD.md", b"# of two\n")
+    use(stored, scenario)

@@ -18,7 +18,7 @@ class Gate:
 
     def __call__(self, batch):
         self.batches.append(batch)
-        assert self.open.wait(10)
+        assert self.open.wait(60)
         if "broken" in batch:
             raise ValueError("it broke")
         return [f"answer to {one}" for one in batch]
@@ -39,7 +39,7 @@ def run(gate, scenario, **options):
     async def whole():
         batcher = Batcher(gate, **({"most": 3, "room": 10} | options))
         try:
-            return await asyncio.wait_for(scenario(batcher), 10)
+            return await asyncio.wait_for(scenario(batcher), 60)
         finally:
             gate.open.set()
             batcher.close()
@@ -201,4 +201,11 @@ def test_every_power_of_two_and_the_most_are_measured_up_to_the_target():
     ran = []
     assert list(measured(ran.append, 6)) == [1, 2, 4, 6]
     assert ran == [1] * 4 + [2] * 4 + [4] * 4 + [6] * 4
-    assert list(measured(lambda size: time.sleep(0.002 * size), 8, 0.003)) == [1, 2]
+
+    def clock():
+        return sum(ran) / 128
+
+    assert measured(ran.append, 8, None, clock) == {1: 1 / 128, 2: 2 / 128, 4: 4 / 128, 8: 8 / 128}
+    assert list(measured(ran.append, 8, 3 / 128, clock)) == [1, 2, 4]
+    assert list(measured(ran.append, 256, None, clock))[-1] == 256
+    assert list(measured(ran.append, 512, None, clock))[-1] == 256  # which takes more than a second

@@ -56,6 +56,12 @@ class Square(Task):
     def reading(self) -> dict[str, Any]:
         raise NotImplementedError
 
+    def tensor_facts(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def tensors(self, answers: Sequence[Any]) -> dict[str, Any]:
+        raise NotImplementedError
+
     def meter(self) -> Any:
         raise NotImplementedError
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.models import detection as theirs
 
-from thaw import bundle
+from thaw import bundle, cli
 from thaw.bundle import Bundle
 from thaw.config import load as config
 from thaw.config.experiment import Experiment
@@ -171,6 +171,27 @@ def test_a_run_that_is_complete_stays_so_whatever_ends_its_driver(tmp_path: Path
     records.save(root, done)
     run.stop(root, begun)
     assert records.load(root, begun.id) == done
+
+
+def test_a_run_begins_under_a_name_known_beforehand() -> None:
+    begun = run.begin(_experiment({"source": "none"}), _prepared(), "nightly")
+    assert begun.id == "nightly"
+
+
+def test_a_command_that_names_its_run_can_be_repeated_after_it_has_succeeded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, chosen = open_root(str(tmp_path / "store")), _experiment({"source": "none"}, tasks=("kind",))
+    begun = run.begin(chosen, _prepared(("kind",)), "nightly")
+    records.save(root, begun.model_copy(update={"stage": "trained", "bundle": "models/tiny/1"}))
+    path = tmp_path / "tiny.yaml"
+    path.write_text(config.dump(chosen))
+    assert cli.run(["train", str(path), "--run", "nightly", "--storage", root.uri]) == 0
+    assert "run nightly is complete: models/tiny/1" in capsys.readouterr().err
+    assert cli.run(["train", str(path), "train.batch=3", "--run", "nightly", "--storage", root.uri]) == 2
+    assert "run nightly can be continued only as it was begun" in capsys.readouterr().err
+    assert cli.run(["train", str(path), "--run", "not a name", "--storage", root.uri]) == 2
+    assert "not an id" in capsys.readouterr().err
 
 
 def test_an_attempt_that_registered_its_model_is_completed_by_the_next_one(tmp_path: Path) -> None:

@@ -283,3 +283,13 @@ def test_a_sweep_of_long_names_is_found_again(root: Root, experiment: Experiment
     long = sweep.begin(root, experiment.model_copy(update={"name": "x" * 63}), study, prepared)
     assert len(long.id) > 80
     assert sweep.load(root, long.id) == long
+
+
+def test_a_sweep_begins_under_a_name_known_beforehand(root: Root, experiment: Experiment) -> None:
+    prepared: Any = SimpleNamespace(path="datasets/tiny-0")
+    assert not sweep.exists(root, "nightly")
+    begun = sweep.begin(root, experiment, Study.model_validate(STUDY), prepared, sweep_id="nightly")
+    assert begun.id == "nightly"
+    assert sweep.exists(root, "nightly")
+    with pytest.raises(ConfigError, match="not an id"):
+        sweep.exists(root, "../nightly")

@@ -17,6 +17,8 @@ REQUEST_ID, ROUTE_KEY, DEADLINE = "x-request-id", "x-route-key", "x-deadline-ms"
 """Headers that a request may have."""
 MODEL_VERSION = "x-model-version"
 """Header of an answer: ``name/version`` of the model that gave it."""
+TIMING = "server-timing"
+"""Header of the answer to one image: what it took, by what was done."""
 
 _WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _GONE = 499

@@ -1,5 +1,7 @@
 """Bodies: the encoded images in a request, never reading more than is allowed."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 
 from thaw.config.serving import Serve
+from thaw.serving.api import urls
 from thaw.serving.api.contract import Refused
 
 _ENVELOPE_BYTES = 64 * 2**10
@@ -19,6 +22,12 @@ _FORM = {
     "properties": {"image": _BINARY, "images": {"type": "array", "items": _BINARY}},
     "description": "One image or several, as files of any field names.",
 }
+_URL = {
+    "type": "object",
+    "required": ["url"],
+    "properties": {"url": {"type": "string", "format": "uri", "example": "https://images.example.com/one.jpg"}},
+    "description": "Where the image is fetched from, if serve.urls allows its host.",
+}
 OPENAPI = {
     "requestBody": {
         "required": True,
@@ -26,6 +35,7 @@ OPENAPI = {
             "image/*": {"schema": _BINARY},
             "application/octet-stream": {"schema": _BINARY},
             "multipart/form-data": {"schema": _FORM},
+            "application/json": {"schema": _URL},
         },
     }
 }
@@ -42,10 +52,13 @@ async def images(request: Request, settings: Serve) -> list[bytes]:
         return await _files(request, settings)
     if kind.startswith("image/") or kind == "application/octet-stream":
         return [await whole(request, settings.limits.max_bytes)]
+    if kind == "application/json" and settings.urls:
+        return [await _fetched(request, settings)]
     raise Refused(
         415,
         "unsupported_media_type",
-        f"content-type {kind[:80] or 'missing'!r}: send image/*, application/octet-stream or multipart/form-data",
+        f"content-type {kind[:80] or 'missing'!r}: send image/*, application/octet-stream or multipart/form-data"
+        f"{' or application/json' if settings.urls else ''}",
     )
 
 
@@ -89,6 +102,18 @@ async def _files(request: Request, settings: Serve) -> list[bytes]:
     if sum(map(len, found)) > max_bytes:
         raise _too_large(max_bytes)
     return found
+
+
+async def _fetched(request: Request, settings: Serve) -> bytes:
+    """Return the image at the URL that a JSON body gives."""
+    try:
+        given = json.loads(await whole(request, 0, _ENVELOPE_BYTES))
+        url = given["url"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        url = None
+    if not isinstance(url, str):
+        raise Refused(400, "bad_request", 'a JSON body is {"url": "https://..."}')
+    return await asyncio.to_thread(urls.fetch, url, settings.urls, settings.limits.max_bytes, settings.timeout_s)
 
 
 def _too_large(max_bytes: int) -> Refused:

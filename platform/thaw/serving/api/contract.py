@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 import thaw
+from thaw import overlay
+from thaw.bundle import Description
 from thaw.config.serving import Serve
-from thaw.predictor import Answers, Backend
-from thaw.tasks.contract import Answer, Masks, Task
+from thaw.predictor import Answers
+from thaw.tasks.contract import Answer, Masks, Task, TensorFacts
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,28 @@ class TaskFacts(BaseModel):
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
+    outputs: dict[str, TensorFacts]
+    """Name -> what it is, of every array that answers become in the Open Inference Protocol."""
     type: str
     classes: tuple[str, ...]
     """In the order of the head's outputs, which is that of class indices."""
-    usual: float
-    """Score from which on a class is answered where no operating point was chosen for it."""
     thresholds: dict[str, float]
-    """Class -> score from which on it is answered, where an operating point was chosen."""
+    """Class -> score from which on it is answered, or answered as sure. Classes without one are answered where they are
+    the likeliest."""
+    settled: bool
+    """Whether the thresholds are an operating point, chosen on validation images; else they are the usual ones."""
+    positive: str | None
+    """The one class of several that is answered by its threshold alone."""
+    unsure: float
+    """Scores nearer than this to their threshold are unsure."""
+    lowest: float
+    """Score below which nothing is told at all."""
+    most: int | None
+    """Most things that are told of an image, the best by score; null where there is no such bound."""
+    background: str | None
+    """Class of the pixels that show none of the things looked for, where there is one and it is known."""
+    colours: dict[str, str]
+    """Class -> the colour that it has in every picture of this model, as #rrggbb; of classes that can be drawn."""
 
 
 class Facts(BaseModel):
@@ -112,8 +129,19 @@ class Facts(BaseModel):
     """What was exported of the version and answers in its place; null where the bundle itself does."""
     size: int
     """Side of the network's square input, in pixels; images of any size are brought to it."""
+    ready: bool = True
+    """Whether it is in memory; one that is not is loaded when it is asked first."""
     tasks: dict[str, TaskFacts]
     thaw_version: str = thaw.__version__
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a person must know of a version, as Markdown."""
+
+    model: str
+    version: int
+    text: str
 
 
 class Endpoint(Protocol):
@@ -151,6 +179,14 @@ class Endpoint(Protocol):
         """
         ...
 
+    async def card(self, name: str | None = None, version: int | None = None) -> ModelCard:
+        """Return the card of a model; nothing is loaded for it.
+
+        Raises:
+            Refused: there is no such model or version, or it has no card.
+        """
+        ...
+
 
 class Problem(BaseModel):
     """Why a request was refused."""
@@ -181,16 +217,34 @@ class Refused(Exception):  # noqa: N818 - it names what became of a request
         return f"{self.status} {self.error}: {self.detail}"
 
 
-def facts_of(name: str, version: int, network: Backend, artifact: str | None = None) -> Facts:
-    """Return what a loaded network says of itself."""
-    described = network.description
+class Described(Protocol):
+    """What a bundle says of itself, whether its weights are loaded or not."""
+
+    @property
+    def description(self) -> Description: ...
+
+    @property
+    def tasks(self) -> Mapping[str, Task]: ...
+
+
+def facts_of(name: str, version: int, of: Described, artifact: str | None = None) -> Facts:
+    """Return what a model says of itself."""
+    described = of.description
+    palette = overlay.palette(described.labels)
     tasks = {
         name: TaskFacts(
             type=described.tasks[name].type,
             classes=task.labels.names,
-            usual=task.usual,
-            thresholds=task.answering.thresholds,
+            thresholds=task.thresholds(),
+            settled=bool(task.answering.thresholds),
+            positive=task.answering.positive,
+            unsure=task.answering.unsure,
+            lowest=task.lowest,
+            most=task.most,
+            background=task.background,
+            colours={one: "#{:02x}{:02x}{:02x}".format(*palette[one]) for one in task.labels.names if one in palette},
+            outputs=task.tensor_facts(),
         )
-        for name, task in network.tasks.items()
+        for name, task in of.tasks.items()
     }
     return Facts(model=name, version=version, artifact=artifact, size=described.preprocess.size, tasks=tasks)

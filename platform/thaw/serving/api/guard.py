@@ -1,6 +1,7 @@
 """Guard: who may ask, and how often; before anything of a request is read but its head.
 
-Everything asks for a key but what says whether the process lives. What lies below ``/admin/`` asks for one of scope
+Everything asks for a key but what says whether the process lives, and the page that a person types a key into, which
+says nothing of the model. What lies below ``/admin/`` asks for one of scope
 admin, and is written down.
 """
 
@@ -16,10 +17,11 @@ from thaw.serving import audit
 from thaw.serving.api import problems
 from thaw.serving.api.contract import Refused
 from thaw.serving.keys import Key, Keyring
+from thaw.serving.page import routes
 from thaw.serving.rate import Buckets, Rate
 
 OPEN = frozenset({"/healthz", "/v2/health/live", "/v2/health/ready"})
-"""Paths that ask for no key."""
+"""Paths that ask for no key, beside those of the page."""
 ADMIN = "/admin/"
 """How paths begin that change what answers."""
 
@@ -38,7 +40,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or refuse it."""
         path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
-        if scope["type"] != "http" or path in OPEN:
+        if scope["type"] != "http" or _is_open(Request(scope), path):
             await self._app(scope, receive, send)
             return
         request = Request(scope)
@@ -76,6 +78,11 @@ class Guard:
         if name is None:
             raise Refused(401, "unknown_key", "this key is not known, or no more")
         return name, known.keys[name]
+
+
+def _is_open(request: Request, path: str) -> bool:
+    page = path.startswith(routes.FILES) or (path == "/" and routes.wants_html(request))
+    return path in OPEN or (request.method in ("GET", "HEAD") and page)
 
 
 def _refusal(request: Request, refused: Refused) -> ASGIApp:

@@ -1,6 +1,5 @@
 """POST /predict: one image or several in, the answers of all tasks out."""
 
-import asyncio
 from collections.abc import Sequence
 from functools import reduce
 from operator import or_
@@ -10,9 +9,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, create_model
 
-from thaw.serving.api import bodies, problems
-from thaw.serving.api.asking import MODEL_VERSION, REQUEST_ID, asked, request_id, while_wanted
-from thaw.serving.api.contract import Answered, Asked, Endpoint, Problem
+from thaw.serving.api import bodies, problems, several
+from thaw.serving.api.asking import MODEL_VERSION, TIMING, asked, request_id, while_wanted
+from thaw.serving.api.contract import Answered, Endpoint, Problem, Seconds
 from thaw.tasks.contract import Masks
 
 _MASKS = Query(
@@ -33,38 +32,33 @@ def router(endpoint: Endpoint) -> APIRouter:
         summary="Answer one image or several",
     )
     async def predict(request: Request, masks: Annotated[Masks, _MASKS] = "rle") -> JSONResponse:
-        """Answer every task for an image, sent as the body itself or as a file of a multipart form.
+        """Answer every task for an image, sent as the body itself, as a file of a multipart form, or as its URL.
 
         A form of several files is answered in their order, each with its answers or with why it was refused.
         """
         images = await bodies.images(request, endpoint.settings)
-        found = await while_wanted(request, _each(endpoint, asked(request, endpoint, images, masks)))
+        found = await while_wanted(request, several.each(endpoint, asked(request, endpoint, images, masks)))
         return _response(request, found)
 
     return made
 
 
-async def _each(endpoint: Endpoint, images: Sequence[Asked]) -> list[Answered | BaseException]:
-    """Return what became of each image.
-
-    Raises:
-        Exception: what was wrong with the first one, where none is answered.
-    """
-    found = await asyncio.gather(*map(endpoint.answer, images), return_exceptions=True)
-    if isinstance(found[0], BaseException) and all(isinstance(one, BaseException) for one in found):
-        raise found[0]
-    return found
-
-
 def _response(request: Request, found: Sequence[Answered | BaseException]) -> JSONResponse:
     one = next(one for one in found if isinstance(one, Answered))
     told: dict[str, Any] = {"model": one.model, "version": one.version, "request_id": request_id(request)}
+    headers = {MODEL_VERSION: f"{one.model}/{one.version}"}
     if len(found) == 1:
         told["answers"] = one.answers
+        headers[TIMING] = _timing(one.seconds)
     else:
         told["images"] = [_told(each, f"{request_id(request)}-{place}") for place, each in enumerate(found)]
-    headers = {REQUEST_ID: request_id(request), MODEL_VERSION: f"{one.model}/{one.version}"}
     return JSONResponse(told, headers=headers)
+
+
+def _timing(took: Seconds) -> str:
+    """Return what an answer took, in milliseconds, as browsers and proxies read it."""
+    parts = {"decode": took.decode, "queue": took.queue, "infer": took.infer}
+    return ", ".join(f"{name};dur={1000 * seconds:.1f}" for name, seconds in parts.items())
 
 
 def _told(one: Answered | BaseException, own_id: str) -> dict[str, Any]:

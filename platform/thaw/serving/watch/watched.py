@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from thaw.config.serving import Serve
-from thaw.serving.api.contract import Answered, Asked, Endpoint, Facts
+from thaw.serving.api.contract import Answered, Asked, Endpoint, Facts, ModelCard
 from thaw.serving.watch.log import PredictionLog, Seen
 from thaw.tasks.contract import Answer
 
@@ -32,6 +32,10 @@ class Watched:
     async def facts(self, name: str | None = None, version: int | None = None) -> Facts:
         """Return what is known of a model."""
         return await self._endpoint.facts(name, version)
+
+    async def card(self, name: str | None = None, version: int | None = None) -> ModelCard:
+        """Return the card of a model."""
+        return await self._endpoint.card(name, version)
 
     async def answer(self, asked: Asked) -> Answered:
         """Return every task's answer to one encoded image, and keep it where it is among those that are kept."""

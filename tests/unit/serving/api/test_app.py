@@ -9,17 +9,14 @@ import httpx
 import jsonschema
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import hostile
-from in_process import InProcess
-from thaw import bundle, predictor
-from thaw.config import load
+from in_process import InProcess, every_kind
+from thaw import predictor
 from thaw.config.limits import Limits
 from thaw.config.serving import Serve
 from thaw.data import quality, rle
-from thaw.data.labels import LabelSchema
 from thaw.serving.api.app import build_app
 
 LIMITS = Limits(max_bytes=200_000, max_pixels=1_000_000)
@@ -28,31 +25,7 @@ LIMITS = Limits(max_bytes=200_000, max_pixels=1_000_000)
 @pytest.fixture(scope="module")
 def endpoint():
     """An endpoint with a head of every kind."""
-    experiment = load.parse(
-        {
-            "name": "tiny",
-            "data": {"source": {"type": "boards"}, "image": {"size": 32}},
-            "tasks": {
-                "verdict": {"type": "classification"},
-                "tags": {"type": "multilabel"},
-                "things": {"type": "detection", "min_score": 0},
-                "ground": {"type": "segmentation"},
-            },
-            "model": {"backbone": "test_resnet", "weights": {"source": "none"}},
-        },
-        "test",
-    )
-    labels = {
-        "verdict": LabelSchema(kind="class", names=("no", "yes")),
-        "tags": LabelSchema(kind="classes", names=("a", "b", "c")),
-        "things": LabelSchema(kind="boxes", names=("cup", "pen")),
-        "ground": LabelSchema(kind="mask", names=("grass", "road", "sky")),
-    }
-    torch.manual_seed(0)
-    made = bundle.create(experiment, labels)
-    made.model.eval()
-    torch.nn.init.normal_(made.model.heads["ground"].classify.weight, std=10)  # so that classes differ
-    return InProcess(made, settings=Serve(limits=LIMITS))
+    return InProcess(every_kind(), settings=Serve(limits=LIMITS))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from datetime import timedelta
 
 import pytest
@@ -92,6 +93,19 @@ def test_what_is_no_key_is_refused_and_never_told_again(guarded, store, header):
     assert "thaw_x" not in response.text
     if problem(response)[1] == "unknown_key":
         assert response.headers["www-authenticate"] == 'Bearer realm="thaw", error="invalid_token"'
+
+
+def test_the_page_that_a_person_types_a_key_into_is_there_without_one_and_says_nothing_of_the_model(guarded):
+    ask, _ = guarded
+    shown = ask("GET", "/", headers={"accept": "text/html,*/*"})
+    assert shown.status_code == 200
+    assert "colour" not in shown.text
+    script = re.search(r'src="(page/[^"]+\.js)"', shown.text)[1]
+    assert ask("GET", f"/{script}").status_code == 200
+    for path in ("/card", "/predict", "/page/../card"):
+        assert ask("GET", path, headers={"accept": "text/html"}).status_code in (401, 404), path
+    assert ask("GET", "/").status_code == 401
+    assert ask("POST", "/", headers={"accept": "text/html"}).status_code == 401
 
 
 def test_a_body_is_not_read_before_the_key_is_known(guarded):

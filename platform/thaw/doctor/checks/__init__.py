@@ -1,0 +1,1 @@
+"""Checks of a cluster: one file each. The folder is the registry."""

@@ -1,0 +1,1 @@
+"""How long the nodes take to sum a tensor together."""

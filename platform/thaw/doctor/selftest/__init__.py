@@ -1,0 +1,1 @@
+"""Training on several workers, held against training on one."""

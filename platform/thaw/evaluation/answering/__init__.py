@@ -1,0 +1,1 @@
+"""How a network answers the images of a split."""

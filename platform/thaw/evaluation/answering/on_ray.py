@@ -1,0 +1,129 @@
+"""Every image of a split through ``predictor.answer``, on all nodes; pictures of some of them."""
+
+import functools
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+
+from thaw import bundle, predictor
+from thaw.backends.load import load
+from thaw.bundle import Bundle
+from thaw.config.experiment import Experiment, Limits
+from thaw.console import track
+from thaw.data import dataset, quality
+from thaw.data import on_ray as data
+from thaw.data.dataset import Dataset
+from thaw.data.labels import Annotation, LabelSchema
+from thaw.data.visiting.on_ray import visit
+from thaw.evaluation import evaluate as scoring
+from thaw.evaluation import pictures
+from thaw.evaluation.evaluate import Answered
+from thaw.evaluation.pictures import Drawn
+from thaw.predictor import Backend
+from thaw.registry.store import ModelVersion
+from thaw.storage import Root
+from thaw.tasks.contract import Answer, Task
+
+
+def answers(
+    root: Root, network: Callable[[str], Backend], prepared: Dataset, split: str, experiment: Experiment
+) -> list[dict[str, Any]]:
+    """Return ``id``, ``answer`` and ``annotations`` (both JSON) of every image, ordered by id.
+
+    Args:
+        network: returns what answers on a device, quickly where a process has done so before.
+    """
+    limits, device = experiment.data.limits, "cuda" if experiment.evaluate.gpus else "cpu"
+
+    def answer(rows: pa.Table) -> pa.Table:
+        return _answer(network(device), rows, limits)
+
+    data.quiet()
+    shards = ray.data.from_arrow_refs(data.encoded_shards(root, prepared, split))  # type: ignore[arg-type] # invariant
+    batches = shards.map_batches(
+        answer,
+        batch_size=experiment.evaluate.batch,
+        batch_format="pyarrow",  # numpy would turn class indices into floats where one is missing
+        num_gpus=experiment.evaluate.gpus or None,
+    )
+    rows = track(batches.iter_rows(), "answering images", prepared.rows(split))
+    return sorted(rows, key=lambda row: str(row["id"]))
+
+
+def _answer(network: Backend, rows: pa.Table, limits: Limits) -> pa.Table:
+    ids, images, annotations = zip(*(dataset.encoded(rows, row) for row in range(len(rows))), strict=True)
+    given = predictor.answer(network, [quality.decode(image, limits) for image in images])
+    schemas = network.description.labels
+    carried = [{task: schema.to_json(one[task]) for task, schema in schemas.items()} for one in annotations]
+    return pa.table(
+        {
+            "id": list(ids),
+            "answer": [json.dumps(predictor.as_json(one)) for one in given],
+            "annotations": [json.dumps(one) for one in carried],
+        }
+    )
+
+
+@functools.lru_cache(maxsize=2)
+def loaded(root: Root, found: ModelVersion, artifact: str | None, device: str) -> Backend:
+    """Load what answers once a process, however many batches it answers."""
+    return load(root, found, artifact, device)
+
+
+@functools.lru_cache(maxsize=1)
+def unpacked(files: "ray.ObjectRef[dict[str, bytes]]", device: str) -> Bundle:
+    """Load a bundle out of the object store once a process."""
+    with tempfile.TemporaryDirectory(prefix="thaw-bundle-") as folder:
+        for name, content in ray.get(files).items():
+            (Path(folder) / name).write_bytes(content)
+        return bundle.load(Path(folder), device)
+
+
+def read(rows: Sequence[Mapping[str, str]], tasks: Mapping[str, Task]) -> Answered:
+    """Return stored rows as answers and annotations."""
+    return Answered(
+        [row["id"] for row in rows],
+        [scoring.as_answers(json.loads(row["answer"]), tasks) for row in rows],
+        [_annotations(row["annotations"], tasks) for row in rows],
+    )
+
+
+def _annotations(text: str, tasks: Mapping[str, Task]) -> dict[str, Annotation]:
+    return {task: tasks[task].labels.from_json(one) for task, one in json.loads(text).items()}
+
+
+def by_image(
+    cases: Iterable[tuple[str, str, Sequence[Answer]]],
+) -> dict[str, dict[str, Sequence[Answer]]]:
+    """Return id -> task -> answers of (id, task, answers)."""
+    asked: dict[str, dict[str, Sequence[Answer]]] = defaultdict(dict)
+    for image, task, given in cases:
+        asked[image][task] = given
+    return asked
+
+
+def drawn(
+    root: Root,
+    prepared: Dataset,
+    split: str,
+    limits: Limits,
+    asked: Mapping[str, Mapping[str, Sequence[Answer]]],
+    labels: Mapping[str, LabelSchema],
+) -> Drawn:
+    """Return pictures of some images, drawn on all nodes.
+
+    Args:
+        asked: id -> task -> answers.
+        labels: of all tasks that are asked for.
+    """
+    rows = {row: image for row, image in enumerate(dataset.ids_of(root, prepared, split)) if image in asked}
+    see = functools.partial(pictures.draw, labels=labels, limits=limits)
+    found = visit(root, prepared, [split], {row: asked[image] for row, image in rows.items()}, see, "drawing")
+    return {rows[row]: picture for row, picture in found.items()}

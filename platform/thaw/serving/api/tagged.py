@@ -1,0 +1,18 @@
+"""Tagged: JSON that a caller need not be sent again while it is the same (ETag, RFC 9110)."""
+
+import hashlib
+import json
+from typing import Any
+
+from fastapi import Request, Response
+
+
+def response(request: Request, content: Any) -> Response:
+    """Return JSON with its tag, or 304 where the caller has it."""
+    body = json.dumps(content, ensure_ascii=False).encode()
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {"etag": tag, "cache-control": "no-cache"}
+    known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
+    if tag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)

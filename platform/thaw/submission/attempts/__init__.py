@@ -1,0 +1,1 @@
+"""Submitting a job, following it, and trying it again."""
