@@ -13,7 +13,7 @@ from thaw.config.limits import Limits
 from thaw.config.watch import PredictionLog as Settings
 from thaw.data import logged
 from thaw.errors import StorageError
-from thaw.serving.watch import feedback
+from thaw.serving.watch import feedback, metrics
 from thaw.serving.watch.drift import figures
 from thaw.serving.watch.feedback import Truth
 from thaw.serving.watch.log import PredictionLog, Seen
@@ -151,6 +151,9 @@ def test_what_was_found_are_numbers_for_prometheus(made, capsys):
     assert found["thaw_drift_answers_index", "colour"].value == told["tasks"]["colour"]["index"]["value"]
     assert found["thaw_drift_found", None].value == len(told["drifted"])
     assert all(one.labels["version"] == "1" for one in found.values())
+    text = metrics.exposed(figures.families(made.root, "colours")).decode()
+    assert "# TYPE thaw_drift_images_auc gauge" in text
+    assert f'thaw_drift_found{{model="colours",version="1"}} {float(len(told["drifted"]))}' in text
     made.root.write_json("serving/drift/colours/9.json", {"model": "colours"})
     with pytest.raises(StorageError, match="nothing that `thaw drift` wrote"):
         list(figures.figures(made.root, "colours"))

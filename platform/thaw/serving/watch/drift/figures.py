@@ -9,7 +9,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from thaw.errors import StorageError
 from thaw.serving.watch.drift.drift import FOLDER, Drift
+from thaw.serving.watch.metrics import Family
 from thaw.storage import Root
+
+_TOLD = {
+    "thaw_drift_timestamp_seconds": "When `thaw drift` was last run.",
+    "thaw_drift_found": "What it found to have drifted: images, and answers of each task.",
+    "thaw_drift_images_auc": "How well images asked about are told from those of validation; 0.5 where they are alike.",
+    "thaw_drift_answers_index": "Population stability index of the answers against those to validation images.",
+    "thaw_live_metric": "Metrics on the answers that users spoke of.",
+}
 
 
 class Figure(BaseModel):
@@ -31,6 +40,20 @@ def figures(root: Root, model: str) -> Iterator[Figure]:
     for file in root.list(f"{FOLDER}/{model}"):
         if file.endswith(".json"):
             yield from _figures(_read(root, f"{FOLDER}/{model}/{file}"))
+
+
+def families(root: Root, model: str) -> tuple[Family, ...]:
+    """Return the same by metric.
+
+    Raises:
+        StorageError: as `figures`.
+    """
+    found = list(figures(root, model))
+    return tuple(
+        Family(name, "gauge", told, {(name, tuple(one.labels.items())): one.value for one in found if one.name == name})
+        for name, told in _TOLD.items()
+        if any(one.name == name for one in found)
+    )
 
 
 def _read(root: Root, path: str) -> Drift:
