@@ -5,7 +5,7 @@ answers them again first, and is refused where it answers otherwise. How good th
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from thaw import predictor
 from thaw.config.experiment import Limits
-from thaw.data import excerpt, quality
+from thaw.data import dataset, excerpt, quality
 from thaw.data.dataset import Dataset
 from thaw.data.quality import BadImage
 from thaw.errors import ModelError
@@ -49,7 +49,7 @@ class Golden:
 def draw(root: Root, prepared: Dataset, seed: int) -> dict[str, bytes]:
     """Return id -> encoded image of a few validation images, the same ones for the same seed."""
     rows = prepared.rows("val")
-    known = dict(_images(root, prepared, excerpt.choose(rows, _TRIED, seed)))
+    known = dict(dataset.images_at(root, prepared, "val", excerpt.choose(rows, _TRIED, seed)))
     chosen = excerpt.choose(rows, IMAGES, seed)
     found: dict[str, bytes] = {}
     for place in (*chosen, *(one for one in known if one not in chosen)):
@@ -119,19 +119,6 @@ def check(network: Backend, folder: Path, tolerance: float = TOLERANCE) -> float
             "compare the versions of torch, torchvision, timm, pillow and onnxruntime with those of its run"
         )
     return largest
-
-
-def _images(root: Root, prepared: Dataset, places: Sequence[int]) -> Iterator[tuple[int, tuple[str, bytes]]]:
-    """Yield place, and id with encoded image, of some validation images, whose places are in order."""
-    begin = 0
-    for shard in prepared.splits["val"]:
-        rows = [place - begin for place in places if begin <= place < begin + shard.rows]
-        if rows:
-            path = root.path_of(f"{prepared.path}/{shard.file}")
-            table = pq.read_table(path, filesystem=root.filesystem, columns=["id", "image"]).take(rows)
-            stored = zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True)
-            yield from zip((begin + row for row in rows), stored, strict=True)
-        begin += shard.rows
 
 
 def _decoded(image: bytes) -> NDArray[np.uint8] | None:

@@ -2,6 +2,7 @@
 
 from thaw import bundle, golden
 from thaw.backends import artifact as backends
+from thaw.bundle import Bundle
 from thaw.predictor import Backend
 from thaw.registry import artifacts, store
 from thaw.registry.store import ModelVersion
@@ -21,6 +22,15 @@ def load(root: Root, found: ModelVersion, artifact: str | None = None, device: s
     """
     if artifact is not None:
         return backends.load(artifacts.fetch(root, found, artifact, local_cache()), device)
+    return load_bundle(root, found, device)
+
+
+def load_bundle(root: Root, found: ModelVersion, device: str = "cpu") -> Bundle:
+    """Load the bundle of a version, once it answers its golden images as it did when it was made.
+
+    Raises:
+        ModelError: it cannot be read or run here, or answers otherwise than when it was made.
+    """
     folder = store.fetch(root, found, local_cache())
     loaded = bundle.load(folder, device)
     golden.check(loaded, folder)

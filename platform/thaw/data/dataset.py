@@ -247,6 +247,21 @@ def encoded(shard: pa.Table, row: int) -> tuple[str, bytes, dict[str, Annotation
     return shard["id"][row].as_py(), shard["image"][row].as_py(), annotations
 
 
+def images_at(
+    root: Root, prepared: Dataset, split: str, places: Sequence[int]
+) -> Iterator[tuple[int, tuple[str, bytes]]]:
+    """Yield place, and id with encoded image, of some images of a split, whose places are in order."""
+    begin = 0
+    for shard in prepared.splits[split]:
+        rows = [place - begin for place in places if begin <= place < begin + shard.rows]
+        if rows:
+            path = root.path_of(f"{prepared.path}/{shard.file}")
+            table = pq.read_table(path, filesystem=root.filesystem, columns=["id", "image"]).take(rows)
+            stored = zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True)
+            yield from zip((begin + row for row in rows), stored, strict=True)
+        begin += shard.rows
+
+
 def ids_of(root: Root, prepared: Dataset, split: str) -> list[str]:
     """Return the id of each image of a split in order, without reading any image."""
     return list(_columns(root, prepared, split, ["id"])["id"].to_pylist())

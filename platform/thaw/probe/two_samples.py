@@ -19,6 +19,12 @@ LEAST_IMAGES = 20
 MOST_IMAGES = 1500
 """Images of a side that are looked at; drawn by the seed where there are more."""
 
+DIFFERENT = 0.65
+"""Area under the ROC curve from which on a difference is named. Of many images any difference is certain, so certainty
+alone says nothing: images of one random split come to 0.45 to 0.55, and 0.65 is where one would begin to see it."""
+CERTAIN = 0.01
+"""Probability of telling apart sets that are alike as well as these, up to which a difference is named."""
+
 _FOLDS = 5
 _PERMUTATIONS = 499
 _PENALTY = 1.0

@@ -10,16 +10,10 @@ from numpy.typing import NDArray
 
 from thaw.inspection.finding import SHOWN, Case, Finding
 from thaw.inspection.material import Material
-from thaw.probe.two_samples import Comparison, compare
+from thaw.probe.two_samples import CERTAIN, DIFFERENT, Comparison, compare
 
 GATES: tuple[str, ...] = ()
 NEEDS_VECTORS = True
-
-DIFFERENT = 0.65
-"""Area under the ROC curve from which on a difference is named. Of many images any difference is certain, so certainty
-alone says nothing: images of one random split come to 0.45 to 0.55, and 0.65 is where one would begin to see it."""
-CERTAIN = 0.01
-"""Probability of telling apart sets that are alike as well as these, up to which a difference is named."""
 
 
 def check(material: Material) -> Iterator[Finding]:

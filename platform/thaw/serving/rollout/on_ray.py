@@ -13,16 +13,20 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from thaw.config.rollout import Rollout
+from thaw.errors import ThawError
 from thaw.serving.rollout.control import Beat, Control
 from thaw.serving.rollout.following import Following
 from thaw.serving.rollout.plan import Plan
 from thaw.serving.watch import metrics
+from thaw.serving.watch.drift import figures
 from thaw.serving.watch.metrics import Metrics, Snapshot
 from thaw.serving.watch.totals import Totals
 from thaw.storage import Root
 
 _ANSWER_S = 5.0
 """Seconds after which a process that does not answer is taken for gone."""
+_DRIFT_S = 60.0
+"""Seconds between two looks at what `thaw drift` has found."""
 
 _log = logging.getLogger("thaw.serving")
 
@@ -45,6 +49,8 @@ class Controller:
         self._control = Control(root, name, alias, Rollout.model_validate(options)) if alias else None
         self._totals = Totals()
         self._seconds = seconds
+        self._drift: Snapshot = ()
+        self._looking = asyncio.create_task(self._look_for_drift(root, name))
         if self._control:
             await asyncio.to_thread(self._control.step)
             self._task = asyncio.create_task(self._follow(self._control))
@@ -59,7 +65,16 @@ class Controller:
         here = [metrics.gauge("thaw_replicas", "Processes that answer.", {}, self._totals.living(time.monotonic()))]
         if self._control:
             here += self._control.families()
-        return (*self._totals.snapshot(), *here)
+        return (*self._totals.snapshot(), *here, *self._drift)
+
+    async def _look_for_drift(self, root: Root, name: str) -> None:
+        """Read again and again what `thaw drift` has left in the store."""
+        while True:
+            try:
+                self._drift = await asyncio.to_thread(figures.families, root, name)
+            except ThawError as error:
+                _log.warning("what thaw drift found of %s cannot be read: %s", name, error)
+            await asyncio.sleep(_DRIFT_S)
 
     async def _follow(self, control: Control) -> None:
         while True:

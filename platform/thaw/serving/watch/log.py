@@ -164,11 +164,7 @@ class PredictionLog:
             "version": seen.version,
             "artifact": seen.artifact,
             "answer": json.dumps(predictor.as_json(seen.answers, "none")),
-            "decided": [
-                {"task": task, "label": label, "score": score}
-                for task, answer in seen.answers.items()
-                for label, score in answer.decided()
-            ],
+            "decided": decided(seen.answers),
             "image": seen.image if whole else self._thumbnail(seen.image),
             "whole": whole,
             "embedding": seen.embedding,
@@ -216,6 +212,15 @@ class PredictionLog:
             remove_before(self._root, today - timedelta(days=self._settings.days))
         except StorageError as error:
             _told.warning("prediction log: %s", error)
+
+
+def decided(answers: Answers) -> list[dict[str, str | float]]:
+    """Return what answers come to, as a cell of the log."""
+    return [
+        {"task": task, "label": label, "score": score}
+        for task, answer in answers.items()
+        for label, score in answer.decided()
+    ]
 
 
 def _nbytes(embedding: NDArray[np.float16] | None) -> int:
