@@ -170,7 +170,8 @@ def _begun(feed: Feed, loan: Loan, steps: range, prefetch: int | None, decode: D
     """
     at_once = prefetch or int(on_ray.decoding_cpus(0, decode.resources, decode.labels) / decode.cpus) or 1
     pieces = _pieces(steps, at_once, max(1, _TASK_BYTES // max(1, feed.batch_bytes)))
-    rows = ray.data.range(len(pieces), override_num_blocks=len(pieces)).map_batches(
+    # Not ray.data.range: tasks of its own would each want a CPU, which nodes may not have beside a training worker.
+    blocks = ray.data.from_arrow([pa.table({"id": [place]}) for place in range(len(pieces))]).map_batches(
         _load_batches,  # type: ignore[arg-type] # the stubs know no keyword arguments
         fn_kwargs={"feed": feed, "loan": loan, "pieces": pieces},
         concurrency=prefetch,
@@ -178,8 +179,8 @@ def _begun(feed: Feed, loan: Loan, steps: range, prefetch: int | None, decode: D
         resources=decode.resources or None,
         label_selector=decode.labels or None,
     )
-    blocks = rows.iter_batches(batch_size=None, prefetch_batches=2)
-    found = (batch for block in blocks for batch in _batches(block) if len(batch["pixels"]))
+    rows = blocks.iter_batches(batch_size=None, prefetch_batches=2)
+    found = (batch for block in rows for batch in _batches(block) if len(batch["pixels"]))
     return list(itertools.islice(found, 1)), found
 
 
