@@ -170,7 +170,7 @@ def _command(entrypoint: str, settings: Mapping[str, str]) -> Iterator[str]:
     except SystemExit:
         yield f"{text}: not a command of Thaw"
         return
-    if [word for word in unknown if word not in ("--run", "run")]:
+    if unknown:
         yield f"{text}: unknown {unknown}"
 
 
