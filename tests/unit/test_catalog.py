@@ -10,7 +10,7 @@ from thaw.errors import ConfigError
 
 
 def test_names_are_the_sorted_files_of_the_folder():
-    assert catalog.names("data.sources") == ("boards", "coco", "folder", "masks", "table", "voc", "yolo")
+    assert catalog.names("data.sources") == ("boards", "coco", "feedback", "folder", "masks", "table", "voc", "yolo")
     assert {"classification", "multilabel"} <= set(catalog.names("tasks"))
 
 
@@ -39,7 +39,7 @@ def test_an_unknown_part_is_answered_with_the_known_ones_and_the_nearest():
         catalog.part("data.sources", "tabel")
     assert (
         str(caught.value)
-        == "'tabel' is not one of boards, coco, folder, masks, table, voc, yolo; did you mean 'table'?"
+        == "'tabel' is not one of boards, coco, feedback, folder, masks, table, voc, yolo; did you mean 'table'?"
     )
 
 

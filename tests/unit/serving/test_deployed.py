@@ -17,9 +17,10 @@ def test_the_file_says_what_is_served_and_no_default():
     [application] = found.applications
     assert (found.http_options.host, found.http_options.port) == ("0.0.0.0", 8123)
     assert application.import_path == "thaw.serving.on_ray:build"
-    assert set(application.args["serve"]) == {"replicas", "limits"}
+    assert set(application.args["serve"]) == {"replicas", "limits", "auth"}
     again = Arguments.model_validate(application.args)
-    assert again.serve == settings.model_copy(update={"host": "127.0.0.1", "port": 8000})
+    assert again.serve == settings.model_copy(update={"host": "127.0.0.1", "port": 8000, "auth": "keys"})
+    assert again.serve.asks_for_keys, "as others reach it, whatever host the replica itself knows"
     assert (again.model, again.artifact) == ("boards@champion", "onnx")
 
 
@@ -44,6 +45,7 @@ def test_the_verb_writes_the_file_for_a_model_that_exists(tmp_path, capsys):
     storage = ["--storage", found.root.uri]
     assert cli.run(["serve", found.reference, "--write-config", str(file), "--replicas", "3", *storage]) == 0
     [application] = yaml.safe_load(file.read_text())["applications"]
-    assert application["args"] == {"model": found.reference, "storage": found.root.uri, "serve": {"replicas": 3}}
+    serve = {"replicas": 3, "auth": "none"}
+    assert application["args"] == {"model": found.reference, "storage": found.root.uri, "serve": serve}
     assert cli.run(["serve", "colours/9", "--write-config", str(tmp_path / "no.yaml"), *storage]) == 2
     assert not (tmp_path / "no.yaml").exists()
