@@ -5,7 +5,7 @@
 
 A load generator in a process of its own sends JPEGs of 640 x 480 over kept connections, 1, 8, 64 and 256 at a time, to
 Thaw (the bundle in fp32 and in bf16), to a plain FastAPI application under uvicorn that decodes and computes one image
-after another in threads, and to LitServe where it is installed, whose batches are tuned alike. All have the same
+after another in threads. All have the same
 weights, the same cores and the same images, and take turns, so that what else runs on the machine meets all. Ray gives
 its workers a niceness of 15, which is set to 0 here as `thaw serve` does. The bare figure is a loop in one process that
 decodes in threads and computes batches, without any server.
@@ -13,7 +13,7 @@ decodes in threads and computes batches, without any server.
 Lines with figures go to stderr; the last line of stdout is one JSON object:
 
     thaw_vs_bare        largest requests/s of Thaw by images/s of the bare loop, both in fp32
-    thaw_vs_uvicorn, thaw_vs_litserve   the worst ratio of requests/s at 8, 64 and 256 at a time
+    thaw_vs_uvicorn     the worst ratio of requests/s at 8, 64 and 256 at a time
     overhead_ms         what Thaw adds to decoding and computing one image alone, in the median
     overload            with --overload: p99 of accepted requests by p99 at a load just met, share of 503, memory
     heads               with --heads: requests/s of three endpoints of one head each by those of one with three
@@ -63,8 +63,8 @@ TASKS = {
 
 def main() -> None:
     """Run what is asked for."""
-    if sys.argv[1:2] in (["load"], ["plain"], ["lit"]):
-        {"load": _load, "plain": _plain, "lit": _lit}[sys.argv[1]](*sys.argv[2:])
+    if sys.argv[1:2] in (["load"], ["plain"]):
+        {"load": _load, "plain": _plain}[sys.argv[1]](*sys.argv[2:])
         return
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--backbone", default="tf_efficientnet_lite0")
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--replicas", type=int, default=1)
     parser.add_argument("--overload", type=float, default=0.0)
-    parser.add_argument("--servers", nargs="*", help="these alone, of thaw, uvicorn, thaw_bf16 and litserve")
+    parser.add_argument("--servers", nargs="*", help="these alone, of thaw, uvicorn and thaw_bf16")
     parser.add_argument("--heads", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
@@ -91,10 +91,6 @@ def _all(options: argparse.Namespace, place: Path) -> dict[str, Any]:
     fp32 = Serve(port=8300, replicas=options.replicas)
     served = {"thaw": lambda: _thaw(place, reference, fp32), "uvicorn": lambda: _server("plain", folder, 1)}
     served["thaw_bf16"] = lambda: _thaw(place, reference, fp32.model_copy(update={"precision": "bf16"}))
-    if _has("litserve"):
-        served["litserve"] = lambda: _server("lit", folder, bare["batch"])
-    else:
-        _say("litserve", "not installed, and left out: `pip install litserve`")
     for name, begin in served.items():
         if options.servers and name not in options.servers:
             continue
@@ -118,7 +114,7 @@ def _ratios(told: dict[str, Any]) -> dict[str, float]:
         "thaw_vs_bare": max(thaw.values()) / told["bare"]["images_per_s"],
         "overhead_ms": told["thaw"]["1"]["p50_ms"] - told["bare"]["alone_ms"],
     }
-    for other in ("uvicorn", "litserve"):
+    for other in ("uvicorn",):
         if other in told:
             found[f"thaw_vs_{other}"] = min(thaw[key] / told[other][key]["per_s"] for key in thaw if key != "1")
     return {name: round(value, 3) for name, value in found.items()}
@@ -248,36 +244,6 @@ def _one(loaded: bundle.Bundle, content: bytes) -> dict[str, Any]:
     return predictor.as_json(predictor.answer(loaded, [quality.decode(content, Limits())])[0])
 
 
-def _lit(folder: str, port: str, batch: str) -> None:
-    """Serve with LitServe, batches tuned alike."""
-    import litserve
-    from fastapi import Request
-
-    class Api(litserve.LitAPI):  # type: ignore[misc]
-        def setup(self, device: str) -> None:
-            self.loaded = bundle.load(Path(folder))
-
-        async def decode_request(self, request: Request) -> bytes:
-            return await request.body()
-
-        def batch(self, inputs: list[bytes]) -> list[Any]:
-            preprocess = self.loaded.description.preprocess
-            return [predictor.place(preprocess, quality.decode(one, Limits())) for one in inputs]
-
-        def predict(self, placed: Any) -> Any:
-            given = placed if isinstance(placed, list) else self.batch([placed])
-            return predictor.answer_placed(self.loaded, given)
-
-        def unbatch(self, output: Any) -> Any:
-            return output
-
-        def encode_response(self, output: Any) -> dict[str, Any]:
-            return predictor.as_json(output[0] if isinstance(output, list) else output)
-
-    api = Api(max_batch_size=int(batch), batch_timeout=0.002)
-    litserve.LitServer(api, accelerator="cpu").run(port=int(port), generate_client_file=False, log_level="error")
-
-
 def _ask(url: str, place: Path, at_once: int, seconds: float) -> dict[str, float]:
     """Return what a load generator in another process sees."""
     command = [sys.executable, __file__, "load", url, str(place / "images"), str(at_once), str(seconds)]
@@ -348,12 +314,6 @@ def _memory() -> float:
 
 def _images(place: Path) -> list[bytes]:
     return [file.read_bytes() for file in sorted((place / "images").iterdir())]
-
-
-def _has(module: str) -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec(module) is not None
 
 
 def _free_port() -> int:
