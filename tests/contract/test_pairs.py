@@ -1,6 +1,5 @@
 """Every kind of backbone goes with every task: a step of training, a bundle, an answer, the same answer over HTTP."""
 
-import asyncio
 import io
 import tempfile
 from collections.abc import Iterator
@@ -8,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from asking import asking
 from in_process import InProcess
 from thaw import bundle, predictor
 from thaw.bundle import Bundle
@@ -103,12 +102,8 @@ def _step(chosen: Experiment, made: Bundle, batch: Batch) -> Epoch:
 def _over_http(answering: Bundle, content: bytes) -> Any:
     """Return the answers that the real application gives to one encoded image."""
 
-    async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(build_app(InProcess(answering)))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            return await client.post("/predict", content=content, headers={"content-type": "image/png"})
-
-    response = asyncio.run(ask())
+    ask = asking(build_app(InProcess(answering)))
+    response = ask("POST", "/predict", content=content, headers={"content-type": "image/png"})
     assert response.status_code == 200
     return response.json()["answers"]
 

@@ -105,10 +105,19 @@ class Serve(Section):
     """Left out: plain HTTP, for this machine or behind what ends TLS in front of it."""
     log: PredictionLog = PredictionLog()
 
+    @model_validator(mode="after")
+    def _one_end_of_tls(self) -> Self:
+        if self.tls and self.proxy == "haproxy":
+            raise ValueError(
+                "tls: HAProxy answers plain HTTP, and replicas behind it listen too; end TLS in front of it"
+            )
+        return self
+
     @property
     def asks_for_keys(self) -> bool:
         """Whether whoever asks must show a key."""
-        return self.auth == "keys" or (self.auth is None and self.host not in _LOOPBACK)
+        exposed = self.host not in _LOOPBACK or self.proxy == "haproxy"
+        return self.auth == "keys" or (self.auth is None and exposed)
 
     @property
     def most_replicas(self) -> int:

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -17,7 +18,7 @@ from thaw.config.serving import Serve
 from thaw.data import quality
 from thaw.data.preprocess import Preprocess
 from thaw.predictor import Placed
-from thaw.serving.api.contract import Answered, Asked, Facts, ModelCard, Seconds
+from thaw.serving.api.contract import Answered, Asked, Facts, ModelCard, Refused, Seconds
 from thaw.serving.batcher import passed
 from thaw.serving.directory import Directory
 from thaw.serving.loaded import Key, Loaded, Opener
@@ -90,12 +91,20 @@ class Answering:
         """Return which version of which model is meant.
 
         Raises:
-            Refused: there is no such model.
+            Refused: there is no such model or version.
         """
         if name in (None, self.name):
-            return self.current if version in (None, self.current.version) else Key(self.name, version or 0)
-        self.directory.check(str(name))
-        return Key(str(name), version or await self.directory.champion(str(name)))
+            key = self.current if version is None else replace(self.current, version=version)
+        else:
+            self.directory.check(str(name))
+            key = Key(str(name), version or await self.directory.champion(str(name)))
+        if version is not None and self.shelf.held(key) is None:
+            await self._check_version(key)  # what is not there must not keep the one thread busy that loads
+        return key
+
+    async def _check_version(self, key: Key) -> None:
+        if key.version not in await self.directory.versions(key.name):
+            raise Refused(404, "no_such_model", f"there is no model {key.name}/{key.version}")
 
     async def _answer(self, loaded: Loaded, asked: Asked) -> Answered:
         here, began = asyncio.get_running_loop(), time.monotonic()

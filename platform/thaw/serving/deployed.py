@@ -27,19 +27,24 @@ class Arguments(BaseModel):
 def written(arguments: Arguments) -> str:
     """Return the file's text: YAML."""
     settings = arguments.serve
-    options = settings.model_dump(mode="json", exclude_defaults=True, exclude={"host", "port", "proxy"})
+    options = settings.model_dump(mode="json", exclude_defaults=True, exclude={"host", "port", "proxy", "tls"})
     args: dict[str, Any] = {"model": arguments.model, "storage": arguments.storage}
     args |= {"artifact": arguments.artifact} if arguments.artifact else {}
     args["serve"] = {**options, "auth": "keys" if settings.asks_for_keys else "none"}  # the host decides no more
     application = {"name": APPLICATION, "route_prefix": "/", "import_path": BUILDER, "args": args}
     whole = {
         "proxy_location": "EveryNode",
-        "http_options": {"host": settings.host, "port": settings.port},
+        "http_options": {"host": settings.host, "port": settings.port, **https(settings)},
         "applications": [application],
     }
     lines = [f"# {arguments.model} over HTTP: `serve deploy FILE`, or serveConfigV2 of a RayService."]
     lines += [f"# {line}" for line in _notes(settings)]
     return "\n".join([*lines, yaml.safe_dump(whole, sort_keys=False)])
+
+
+def https(settings: Serve) -> dict[str, str]:
+    """Return what Ray Serve's proxy is told of TLS."""
+    return {"ssl_certfile": settings.tls.cert, "ssl_keyfile": settings.tls.key} if settings.tls else {}
 
 
 def _notes(settings: Serve) -> list[str]:

@@ -12,6 +12,7 @@ from thaw.serving.api.feedback import Keep
 from thaw.serving.keys import Keyring
 from thaw.serving.watch import feedback
 from thaw.serving.watch.log import PredictionLog
+from thaw.serving.watch.metrics import Metrics
 from thaw.serving.watch.watched import Watched
 from thaw.storage import Root
 
@@ -32,15 +33,21 @@ class Guarding:
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
-    def of(cls, root: Root, settings: Serve) -> Self:
+    def of(cls, root: Root, settings: Serve, name: str, counted: Metrics) -> Self:
         """Begin to follow the keys of a store and to log, as far as settings say so.
+
+        Args:
+            name: of the model that is answered for beside ``serve.models``.
+            counted: is told what is logged.
 
         Raises:
             StorageError: the keys cannot be read.
         """
         made = cls(
             keyring=Keyring(root) if settings.asks_for_keys else None,
-            log=PredictionLog(root, settings.log, settings.limits) if settings.log.share else None,
+            log=PredictionLog(root, settings.log, settings.limits, {name, *settings.models}, counted.logged)
+            if settings.log.share
+            else None,
             keep=partial(feedback.keep, root),
         )
         if made.keyring:

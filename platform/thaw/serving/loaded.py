@@ -23,7 +23,7 @@ from thaw.registry.store import ModelVersion
 from thaw.serving.api.contract import Facts, facts_of
 from thaw.serving.batcher import Batcher, best_batch, measured
 from thaw.serving.finite import Finite, FiniteBundle
-from thaw.serving.tuning import plain, tuned
+from thaw.serving.tuning import InBf16, plain, tuned
 from thaw.storage import Root, local_cache
 
 _log = logging.getLogger("thaw.serving")
@@ -117,7 +117,7 @@ class Opener:
     def _batcher(self, network: Backend, most: int, name: str) -> Batcher[Placed, Found]:
         settings = self._settings
         embeds = settings.log.share > 0 and settings.log.embedding
-        if embeds and isinstance(network, Bundle):
+        if embeds and isinstance(network, Bundle | InBf16):
             work = partial(_each, partial(_embed, FiniteBundle(network)))
         else:
             work = partial(_each, partial(_answer, Finite(network)))

@@ -25,7 +25,7 @@ from thaw.errors import ClusterError, ConfigError
 from thaw.registry import store
 from thaw.serving import keys
 from thaw.serving.api.app import build_app
-from thaw.serving.deployed import APPLICATION, Arguments, environment
+from thaw.serving.deployed import APPLICATION, Arguments, environment, https
 from thaw.serving.guarding import Guarding
 from thaw.serving.loaded import Key
 from thaw.serving.rollout.following import Following, begun
@@ -52,7 +52,7 @@ class Replica:
         counted = Metrics()
         self._following = Following(answering, counted)
         self._link = Link(controller, self._following, counted, settings.follow_seconds / 2)
-        self._guarding = Guarding.of(root, settings)
+        self._guarding = Guarding.of(root, settings, key.name, counted)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         kept = self._guarding
@@ -118,7 +118,7 @@ def endpoint(reference: str, storage_root: str, options: Serve, artifact: str | 
     root = open_root(storage_root)
     found = store.resolve(root, reference)
     keys.check(options, keys.read(root))
-    secure = _https(options)
+    secure = _checked_https(options)
     load(root, found, artifact)  # what a replica refuses, Ray Serve would try again and again
     with on_ray.cluster(options.most_replicas):
         on_ray.check_gpus("serve.gpus", options.gpus * options.most_replicas)
@@ -152,18 +152,16 @@ def serve_until_stopped(reference: str, storage_root: str, options: Serve, artif
         stop.wait()
 
 
-def _https(options: Serve) -> dict[str, str]:
+def _checked_https(options: Serve) -> dict[str, str]:
     """Return what Ray Serve's proxy is told of TLS.
 
     Raises:
         ConfigError: a file is not there.
     """
-    if options.tls is None:
-        return {}
-    for name, path in (("cert", options.tls.cert), ("key", options.tls.key)):
+    for path in https(options).values():
         if not Path(path).is_file():
-            raise ConfigError(f"serve.tls.{name}: {path}: no such file; it must be on every node that takes requests")
-    return {"ssl_certfile": options.tls.cert, "ssl_keyfile": options.tls.key}
+            raise ConfigError(f"serve.tls: {path}: no such file; it must be on every node that takes requests")
+    return https(options)
 
 
 def _check_proxy(options: Serve) -> None:

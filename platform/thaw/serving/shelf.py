@@ -34,7 +34,7 @@ class Shelf:
         self._open, self._most = open_, most
         self._loaded: dict[Key, Loaded] = {}  # in the order of their last use
         self._loading: dict[Key, asyncio.Task[Loaded]] = {}
-        self._failed: dict[Key, tuple[float, Refused]] = {}
+        self._failed: dict[Key, tuple[float, Exception]] = {}
         self._kept: frozenset[Key] = frozenset()
         self._loader = ThreadPoolExecutor(1, "load")
 
@@ -96,20 +96,22 @@ class Shelf:
         loop = asyncio.get_running_loop()
         try:
             loaded = await loop.run_in_executor(self._loader, lambda: self._open(key, list(self._loaded.values())))
-        except ThawError as error:
-            _log.warning("%s cannot be loaded: %s", key, error)
-            self._failed[key] = (time.monotonic() + _FAILED_S, _seen(key, error))
-            raise self._failed[key][1] from error
+        except Exception as error:
+            _log.warning("%s cannot be loaded: %s", key, error, exc_info=not isinstance(error, ThawError))
+            now = time.monotonic()
+            self._failed = {other: failed for other, failed in self._failed.items() if failed[0] > now}
+            self._failed[key] = (now + _FAILED_S, error.with_traceback(None))
+            raise _seen(key, error) from error
         finally:
             del self._loading[key]
         self.add(loaded)
         return loaded
 
     def _check_failed(self, key: Key) -> None:
-        until, refused = self._failed.get(key, (0.0, None))
-        if refused is not None and time.monotonic() < until:
-            raise refused
-        self._failed.pop(key, None)
+        """Refuse what could not be loaded a moment ago, anew: what is raised holds on to the request that met it."""
+        until, error = self._failed.get(key, (0.0, None))
+        if error is not None and time.monotonic() < until:
+            raise _seen(key, error) from error
 
     def _make_room(self) -> None:
         *older, _newest = self.keys or (None,)
@@ -118,7 +120,7 @@ class Shelf:
             self._loaded.pop(key).batcher.close()
 
 
-def _seen(key: Key, error: ThawError) -> Refused:
+def _seen(key: Key, error: Exception) -> Refused:
     """Return how a caller is told that a model is not there; what else was found is for the log."""
     if isinstance(error, StorageError):
         return Refused(404, "no_such_model", f"there is no model {key}")

@@ -34,10 +34,21 @@ class InBf16:
 
     def readouts(self, pixels: Tensor) -> dict[str, dict[str, Tensor]]:
         """Return task -> what its answers are read off, in fp32."""
-        device = next(self.of.model.parameters()).device.type
-        with torch.autocast(device, dtype=torch.bfloat16):
-            found = self.of.readouts(pixels)
-        return {task: {name: one.float() for name, one in outputs.items()} for task, outputs in found.items()}
+        with self._autocast():
+            return _in_fp32(self.of.readouts(pixels))
+
+    def embedded(self, pixels: Tensor) -> tuple[dict[str, dict[str, Tensor]], Tensor]:
+        """Return the same, and the (B, D) pooled vectors, in fp32."""
+        with self._autocast():
+            found, pooled = self.of.embedded(pixels)
+        return _in_fp32(found), pooled
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(next(self.of.model.parameters()).device.type, dtype=torch.bfloat16)
+
+
+def _in_fp32(found: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    return {task: {name: one.float() for name, one in outputs.items()} for task, outputs in found.items()}
 
 
 def tuned(network: Backend, settings: Serve) -> Backend:

@@ -77,16 +77,13 @@ def _ended(root: "Root", name: str, promote: bool) -> Result:
         StorageError: nothing is.
     """
     from thaw.errors import StorageError
-    from thaw.registry import store
     from thaw.serving.rollout import kept
 
-    tried = kept.read(root, name)
-    if tried is None:
+    if not promote and kept.remove_unreadable(root, name):
+        return Result({"model": name, "record": None}, [f"{name}: what was kept was no rollout, and is removed"])
+    record = kept.finish(root, name, "promoted" if promote else "stopped")
+    if record is None:
         raise StorageError(f"{name}: no version is tried; `thaw rollout {name}/VERSION --canary 0.1` begins")
-    champion = store.resolve(root, f"{name}@{tried.alias}").version
-    if promote:
-        store.set_alias(root, name, tried.alias, tried.version)  # first, so that no request goes back in between
-    record = kept.finish(root, name, tried, champion, "promoted" if promote else "stopped")
     return Result({"model": name, "record": record.model_dump(mode="json")}, _lines(record))
 
 

@@ -58,7 +58,7 @@ def test_every_check_is_content_with_a_sound_cluster(check: str) -> None:
 
 FULL = Disk("/tmp/ray", 100 * GIB, 4 * GIB, "")
 FILLING = Disk("/tmp/ray", 100 * GIB, 10 * GIB, "")
-READ_ONLY = Disk("/root/.cache", 100 * GIB, 60 * GIB, "Read-only file system")
+READ_ONLY = Disk("/caches", 100 * GIB, 60 * GIB, "Read-only file system")
 SLOW = Exchanged("gloo", 2, {1024: 1e-3, 2**24: 0.5})
 DRIFTED = replace(TWO, digests=("bb", "cc"))
 OTHER = replace(TWO, losses=(0.7, 0.6))

@@ -1,7 +1,9 @@
 """The endpoint of one process: several models, those that share a trunk, and the answer that was scored."""
 
 import asyncio
+import gc
 import time
+import weakref
 
 import pytest
 import safetensors.torch
@@ -89,6 +91,44 @@ def test_every_version_answers_as_itself_and_those_not_used_for_longest_make_roo
     assert first.answers != second.answers
     assert [one.status for one in refused] == [503, 404, 404]
     assert not any(str(stored.root) in one.detail for one in refused)
+
+
+def test_a_version_that_could_not_be_loaded_holds_on_to_no_request_and_is_not_tried_at_once_again(stored):
+    tried = []
+
+    async def scenario(endpoint):
+        def fail(key, others):
+            tried.append(key)
+            raise RuntimeError("out of memory")
+
+        endpoint.shelf._open = fail
+        held = []
+        for _ in range(3):
+            one = asked(version=2)
+            held.append(weakref.ref(one))
+            with pytest.raises(Refused) as refused:
+                await endpoint.answer(one)
+            assert (refused.value.status, refused.value.error) == (503, "model_unusable")
+            assert "memory" not in refused.value.detail
+            del one, refused
+        await asyncio.sleep(0)  # the loop itself holds on to what it has just called
+        gc.collect()
+        return [ref() for ref in held]
+
+    assert use(stored, scenario) == [None] * 3
+    assert tried == [Key("colours", 2)]
+
+
+def test_what_is_not_in_the_store_is_refused_without_a_load(stored):
+    async def scenario(endpoint):
+        endpoint.shelf._open = None
+        for version in (9, 10**9):
+            with pytest.raises(Refused) as refused:
+                await endpoint.answer(asked(version=version))
+            assert refused.value.status == 404
+        return len(endpoint.shelf._failed)
+
+    assert use(stored, scenario) == 0
 
 
 def test_what_is_kept_stays_and_what_is_used_ends_only_then(stored):

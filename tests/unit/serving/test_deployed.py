@@ -24,6 +24,15 @@ def test_the_file_says_what_is_served_and_no_default():
     assert (again.model, again.artifact) == ("boards@champion", "onnx")
 
 
+def test_a_certificate_is_for_the_proxy_of_every_node():
+    settings = Serve.model_validate({"host": "0.0.0.0", "tls": {"cert": "/tls/tls.crt", "key": "/tls/tls.key"}})
+    found = yaml.safe_load(written(Arguments(model="boards", storage="/data", serve=settings)))
+    schema = ServeDeploySchema.model_validate(found).http_options
+    assert {"ssl_certfile", "ssl_keyfile"} <= set(type(schema).model_fields)
+    assert (schema.ssl_certfile, schema.ssl_keyfile) == ("/tls/tls.crt", "/tls/tls.key")
+    assert found["applications"][0]["args"]["serve"] == {"auth": "keys"}
+
+
 def test_haproxy_asks_for_what_sends_a_request_again_when_a_replica_dies():
     assert environment(Serve()) == {}
     told = environment(Serve(proxy="haproxy"))

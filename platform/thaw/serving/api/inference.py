@@ -24,6 +24,7 @@ from thaw.tasks.contract import Array
 INPUT = "image"
 """Name of the one input."""
 _ENVELOPE_BYTES = 64 * 2**10
+_MOST_OUTPUTS = 1024
 _TYPES = {"float32": "FP32", "int64": "INT64"}
 _EXAMPLE: dict[str, Any] = {"inputs": [{"name": INPUT, "shape": [1], "datatype": "BYTES", "data": ["iVBORw0KGgo..."]}]}
 
@@ -57,7 +58,7 @@ class Inference(BaseModel):
 
     id: str | None = None
     inputs: Annotated[list[Input], Field(min_length=1, max_length=1)]
-    outputs: list[Output] | None = None
+    outputs: Annotated[list[Output], Field(max_length=_MOST_OUTPUTS)] | None = None
     """Left out: every tensor of every task."""
 
 
@@ -215,7 +216,7 @@ def _inferred(chosen: Inference, answered: Sequence[Answered], own_id: str) -> b
         for task, head in one.tasks.items()
         for name, values in head.tensors([each.found[task] for each in answered]).items()
     }
-    wanted = list(tensors) if chosen.outputs is None else [output.name for output in chosen.outputs]
+    wanted = list(tensors) if chosen.outputs is None else list(dict.fromkeys(one.name for one in chosen.outputs))
     for name in wanted:
         if name not in tensors:
             raise Refused(400, "no_such_output", f"outputs: {name[:80]!r} is none of {', '.join(tensors)}")

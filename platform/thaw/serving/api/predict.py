@@ -63,7 +63,7 @@ def _timing(took: Seconds) -> str:
 
 def _told(one: Answered | BaseException, own_id: str) -> dict[str, Any]:
     if isinstance(one, Answered):
-        return {"request_id": own_id, "answers": one.answers}
+        return {"request_id": own_id, "version": one.version, "answers": one.answers}
     why = problems.seen(one)
     return Problem(error=why.error, detail=why.detail, request_id=own_id).model_dump()
 
@@ -72,7 +72,7 @@ def _answered_type(endpoint: Endpoint) -> Any:
     """Return the shape of an answer to a request, for the OpenAPI document."""
     tasks: dict[str, Any] = {task: (reduce(or_, kind.forms()), ...) for task, kind in endpoint.answer_types.items()}
     answers = create_model("Answers", **tasks)
-    image = create_model("AnsweredImage", request_id=(str, ...), answers=(answers, ...))
+    image = create_model("AnsweredImage", request_id=(str, ...), version=(int, ...), answers=(answers, ...))
     told: dict[str, Any] = {"model": (str, ...), "version": (int, ...), "request_id": (str, ...)}
     one: type[BaseModel] = create_model("Answered", **told, answers=(answers, ...))
     several: type[BaseModel] = create_model("AnsweredImages", **told, images=(list[image | Problem], ...))

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from thaw.data.quality import BadImage
 from thaw.serving.api.asking import REQUEST_ID, request_id
@@ -39,6 +40,35 @@ def add(app: FastAPI) -> None:
 
     for kind in (BadImage, RequestValidationError, Refused, HTTPException, Exception):
         app.add_exception_handler(kind, refused)
+    app.add_middleware(Faults)
+
+
+class Faults:
+    """An ASGI application in front of another one, whose faults it answers: inside of what counts and marks responses.
+
+    Without it a fault goes past all of that to the outermost layer, which answers in the same form.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; what has begun to be answered cannot be mended."""
+        begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            request = Request(scope)
+            _log.exception("request %s failed", request_id(request))
+            await response(request, seen(error))(scope, receive, send)
 
 
 def seen(error: BaseException) -> Refused:
@@ -61,8 +91,6 @@ def response(request: Request, told: Refused, headers: Mapping[str, str] | None 
         headers: beside those that every refusal has.
     """
     problem = Problem(error=told.error, detail=told.detail, request_id=request_id(request))
-    if told.status == 500:
-        _log.error("request %s failed", problem.request_id)
     sent = {REQUEST_ID: problem.request_id, **(headers or {})}
     if told.retry_after is not None:
         sent["retry-after"] = str(told.retry_after)

@@ -15,7 +15,7 @@ from thaw.registry import store
 from thaw.registry.record import utc_now
 from thaw.serving.rollout import bounds, kept
 from thaw.serving.rollout.counts import Counts, total
-from thaw.serving.rollout.kept import Outcome, Record
+from thaw.serving.rollout.kept import Outcome, Record, UnreadableError
 from thaw.serving.rollout.plan import Plan, Tried
 from thaw.serving.watch.metrics import Family, counter, gauge
 from thaw.storage import Root
@@ -78,10 +78,10 @@ class Control:
 
     def step(self) -> None:
         """Look at the store, judge and decide. Without the store, what it said last is judged and decided on."""
-        said = []
+        said: list[str] = []
         plan = self.plan
         try:
-            plan = self._looked()
+            plan = self._looked(said)
         except StorageError as error:
             said.append(str(error))
         if plan is not None:
@@ -91,8 +91,8 @@ class Control:
                 said.append(str(error))
         self._complain(said[0] if said else "")
 
-    def _looked(self) -> Plan:
-        """Return what the store says.
+    def _looked(self, said: list[str]) -> Plan:
+        """Return what the store says; an alias is followed even where what is tried cannot be read, which is said.
 
         Raises:
             StorageError: it does not answer, or has no such alias, as one that was unplugged.
@@ -100,7 +100,11 @@ class Control:
         champion = store.aliases(self._root, self.name).get(self._alias)
         if champion is None:
             raise StorageError(f"{self._root}: model {self.name!r} has no alias {self._alias!r}")
-        tried = kept.read(self._root, self.name)
+        try:
+            tried = kept.read(self._root, self.name)
+        except UnreadableError as error:
+            said.append(str(error))
+            tried = None
         if tried is None or tried.alias != self._alias:
             return Plan(self.name, champion)
         return Plan(self.name, champion, tried, self._bounds(tried).compared)
@@ -124,7 +128,7 @@ class Control:
             kept.end(self._root, self.name, tried)
             return False
         if tried.version == champion:
-            kept.finish(self._root, self.name, tried, champion, "promoted")
+            kept.finish(self._root, self.name, "promoted", tried.id)
             return False
         beats = [beat for beat in list(self._beats.values()) if beat.tried == tried.id]
         known = tuple(total(beat.counts.get(one, Counts()) for beat in beats) for one in (tried.version, champion))

@@ -117,7 +117,7 @@ class Following:
         try:
             answered = await self._answering.answer_by(self._key(version), asked)
         except Exception as error:
-            if _is_fault(error):
+            if _is_fault(error) or _is_late(error):
                 active.tally(version).failure(_kind(error))
             raise
         self._count(active, answered)
@@ -132,9 +132,12 @@ class Following:
         except Exception as error:
             if _is_fault(error):
                 self._failure(active, version, error)
-            elif not (isinstance(error, Refused) and error.status == 503):
-                raise  # the image or its deadline is at fault, and the champion could do no better
-            return None
+                return None
+            if isinstance(error, Refused) and error.status == 503:
+                return None
+            if _is_late(error):  # short deadlines meet the champion as well, and cancel out in what is judged
+                active.tally(version).failure(_kind(error))
+            raise  # the image is at fault or the time is over, and the champion could do no better
         self._count(active, answered)
         self._compare(active, asked, answered)
         return answered
@@ -270,6 +273,11 @@ def begun(root: Root, settings: Serve, key: Key, alias: str | None, threads: int
 def _is_fault(error: Exception) -> bool:
     """Return whether the model is at fault, and not the image, the deadline or how many ask."""
     return not isinstance(error, (Refused, BadImage))
+
+
+def _is_late(error: Exception) -> bool:
+    """Return whether the answer was not there by its deadline, whoever's fault that is."""
+    return isinstance(error, Refused) and error.status == 504
 
 
 def _kind(error: Exception) -> str:

@@ -22,6 +22,10 @@ from thaw.storage import Root
 Outcome = Literal["running", "rolled_back", "not_loaded", "stopped", "promoted"]
 
 
+class UnreadableError(StorageError):
+    """What is kept of the version that is tried is none."""
+
+
 class Figures(BaseModel):
     """What was counted of one version."""
 
@@ -83,20 +87,32 @@ def read(root: Root, name: str) -> Tried | None:
     """Return the version of a model that is tried; None where there is none.
 
     Raises:
-        StorageError: the store does not answer, or rollout.json holds something else.
+        UnreadableError: rollout.json holds something else.
+        StorageError: the store does not answer.
     """
     path = _path(name)
     if not root.exists(path):
         return None
+    content = root.read_bytes(path)
     try:
-        tried = Tried.model_validate(root.read_json(path))
+        tried = Tried.model_validate_json(content)
         Rollout.model_validate(dict(tried.bounds))
         return tried
     except ValidationError as error:
-        raise StorageError(
-            f"{root.shown(path)}: not a rollout: {error.errors()[0]['msg']}; remove it, or end it with "
-            f"`thaw rollout {name} --stop`"
+        raise UnreadableError(
+            f"{root.shown(path)}: not a rollout: {error.errors()[0]['msg']}; `thaw rollout {name} --stop` removes it"
         ) from None
+
+
+def remove_unreadable(root: Root, name: str) -> bool:
+    """Remove what is no rollout where one should be kept, and return whether there was such a thing."""
+    with lock.hold(root, _path(name)):
+        try:
+            read(root, name)
+        except UnreadableError:
+            root.remove(_path(name))
+            return True
+    return False
 
 
 def begin(
@@ -133,30 +149,37 @@ def end(root: Root, name: str, tried: Tried) -> None:
             root.remove(_path(name))
 
 
-def write(root: Root, record: Record) -> str:
-    """Keep the record of a trial, in place of what was kept of it before, and return where."""
-    path = f"{_folder(record.model)}/{record.id}.json"
-    root.write_json(path, record.model_dump(mode="json"))
-    return path
+def write(root: Root, record: Record) -> None:
+    """Keep the record of a trial, in place of what was kept of it before; how one has ended stands for good."""
+    with lock.hold(root, _path(record.model)):
+        known = record_of(root, record.model, record.id)
+        if known is None or known.ended is None:
+            _put(root, record)
 
 
-def finish(root: Root, name: str, tried: Tried, champion: int, outcome: Outcome) -> Record:
-    """End a trial by hand and keep its record, with what was last counted."""
-    end(root, name, tried)
-    known = record_of(root, name, tried.id) or Record(
-        id=tried.id,
-        model=name,
-        version=tried.version,
-        champion=champion,
-        alias=tried.alias,
-        kind=tried.kind,
-        share=tried.share,
-        bounds=dict(tried.bounds),
-        started=tried.started,
-        outcome=outcome,
-    )
-    record = known.model_copy(update={"outcome": outcome, "ended": utc_now()})
-    write(root, record)
+def finish(root: Root, name: str, outcome: Literal["stopped", "promoted"], only: str | None = None) -> Record | None:
+    """End the trial that goes on by hand, and return its record, with what was last counted; None where there is none.
+
+    Whoever else ends it does so before or after: a version that was taken back is not promoted.
+
+    Args:
+        outcome: ``promoted`` moves the alias to the version.
+        only: id of the trial that is to be ended; left out, whichever goes on.
+
+    Raises:
+        StorageError: what is kept of it is unreadable, or the store does not answer.
+    """
+    with lock.hold(root, _path(name)):
+        tried = read(root, name)
+        if tried is None or only not in (None, tried.id):
+            return None
+        champion = store.aliases(root, name).get(tried.alias, tried.version)
+        if outcome == "promoted":
+            store.set_alias(root, name, tried.alias, tried.version)  # first, so that no request goes back in between
+        root.remove(_path(name))
+        known = record_of(root, name, tried.id) or _begun(name, tried, champion)
+        record = known.model_copy(update={"outcome": outcome, "ended": utc_now()})
+        _put(root, record)
     return record
 
 
@@ -175,6 +198,26 @@ def last(root: Root, name: str) -> Record | None:
 def new_id(version: int) -> str:
     """Return an id for a trial that begins now; ids sort by time."""
     return f"{re.sub(r'[^0-9]', '', utc_now())[:14]}-v{version}"
+
+
+def _begun(name: str, tried: Tried, champion: int) -> Record:
+    """Return the record of a trial of which nothing was counted yet."""
+    return Record(
+        id=tried.id,
+        model=name,
+        version=tried.version,
+        champion=champion,
+        alias=tried.alias,
+        kind=tried.kind,
+        share=tried.share,
+        bounds=dict(tried.bounds),
+        started=tried.started,
+        outcome="running",
+    )
+
+
+def _put(root: Root, record: Record) -> None:
+    root.write_json(f"{_folder(record.model)}/{record.id}.json", record.model_dump(mode="json"))
 
 
 def _continued(

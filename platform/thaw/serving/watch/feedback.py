@@ -64,8 +64,8 @@ class Truth(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    request_id: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
-    """That of the answer."""
+    request_id: str = Field(pattern=r"^[A-Za-z0-9._-]{1,72}$")
+    """That of the answer; those of several images of a request are longer than a caller's own may be."""
     task: Name
     """Which of the model's tasks is spoken of."""
     label: Label

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -83,18 +83,26 @@ class _Page:
 
 
 class PredictionLog:
-    """What one replica keeps.
-
-    Attributes:
-        kept: answers that were written.
-        dropped: answers that found no room, or were lost because the store took nothing until the end.
-    """
+    """What one replica keeps."""
 
     def __init__(
-        self, root: Root, settings: Settings, limits: Limits, clock: Callable[[], float] = time.monotonic
+        self,
+        root: Root,
+        settings: Settings,
+        limits: Limits,
+        models: Collection[str],
+        count: Callable[[str, int], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.kept = self.dropped = 0
+        """Begin.
+
+        Args:
+            models: whose old days are removed; others of the store may be kept for longer.
+            count: is told how many answers were ``kept``, and how many ``dropped``: they found no room, or were lost
+                because the store took nothing until the end.
+        """
         self._root, self._settings, self._limits, self._clock = root, settings, limits, clock
+        self._models, self._count = models, count
         self._name, self._files = uuid.uuid4().hex[:12], 0
         self._changed = threading.Condition()
         self._waiting: deque[tuple[Seen, int]] = deque()
@@ -114,7 +122,7 @@ class PredictionLog:
         size = self._size(seen)
         with self._changed:
             if self._closing or self._held + size > MOST_BYTES:
-                self.dropped += 1
+                self._count("dropped", 1)
                 return
             self._waiting.append((seen, size))
             self._held += size
@@ -194,13 +202,14 @@ class PredictionLog:
             except StorageError as error:
                 _told.warning("prediction log: %s", error)
                 page.not_before = self._clock() + _RETRY_S
-                self.dropped += len(page.rows) if closing else 0
+                if closing:
+                    self._count("dropped", len(page.rows))
                 continue
             self._files += 1
             del self._pages[model, day]
             with self._changed:
-                self.kept += len(page.rows)
                 self._held -= page.bytes
+            self._count("kept", len(page.rows))
 
     def _sweep(self) -> None:
         """Remove old days, once a day."""
@@ -209,7 +218,7 @@ class PredictionLog:
             return
         self._swept = today
         try:
-            remove_before(self._root, today - timedelta(days=self._settings.days))
+            remove_before(self._root, self._models, today - timedelta(days=self._settings.days))
         except StorageError as error:
             _told.warning("prediction log: %s", error)
 
@@ -227,10 +236,10 @@ def _nbytes(embedding: NDArray[np.float16] | None) -> int:
     return 0 if embedding is None else embedding.nbytes
 
 
-def remove_before(root: Root, first: date) -> None:
-    """Remove what was kept of answers, and what was said of them, before a day; other folders are let alone."""
+def remove_before(root: Root, models: Collection[str], first: date) -> None:
+    """Remove what was kept of answers of some models, and said of them, before a day; other folders are let alone."""
     for place in (logged.LOG, logged.FEEDBACK):
-        for model in root.list(place):
+        for model in models:
             for day in logged.days(root, place, model):
                 if day < first:
                     root.remove(f"{place}/{model}/{day}")

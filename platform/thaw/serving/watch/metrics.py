@@ -89,6 +89,9 @@ class Metrics:
             "thaw_http_responses", "Responses of every kind, refusals before any image was read among them.",
             ("status",), registry=made,
         )  # fmt: skip
+        self._logged = Counter(
+            "thaw_logged", "Answers for the prediction log, kept or dropped.", ("outcome",), registry=made
+        )
         self._versions: dict[tuple[str, int], _OfVersion] = {}
 
     def answered(self, one: Answered) -> None:
@@ -105,6 +108,10 @@ class Metrics:
     def responded(self, status: int) -> None:
         """Count a response by its status."""
         self._responses.labels(str(status)).inc()
+
+    def logged(self, outcome: str, answers: int) -> None:
+        """Count answers that were kept in the prediction log, or dropped."""
+        self._logged.labels(outcome).inc(answers)
 
     def failed(self, model: str, version: int, kind: str) -> None:
         """Count an image that was not answered; ``kind`` is one of a few words, never what a caller sent."""

@@ -3,11 +3,11 @@
 import asyncio
 import io
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
+from asking import asking
 from in_process import InProcess, every_kind
 from thaw.config.limits import Limits
 from thaw.config.serving import Serve
@@ -46,12 +46,7 @@ def endpoint(bundle):
 
 
 def ask(endpoint, **request):
-    async def once():
-        transport = httpx.ASGITransport(build_app(endpoint), raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            return await client.post("/predict", **request)
-
-    return asyncio.run(once())
+    return asking(build_app(endpoint))("POST", "/predict", **request)
 
 
 def picture(seed=0):
@@ -70,6 +65,7 @@ def test_several_files_are_answered_in_order_and_a_bad_one_harms_no_other(endpoi
     assert bad["error"] == "not_an_image"
     for answered, seed in ((first, 1), (last, 2)):
         alone = ask(endpoint, content=picture(seed), headers=PNG).json()
+        assert answered["version"] == 7
         assert answered["answers"]["verdict"] == alone["answers"]["verdict"]
 
 

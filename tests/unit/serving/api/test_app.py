@@ -1,17 +1,16 @@
 """The HTTP interface, in this process: a real bundle answers behind the real application."""
 
-import asyncio
 import base64
 import io
 import json
 
-import httpx
 import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
 
 import hostile
+from asking import asking
 from in_process import InProcess, every_kind
 from thaw import predictor
 from thaw.config.limits import Limits
@@ -31,16 +30,7 @@ def endpoint():
 @pytest.fixture(scope="module")
 def ask(endpoint):
     """Send one request to the application and return its response."""
-    transport = httpx.ASGITransport(build_app(endpoint), raise_app_exceptions=False)
-
-    def send(method, path, **request):
-        async def once():
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                return await client.request(method, path, **request)
-
-        return asyncio.run(once())
-
-    return send
+    return asking(build_app(endpoint))
 
 
 def picture(kind="PNG", size=(40, 30)):

@@ -185,6 +185,13 @@ def test_an_endpoint_without_keys_is_open(endpoint):
     assert asking(build_app(endpoint))("GET", "/").status_code == 200
 
 
+def test_behind_haproxy_others_reach_every_replica_so_that_keys_are_asked_for_and_tls_would_promise_too_much():
+    assert Serve(proxy="haproxy").asks_for_keys
+    assert not Serve(proxy="haproxy", auth="none").asks_for_keys
+    with pytest.raises(ValueError, match="end TLS in front of it"):
+        Serve.model_validate({"proxy": "haproxy", "tls": {"cert": "c.pem", "key": "k.pem"}})
+
+
 @pytest.mark.parametrize(
     ("host", "auth", "asks"),
     [

@@ -1,16 +1,15 @@
 """The Open Inference Protocol: typed tensors that say what /predict says, and metadata with a tag."""
 
-import asyncio
 import base64
 import io
 import json
 
-import httpx
 import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
 
+from asking import asking
 from in_process import InProcess, every_kind
 from thaw.config.limits import Limits
 from thaw.config.serving import Serve
@@ -26,16 +25,7 @@ def endpoint():
 
 @pytest.fixture(scope="module")
 def ask(endpoint):
-    transport = httpx.ASGITransport(build_app(endpoint), raise_app_exceptions=False)
-
-    def send(method, path, **request):
-        async def once():
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                return await client.request(method, path, **request)
-
-        return asyncio.run(once())
-
-    return send
+    return asking(build_app(endpoint))
 
 
 def picture(seed=0, size=(40, 30)):
@@ -76,6 +66,8 @@ def test_only_the_tensors_asked_for_are_told(ask):
     wanted = {"outputs": [{"name": "tags.scores"}, {"name": "verdict.label"}]}
     response = ask("POST", "/v2/models/tiny/versions/7/infer", json=request(picture(), **wanted))
     assert [one["name"] for one in response.json()["outputs"]] == ["tags.scores", "verdict.label"]
+    often = ask("POST", "/v2/models/tiny/infer", json=request(picture(), outputs=[{"name": "tags.scores"}] * 500))
+    assert [one["name"] for one in often.json()["outputs"]] == ["tags.scores"]
     refused = ask("POST", "/v2/models/tiny/infer", json=request(picture(), outputs=[{"name": "x.y"}]))
     assert (refused.status_code, refused.json()["error"]) == (400, "no_such_output")
 
@@ -118,6 +110,7 @@ def test_servers_and_models_tell_that_they_live_and_are_ready(ask):
         ({"inputs": [request(picture())["inputs"][0] | {"shape": [2]}]}, 400, "bad_request"),
         ({"inputs": [request(picture())["inputs"][0] | {"datatype": "FP32"}]}, 400, "bad_request"),
         ({"inputs": [request(picture())["inputs"][0] | {"data": ["<no base64>"]}]}, 400, "bad_request"),
+        (request(picture(), outputs=[{"name": "tags.scores"}] * 2000), 400, "bad_request"),
         (request(*[picture()] * 5), 413, "too_many_images"),
         (request(b"no image"), 415, "not_an_image"),
         (request(picture(), b"no image"), 415, "not_an_image"),
@@ -162,9 +155,5 @@ def test_only_pages_of_the_origins_that_are_named_may_ask(ask):
 
 
 def test_without_origins_no_page_may_ask():
-    async def once():
-        transport = httpx.ASGITransport(build_app(InProcess(every_kind())))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            return await client.get("/v2", headers={"origin": "https://app.example.com"})
-
-    assert "access-control-allow-origin" not in asyncio.run(once()).headers
+    response = asking(build_app(InProcess(every_kind())))("GET", "/v2", headers={"origin": "https://app.example.com"})
+    assert "access-control-allow-origin" not in response.headers

@@ -1,13 +1,12 @@
 """What the page at `/` is served as. What it does is tested in a browser (tests/browser)."""
 
-import asyncio
 import re
 from pathlib import Path
 
-import httpx
 import pytest
 
 import thaw.serving.page
+from asking import asking
 from in_process import InProcess, every_kind
 from reading import Reader
 from thaw.serving.api.app import build_app
@@ -29,16 +28,8 @@ A [link](https://example.org/a) and [a trap](javascript:alert(1)); <script>alert
 
 @pytest.fixture(scope="module")
 def ask():
-    transport = httpx.ASGITransport(build_app(InProcess(every_kind(), cards={7: CARD})))
-
-    def send(path, **headers):
-        async def once():
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                return await client.get(path, headers=headers)
-
-        return asyncio.run(once())
-
-    return send
+    send = asking(build_app(InProcess(every_kind(), cards={7: CARD})))
+    return lambda path, **headers: send("GET", path, headers=headers)
 
 
 def test_browsers_get_a_page_and_programs_get_facts_at_the_same_address(ask):
@@ -133,12 +124,7 @@ def test_a_card_that_there_is_not_is_a_problem(ask, query):
 
 
 def test_a_model_without_a_card_says_so():
-    async def once():
-        transport = httpx.ASGITransport(build_app(InProcess(every_kind())))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            return await client.get("/card")
-
-    assert asyncio.run(once()).json()["error"] == "no_card"
+    assert asking(build_app(InProcess(every_kind())))("GET", "/card").json()["error"] == "no_card"
 
 
 def test_facts_say_where_each_head_decides_and_how_it_is_drawn(ask):

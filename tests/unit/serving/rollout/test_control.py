@@ -184,6 +184,32 @@ def test_a_rollout_that_somebody_wrote_by_hand_is_refused_where_it_is_wrong(root
             kept.read(root, "boards")
         step(control)
     assert "not a rollout" in capsys.readouterr().err
+    root.write_bytes("models/boards/rollout.json", b"{")
+    store.set_alias(root, "boards", "champion", 2)
+    assert step(control) == Plan("boards", 2), "an alias is followed all the same"
+    code, line = told(capsys, "boards", "--stop", "--storage", root.uri)
+    assert (code, kept.read(root, "boards")) == (0, None)
+    assert "is removed" in line
+
+
+def test_how_a_trial_has_ended_is_not_overwritten_by_what_was_counted_before(root, control):
+    tried = kept.begin(root, "boards/2", "canary", 0.1, {})
+    step(control, Beat("a", tried.id, {2: counts(60), 1: counts()}))
+    late = kept.last(root, "boards")
+    assert late.outcome == "running"
+    kept.finish(root, "boards", "stopped")
+    kept.write(root, late)
+    assert kept.last(root, "boards").outcome == "stopped"
+
+
+def test_a_version_that_was_taken_back_meanwhile_is_not_promoted(root, control, capsys):
+    tried = kept.begin(root, "boards/2", "canary", 0.1, {})
+    kept.end(root, "boards", tried)
+    assert told(capsys, "boards", "--promote", "--storage", root.uri)[0] == 2
+    assert store.aliases(root, "boards") == {"champion": 1}
+    other = kept.begin(root, "boards/2", "shadow", 0.1, {})
+    assert kept.finish(root, "boards", "stopped", only="another") is None
+    assert kept.read(root, "boards") == other
 
 
 def told(capsys, *arguments):

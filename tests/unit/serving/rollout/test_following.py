@@ -1,6 +1,7 @@
 """The endpoint of one process while versions change: who answers, what is counted, and that nobody is let down."""
 
 import asyncio
+import time
 
 import pytest
 import torch
@@ -262,3 +263,22 @@ def test_an_image_that_fails_takes_none_of_those_with_it(stored):
 def _refuse_white(_model, given):
     if any(pixels.float().mean() > 150 for pixels in given[0]):
         raise RuntimeError("too bright")
+
+
+def test_a_version_that_misses_deadlines_is_counted_as_failing(stored):
+    async def scenario(endpoint, metrics):
+        await endpoint.told(plan(version=GOOD))
+        loaded = endpoint._answering.shelf.held(Key("colours", GOOD))
+
+        async def never(placed, deadline):
+            await asyncio.sleep(60)
+
+        loaded.batcher.ask = never
+        with pytest.raises(Refused) as late:
+            await endpoint.answer(asked(deadline=time.monotonic() + 0.2))
+        assert late.value.status == 504
+        counts = endpoint.beat().counts
+        assert sum(counts[GOOD].failed.values()) == 1
+        assert counts[GOOD].answered == 0
+
+    use(stored, scenario)

@@ -43,7 +43,7 @@ def reddish(seed: int) -> np.ndarray:
 
 def log(made: Stored, pictures, ago: int = 0, embedding: bool = True, **settings) -> None:
     """Log the model's answers to some images, of so many days ago."""
-    kept = PredictionLog(made.root, Settings(share=1, **settings), Limits())
+    kept = PredictionLog(made.root, Settings(share=1, **settings), Limits(), {"colours"}, lambda *_: None)
     placed = [predictor.place(made.bundle.description.preprocess, one) for one in pictures]
     for place, (answers, vector) in enumerate(predictor.answer_and_embed(made.bundle, placed)):
         kept.offer(

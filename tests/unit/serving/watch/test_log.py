@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -42,13 +43,25 @@ def rows(store: Root, model: str = "colours") -> list[dict]:
     return [row for path in paths for row in logged.read(store, path, ANSWERS.names).to_pylist()]
 
 
-def kept(store: Root, *all_seen: Seen, **settings) -> PredictionLog:
-    """Return a log that was given some answers and closed."""
-    made = PredictionLog(store, Settings(share=1, **settings), Limits())
+class Counted(Counter):
+    """How many answers were kept and dropped."""
+
+    def __call__(self, outcome: str, answers: int) -> None:
+        self[outcome] += answers
+
+
+def begun(store: Root, counted: Counted | None = None, **settings) -> PredictionLog:
+    return PredictionLog(store, Settings(**settings), Limits(), {"colours"}, Counted() if counted is None else counted)
+
+
+def kept(store: Root, *all_seen: Seen, **settings) -> Counted:
+    """Give a log some answers, close it, and return what became of them."""
+    counted = Counted()
+    made = begun(store, counted, share=1, **settings)
     for one in all_seen:
         made.offer(one)
     made.close()
-    return made
+    return counted
 
 
 def test_an_answer_is_kept_with_what_it_comes_to_and_nothing_that_was_not_asked_for(store):
@@ -60,7 +73,7 @@ def test_an_answer_is_kept_with_what_it_comes_to_and_nothing_that_was_not_asked_
     assert [(one["task"], one["label"]) for one in row["decided"]] == [("colour", "red"), ("tags", "warm")]
     assert row["decided"][0]["score"] == 0.75
     assert (row["image"], row["whole"], row["embedding"]) == (None, False, None)
-    assert (made.kept, made.dropped) == (1, 0)
+    assert made == {"kept": 1}
     [path] = logged.files(store, LOG, "colours", Span())
     assert path.startswith(f"serving/log/colours/{TODAY}/")
 
@@ -89,12 +102,12 @@ def test_models_and_days_have_files_of_their_own(store):
 
 
 def test_the_share_is_drawn_by_request_id_alike_at_every_replica(store):
-    two = [PredictionLog(store, Settings(share=0.2), Limits()) for _ in range(2)]
+    two = [begun(store, share=0.2) for _ in range(2)]
     ids = [f"request-{place}" for place in range(2000)]
     first, second = ([one.wants(name) for name in ids] for one in two)
     assert first == second
     assert 320 < sum(first) < 480
-    whole, none = (PredictionLog(store, Settings(share=share), Limits()) for share in (1, 0))
+    whole, none = (begun(store, share=share) for share in (1, 0))
     assert all(map(whole.wants, ids))
     assert not any(map(none.wants, ids))
     for one in (*two, whole, none):
@@ -110,13 +123,14 @@ class Deaf(Root):
 
 def test_a_store_that_takes_nothing_costs_no_more_than_so_much_memory_and_the_rest_is_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(log, "MOST_BYTES", 100_000)
-    made = PredictionLog(Deaf(str(tmp_path)), Settings(share=1, image="full"), Limits())
+    counted = Counted()
+    made = begun(Deaf(str(tmp_path)), counted, share=1, image="full")
     for place in range(200):
         made.offer(seen(str(place), image=bytes(5_000)))
     assert made._held <= log.MOST_BYTES
-    assert made.dropped >= 180
+    assert counted["dropped"] >= 180
     made.close()
-    assert (made.kept, made.dropped) == (0, 200)
+    assert counted == {"dropped": 200}
 
 
 def test_a_store_that_refuses_for_a_while_gets_everything_later(tmp_path, monkeypatch):
@@ -131,11 +145,7 @@ def test_a_store_that_refuses_for_a_while_gets_everything_later(tmp_path, monkey
 
     monkeypatch.setattr(log, "FILE_BYTES", 1)
     monkeypatch.setattr(log, "_RETRY_S", 0.0)
-    made = PredictionLog(Hard(str(tmp_path)), Settings(share=1), Limits())
-    for place in range(4):
-        made.offer(seen(str(place)))
-    made.close()
-    assert (made.kept, made.dropped) == (4, 0)
+    assert kept(Hard(str(tmp_path)), *map(seen, "0123")) == {"kept": 4}
     assert {row["request_id"] for row in rows(open_root(str(tmp_path)))} == {"0", "1", "2", "3"}
 
 
@@ -149,18 +159,23 @@ def test_rows_are_written_when_there_are_enough_or_they_are_old():
 
 
 def test_what_comes_after_the_end_is_dropped(store):
-    made = kept(store, seen())
+    counted = Counted()
+    made = begun(store, counted, share=1)
+    made.offer(seen())
+    made.close()
     made.offer(seen("late"))
-    assert (made.kept, made.dropped) == (1, 1)
+    assert counted == {"kept": 1, "dropped": 1}
 
 
 def test_old_days_are_removed_with_what_was_said_of_them_and_nothing_else_is(store):
     for place in (LOG, FEEDBACK):
         for day in ("2026-01-01", "2026-01-09", "2026-01-10", "notes"):
-            store.write_bytes(f"{place}/colours/{day}/x.parquet", b"x")
-    log.remove_before(store, date(2026, 1, 10))
+            for model in ("colours", "others"):
+                store.write_bytes(f"{place}/{model}/{day}/x.parquet", b"x")
+    log.remove_before(store, {"colours"}, date(2026, 1, 10))
     for place in (LOG, FEEDBACK):
         assert store.list(f"{place}/colours") == ["2026-01-10", "notes"]
+        assert store.list(f"{place}/others") == ["2026-01-01", "2026-01-09", "2026-01-10", "notes"]
 
 
 def test_a_replica_removes_old_days_when_it_begins(store):

@@ -1,15 +1,13 @@
 """What Prometheus is told of an endpoint."""
 
-import asyncio
-
-import httpx
 import pytest
-from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
+from asking import asking
+from in_process import InProcess, every_kind
 from thaw import bundle
 from thaw.data.labels import LabelSchema
-from thaw.serving.api import metrics as api
+from thaw.serving.api.app import build_app
 from thaw.serving.api.contract import Answered, Seconds
 from thaw.serving.watch import metrics
 from thaw.serving.watch.metrics import CLASSES, VERSIONS, Metrics
@@ -112,20 +110,16 @@ class Alone(Metrics):
 
 
 def test_metrics_are_read_at_metrics_and_every_response_is_counted():
-    async def scenario():
-        app, watch = FastAPI(), Alone()
-        app.include_router(api.router(watch))
-        app.add_middleware(api.Responses, watch=watch)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-            for path in ("/none", "/none", "/metrics"):
-                await client.get(path)
-            return await client.get("/metrics")
-
-    response = asyncio.run(scenario())
+    ask = asking(build_app(InProcess(every_kind()), watch=Alone()))
+    for path in ("/none", "/none", "/metrics"):
+        ask("GET", path)
+    assert ask("POST", "/predict", content=b"break", headers={"content-type": "image/png"}).status_code == 500
+    response = ask("GET", "/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     found = read(response.content)
     assert found["thaw_http_responses_total", "404"] == 2
     assert found["thaw_http_responses_total", "200"] == 1
+    assert found["thaw_http_responses_total", "500"] == 1, "a fault, which an alert is to see"
 
 
 def test_what_others_keep_is_exposed_beside():

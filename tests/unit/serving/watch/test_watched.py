@@ -16,6 +16,7 @@ from thaw.serving.api.app import build_app
 from thaw.serving.api.contract import Asked
 from thaw.serving.guarding import Guarding
 from thaw.serving.loaded import Key
+from thaw.serving.watch.metrics import Metrics, exposed
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +24,22 @@ def made(tmp_path_factory) -> Stored:
     return stored(tmp_path_factory.mktemp("watched"))
 
 
-def answering(made: Stored, **settings) -> tuple[Answering, Guarding]:
+def answering(made: Stored, counted: Metrics | None = None, **settings) -> tuple[Answering, Guarding]:
     chosen = Serve.model_validate({"max_batch": 2, **settings})
-    return Answering(made.root, chosen, Key("colours", 1), 1), Guarding.of(made.root, chosen)
+    return Answering(made.root, chosen, Key("colours", 1), 1), Guarding.of(
+        made.root, chosen, "colours", counted or Metrics()
+    )
+
+
+def test_in_bf16_the_vector_is_logged_too_and_what_is_logged_is_counted(made):
+    counted = Metrics()
+    inner, guarding = answering(made, counted, precision="bf16", log={"share": 1, "embedding": True})
+    told = asyncio.run(guarding.watched(inner).answer(Asked(png(image(5)), "bf16", "bf16")))
+    guarding.close()
+    placed = predictor.place(made.bundle.description.preprocess, image(5))
+    [(_, vector)] = predictor.answer_and_embed(made.bundle, [placed])
+    assert told.embedding == pytest.approx(vector.astype(float), rel=0.1, abs=0.05)
+    assert b'thaw_logged_total{outcome="kept"} 1.0' in exposed(counted.snapshot())
 
 
 def test_what_is_answered_is_logged_with_the_vector_that_the_heads_were_given(made):
@@ -33,8 +47,9 @@ def test_what_is_answered_is_logged_with_the_vector_that_the_heads_were_given(ma
     content = png(image(5))
     told = asyncio.run(guarding.watched(inner).answer(Asked(content, "r5", "r5")))
     guarding.close()
-    [path] = logged.files(made.root, LOG, "colours", Span())
-    [row] = logged.read(made.root, path, ANSWERS.names).to_pylist()
+    paths = logged.files(made.root, LOG, "colours", Span())
+    every = [row for path in paths for row in logged.read(made.root, path, ANSWERS.names).to_pylist()]
+    [row] = [row for row in every if row["request_id"] == "r5"]
     assert (row["request_id"], row["version"], row["image"], row["whole"]) == ("r5", 1, content, True)
     placed = predictor.place(made.bundle.description.preprocess, image(5))
     [(answers, vector)] = predictor.answer_and_embed(made.bundle, [placed])
