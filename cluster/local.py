@@ -207,8 +207,12 @@ def _start(cluster: Cluster, address: str, arguments: Sequence[str]) -> Node:
 
 
 def _environment() -> dict[str, str]:
-    """Return this process's environment without what would lead the new nodes to another cluster."""
-    return {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")}
+    """Return this process's environment without what would lead the new nodes to another cluster.
+
+    Jobs run the first ``python`` of the path: this one, as on nodes whose image has no other.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")}
+    return kept | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])}
 
 
 def _auth(token: Path | None) -> dict[str, str]:
