@@ -113,7 +113,9 @@ class Cluster:
     def add(self) -> Node:
         """Start one more node, at an address at which no driver of this machine would look for its own."""
         own = f"127.0.0.{len(self.nodes) + 1}"
-        self.nodes.append(_start(self, own, [f"--address={self.address}", f"--node-ip-address={own}"]))
+        # Nodes of one machine that share a folder take what jobs brought along from under each other.
+        where = f"--temp-dir={self.folder / f'ray-{len(self.nodes) + 1}'}"
+        self.nodes.append(_start(self, own, [f"--address={self.address}", f"--node-ip-address={own}", where]))
         return self.nodes[-1]
 
     def end(self) -> None:

@@ -75,7 +75,8 @@ def _check(client: JobSubmissionClient, work: Work, shared: bool) -> None:
     # The only place where the client keeps what the cluster said; None would pass over the comparison.
     refusal.check_versions(ray.__version__, getattr(client, "_server_ray_version", None))
     try:
-        nodes = list_nodes(address=client.get_address(), filters=[("state", "=", "ALIVE")], limit=_MOST_NODES)
+        # All of them: asked for those that are alive, Ray takes the dead ones for an answer that was cut short.
+        nodes = [one for one in list_nodes(address=client.get_address(), limit=_MOST_NODES) if one.state == "ALIVE"]
     except (RayStateApiException, ConnectionError) as error:
         raise ClusterError(f"{client.get_address()}: does not tell of its nodes ({error})") from None
     refusal.check_storage(work, client.get_address(), len(nodes), shared)
