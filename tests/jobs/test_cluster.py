@@ -10,9 +10,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -160,8 +162,9 @@ def test_a_job_whose_driver_is_killed_is_tried_again_with_the_same_run(cluster: 
         wait_until(lambda: len(epochs(root, "twice")) >= 3, process)
         for node in cluster.nodes:
             for one in node.family():
-                if one.name().startswith("python") and "jobs/train.py" in " ".join(one.cmdline()):
-                    one.kill()
+                with suppress(psutil.NoSuchProcess):  # others come and go meanwhile
+                    if one.name().startswith("python") and "jobs/train.py" in " ".join(one.cmdline()):
+                        one.kill()
         told = done(process, 0)
     finally:
         process.kill()
