@@ -9,12 +9,13 @@ TESTS ?=
 export OMP_NUM_THREADS ?= 2
 export RAY_DISABLE_IMPORT_WARNING := 1
 
-.PHONY: help demo test test-slow bench install format lint types imports unit ray lock cluster-up cluster-down clean
+.PHONY: help demo test test-slow test-gpu bench install format lint types imports unit ray lock cluster-up cluster-down clean
 
 help:
 	@echo "make demo       prepare, train, evaluate, promote and serve a model of generated circuit boards"
 	@echo "make test       format, lint, types, import floors, unit and contract tests, tests on a local Ray"
 	@echo "make test-slow  the checks that take minutes"
+	@echo "make test-gpu   the checks that need an NVIDIA GPU"
 	@echo "make bench      the benchmarks, one after another"
 	@echo "make cluster-up, cluster-down  a Ray cluster of several nodes on this machine, with a token"
 	@echo "make lock       resolve anew what the image holds, into cluster/requirements.lock"
@@ -65,6 +66,9 @@ ray: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest tests -m slow --durations 0 $(TESTS)
+
+test-gpu: $(READY)
+	$(BIN)/python -m pytest tests/gpu $(TESTS)
 
 bench: $(READY)
 	@for one in tests/bench/bench_*.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done

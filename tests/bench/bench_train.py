@@ -1,6 +1,6 @@
 """Training speed: Thaw on Ray against a hand-written fp32 PyTorch loop, on the same images, model and cores.
 
-    python tests/bench/bench_train.py [rounds]
+    python tests/bench/bench_train.py [--rounds 3] [--device cpu|gpu]
 
 Both see the same encoded images through the same decoder, augmentation and preprocessing, open the same layers and
 take the same steps; the loop decodes in a torch DataLoader with as many worker processes as there are cores, and
@@ -10,6 +10,7 @@ start of either's pipeline included: what is decoded ahead in one epoch is paid 
 the medians over the rounds.
 """
 
+import argparse
 import json
 import os
 import statistics
@@ -38,7 +39,7 @@ IMAGES, EPOCHS = 640, 2
 CORES = os.cpu_count() or 1
 
 
-def experiment(root: str) -> Experiment:
+def experiment(root: str, device: str) -> Experiment:
     """Every layer open from the first step, at 224 px."""
     source: dict[str, Any] = {"type": "boards", "images": int(IMAGES / 0.8), "size": 256}
     tasks: dict[str, Any] = {"verdict": {"type": "classification"}, "layout": {"type": "classification"}}
@@ -53,7 +54,7 @@ def experiment(root: str) -> Experiment:
             "tasks": tasks,
             "model": {"weights": {"source": "package"}},
             "finetune": {"phases": [{"epochs": EPOCHS, "depth": "all"}], "early_stopping": {"patience": None}},
-            "train": {"batch": 32, "device": "cpu"},
+            "train": {"batch": 32, "device": device},
             "storage": {"root": root},
         },
         "bench",
@@ -88,16 +89,24 @@ class Images(Dataset[Any]):
 def hand_written(chosen: Experiment, feed: Feed, shards: list[pa.Table], labels: Any) -> float:
     """Train as most scripts do and return images per second."""
     torch.set_num_threads(CORES)
-    made = bundle.create(chosen, labels)
+    made, device = bundle.create(chosen, labels), "cuda" if chosen.train.device == "gpu" else "cpu"
+    made.model.to(device)
     made.model.open_groups(len(made.model.groups))
     made.model.train()
     optimizer = torch.optim.AdamW(made.model.parameters(), lr=1e-3)
     loader = DataLoader(
-        Images(feed, shards), feed.batch, shuffle=True, drop_last=True, num_workers=CORES, persistent_workers=True
+        Images(feed, shards),
+        feed.batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=CORES,
+        persistent_workers=True,
+        pin_memory=device == "cuda",
     )
     started, images = time.perf_counter(), 0
     for _ in range(EPOCHS):
-        for batch in loader:
+        for loaded in loader:
+            batch = {name: values.to(device, non_blocking=True) for name, values in loaded.items()}
             outputs = made.model(batch["pixels"])
             loss = sum(torch.nn.functional.cross_entropy(outputs[task], batch[f"target.{task}"]) for task in made.tasks)
             optimizer.zero_grad()
@@ -118,16 +127,19 @@ def thaw(chosen: Experiment, prepared: dataset.Dataset, precision: str) -> float
 
 def main() -> None:
     """Let the three take turns and print the median of their ratios."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="thaw-bench-") as root, on_ray.cluster(cpus=CORES):
-        chosen = experiment(root)
+        chosen = experiment(root, options.device)
         prepared = data.prepare(chosen)
         feed = run.feed_of(chosen, prepared, "train")
         shards = [
             dataset.read_shard(open_root(root), f"{prepared.path}/{one.file}") for one in prepared.splits["train"]
         ]
         ratios: dict[str, list[float]] = {"bf16_vs_loop": [], "fp32_vs_loop": []}
-        for turn in range(rounds):
+        for turn in range(options.rounds):
             loop = hand_written(chosen, feed, shards, prepared.labels)
             fp32, bf16 = thaw(chosen, prepared, "fp32"), thaw(chosen, prepared, "bf16")
             ratios["fp32_vs_loop"].append(fp32 / loop)

@@ -148,12 +148,20 @@ class Run:
     images: dict[str, NDArray[Any]]
 
     @classmethod
-    def new(cls, chosen: Experiment, worker: int = 0, workers: int = 1) -> "Run":
+    def new(
+        cls,
+        chosen: Experiment,
+        worker: int = 0,
+        workers: int = 1,
+        device: str = "cpu",
+        autocast: torch.dtype | None = None,
+    ) -> "Run":
         torch.manual_seed(0)
         trained = bundle.create(chosen, {task: ALL_LABELS[task] for task in chosen.tasks})
+        trained.model.to(device)
         plan = FinetunePlan.of(chosen, [group.name for group in trained.model.groups], EPOCH_STEPS)
-        on = Device(torch.device("cpu"), None, worker, workers)
-        state = checkpoint.fresh(trained, plan, chosen.finetune)
+        on = Device(torch.device(device), autocast, worker, workers)
+        state = checkpoint.fresh(trained, plan, chosen.finetune, scaled=autocast == torch.float16)
         return cls(chosen, trained, plan, on, state, dense_images() if "paint" in chosen.tasks else images())
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:

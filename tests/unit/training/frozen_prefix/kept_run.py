@@ -111,14 +111,20 @@ class KeptRun:
     """
 
     def __init__(
-        self, chosen: Experiment, store: Any, worker: int = 0, workers: int = 1, autocast: torch.dtype | None = None
+        self,
+        chosen: Experiment,
+        store: Any,
+        worker: int = 0,
+        workers: int = 1,
+        autocast: torch.dtype | None = None,
+        device: str = "cpu",
     ) -> None:
         torch.manual_seed(0)
         self.experiment, self.store = chosen, store
-        self.on = Device(torch.device("cpu"), autocast, worker, workers)
+        self.on = Device(torch.device(device), autocast, worker, workers)
         labels = {task: LABELS[task] for task in chosen.tasks}
         self.trained: Bundle = bundle.create(chosen, labels)
-        self.trained.model.to(memory_format=torch.channels_last)
+        self.trained.model.to(device).to(memory_format=torch.channels_last)
         self.decoded, self.lines = {"train": 0, "val": 0}, list[str]()
         train, val = (self._images(split, labels) for split in ("train", "val"))
         groups = [group.name for group in self.trained.model.groups]
