@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from pyarrow import fs
 
 from thaw.storage import Root, open_root
@@ -21,6 +20,8 @@ _START_S = 30
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Networks this small are slower on several threads, and several test processes would fight for the cores."""
+    import torch  # not above: the process that hands tests to others reads this file too, and needs none of it
+
     torch.set_num_threads(1)
 
 
