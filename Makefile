@@ -8,6 +8,9 @@ TESTS ?=
 
 export OMP_NUM_THREADS ?= 2
 export RAY_DISABLE_IMPORT_WARNING := 1
+# Bytecode is written even where the environment forbids it: without it every process of pytest rewrites every assertion
+# again, for 5 s, and every process of Ray compiles all of Thaw.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test test-slow test-gpu bench install format lint types imports unit ray lock cluster-up cluster-down clean
 
@@ -54,12 +57,11 @@ types: $(READY)
 imports: $(READY)
 	$(BIN)/lint-imports --no-logo
 
-# worksteal: each process takes neighbouring tests, so what a file's tests share is built once. Bytecode is written
-# even where the environment forbids it: without it every process rewrites every assertion again, for 5 s.
+# worksteal: each process takes neighbouring tests, so what a file's tests share is built once. Folders are left out rather
+# than named: the process that hands tests out would read the fixtures of those that are named, and import all they need.
 unit: export OMP_NUM_THREADS := 1
-unit: export PYTHONDONTWRITEBYTECODE :=
 unit: $(READY)
-	$(BIN)/python -m pytest tests/unit tests/contract tests/manifests tests/browser -m "not slow" --numprocesses 2 --dist worksteal --durations 5 $(TESTS)
+	$(BIN)/python -m pytest tests --ignore tests/ray --ignore tests/jobs -m "not slow" --numprocesses 2 --dist worksteal --durations 5 $(TESTS)
 
 ray: $(READY)
 	$(BIN)/python -m pytest tests/ray -m "not slow" --durations 5 $(TESTS)

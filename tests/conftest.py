@@ -1,16 +1,16 @@
 """Fixtures that more than one test file needs: a real S3 server, and a root on each kind of filesystem."""
 
+import gc
 import os
 import socket
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from pyarrow import fs
 
 from thaw.storage import Root, open_root
@@ -18,9 +18,27 @@ from thaw.storage import Root, open_root
 _START_S = 30
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Leave what is imported and collected out of garbage collection: it lives to the end, and is 900,000 objects."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    """Let the interpreter take down at its end what was left out: libraries complain of what is still there."""
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Networks this small are slower on several threads, and several test processes would fight for the cores."""
+    import torch  # not above: the process that hands tests to others reads this file too, and needs none of it
+
     torch.set_num_threads(1)
 
 

@@ -172,6 +172,8 @@ def _start(cpus: float) -> None:
     # Without this, a local Ray would turn token authentication on and leave a token in the home folder,
     # after which every other Ray command of this user fails until it is told of the token.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    # Else Ray Train starts a process with each run that asks whether nodes are to be taken away: this one is not.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     ray.init(
         address="local",
         num_cpus=max(cores(), int(cpus + _SPARE_CPUS + 0.999)),

@@ -38,9 +38,9 @@ from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
 from thaw.storage import open_root
 from thaw.training import loop, run, session
-from thaw.training import on_ray as training
 from thaw.training.session import Seat, Setup
 from thaw.training.state import Epoch
+from thaw.training.work.on_ray import SWITCH_S
 
 SETS = {"steel": "defect", "pets": "breed", "grocery": "product"}
 EPOCHS = {1.0: 12, 0.5: 16, 0.25: 20, 0.1: 24}
@@ -207,7 +207,7 @@ def main() -> None:
     usual = ["head_only", "full", "layer_decay", "gradual", "scratch"]
     recipes = options.recipes or (["lora", *usual] if options.network == "vit" else usual)
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    sys.setswitchinterval(training.SWITCH_S)
+    sys.setswitchinterval(SWITCH_S)
     with tempfile.TemporaryDirectory(prefix="thaw-bench-") as folder, on_ray.cluster():
         root, weights = Path(folder), {"source": "package"}
         if options.network == "vit":

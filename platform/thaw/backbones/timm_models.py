@@ -4,6 +4,7 @@ Layer groups are those of the model's ``group_matcher``. timm puts weights that 
 group after all others: right for a final norm or a neck, wrong for anything earlier, which is refused here.
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -70,15 +71,13 @@ def create(
             they are to be dropped, no paths around blocks.
     """
     check_name(name)
-    options: dict[str, Any] = {"num_classes": 0, "pretrained": pretrained}
+    options: dict[str, Any] = {"num_classes": 0, "pretrained": pretrained, **_sized(name, image_size)}
     if overlay:
         options["pretrained_cfg_overlay"] = overlay
-    if _is_sized(name):
-        options["img_size"] = image_size
     if drop_path:
         options["drop_path_rate"] = drop_path
         _check_drop_path(name, options)
-    _check_size(name, image_size, options)
+    _check_size(name, image_size)
     return TimmBackbone(timm.create_model(name, **options))
 
 
@@ -117,11 +116,14 @@ def check_name(name: str) -> None:
         )
 
 
-def _check_size(name: str, image_size: int, options: Mapping[str, Any]) -> None:
-    """Raise a ModelError when the model cannot take the size: tried without values, in milliseconds."""
+@functools.cache
+def _check_size(name: str, image_size: int) -> None:
+    """Raise a ModelError when the model cannot take the size: tried without values, and once, for it takes as long as
+    building a model."""
     try:
         with torch.device("meta"):
-            _without_weights(name, options).eval()(torch.empty(1, 3, image_size, image_size))
+            body = timm.create_model(name, num_classes=0, **_sized(name, image_size)).eval()
+        body(torch.empty(1, 3, image_size, image_size, device="meta"))
     except (AssertionError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ModelError(
@@ -198,7 +200,7 @@ def _group_name(members: Iterable[str]) -> str:
     return first[0] if first else next(iter(members))
 
 
-def _is_sized(name: str) -> bool:
-    """Return whether the model is built for one input size, as plain vision transformers are."""
+def _sized(name: str, image_size: int) -> dict[str, Any]:
+    """Return timm's option for the input size, where a model is built for one, as plain vision transformers are."""
     facts = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    return bool(facts and facts.fixed_input_size)
+    return {"img_size": image_size} if facts and facts.fixed_input_size else {}

@@ -38,11 +38,12 @@ def shard_table(
         DataError: an image or a mask changed since it was checked.
     """
     sizes = [_stored_size(row["width"], row["height"], reencode) for row in rows]
-    pairs = list(zip(rows, sizes, strict=True))
-    images = [_content(source, row, size, limits) for row, size in pairs]
-    annotations = {
-        task: [_annotation(source, task, schema, row, size) for row, size in pairs] for task, schema in labels.items()
-    }
+    images = list[bytes]()
+    annotations: dict[str, list[Annotation]] = {task: [] for task in labels}
+    for row, size in zip(rows, sizes, strict=True):  # all of one image before the next: a source may have it at hand
+        images.append(_content(source, row, size, limits))
+        for task, schema in labels.items():
+            annotations[task].append(_annotation(source, task, schema, row, size))
     return dataset.table([row["id"] for row in rows], images, sizes, annotations, labels)
 
 

@@ -6,12 +6,11 @@ exact only over all of them.
 """
 
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.functional import classification as F
-from torchmetrics.utilities.distributed import gather_all_tensors
 
 
 class _Meter:
@@ -37,6 +36,8 @@ class _Meter:
         """Return all scores, targets and answers, of all workers where a process group exists."""
         joined = torch.cat(self._scores), torch.cat(self._targets), torch.cat(self._answered)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
+            from torchmetrics.utilities.distributed import gather_all_tensors
+
             scores, targets, answered = (torch.cat(gather_all_tensors(one)) for one in joined)
             return scores, targets, answered
         return joined
@@ -53,14 +54,15 @@ class ClassMeter(_Meter):
         scores, targets, answered = self._joined()
         if not len(targets):
             return {}
+        published = _torchmetrics()
         classes: dict[str, Any] = {"num_classes": len(self.names), "validate_args": False}
         hot = torch.nn.functional.one_hot(targets, len(self.names))
         return {
-            "accuracy": float(F.multiclass_accuracy(answered, targets, average="micro", **classes)),
-            "precision_macro": float(F.multiclass_precision(answered, targets, average="macro", **classes)),
-            "recall_macro": float(F.multiclass_recall(answered, targets, average="macro", **classes)),
-            "f1_macro": float(F.multiclass_f1_score(answered, targets, average="macro", **classes)),
-            **_mean_over_classes("auroc_macro", F.binary_auroc, scores, hot),
+            "accuracy": float(published.multiclass_accuracy(answered, targets, average="micro", **classes)),
+            "precision_macro": float(published.multiclass_precision(answered, targets, average="macro", **classes)),
+            "recall_macro": float(published.multiclass_recall(answered, targets, average="macro", **classes)),
+            "f1_macro": float(published.multiclass_f1_score(answered, targets, average="macro", **classes)),
+            **_mean_over_classes("auroc_macro", published.binary_auroc, scores, hot),
             **_knows_when_right(scores, targets, answered),
         }
 
@@ -72,7 +74,7 @@ class ClassMeter(_Meter):
     def confusion(self) -> list[list[int]]:
         """Return (C, C) counts: true class by row, answered class by column."""
         _, targets, answered = self._joined()
-        table = F.multiclass_confusion_matrix(answered, targets, len(self.names), validate_args=False)
+        table = _torchmetrics().multiclass_confusion_matrix(answered, targets, len(self.names), validate_args=False)
         rows: list[list[int]] = table.tolist()
         return rows
 
@@ -88,11 +90,12 @@ class LabelSetMeter(_Meter):
         scores, targets, answered = self._joined()
         if not len(targets):
             return {}
+        exact_match = _torchmetrics().multilabel_exact_match
         return {
-            "exact_match": float(F.multilabel_exact_match(answered, targets, len(self.names), validate_args=False)),
+            "exact_match": float(exact_match(answered, targets, len(self.names), validate_args=False)),
             **_set_metrics(answered, targets),
-            **_mean_over_classes("auroc_macro", F.binary_auroc, scores, targets),
-            **_mean_over_classes("average_precision_macro", F.binary_average_precision, scores, targets),
+            **_mean_over_classes("auroc_macro", _torchmetrics().binary_auroc, scores, targets),
+            **_mean_over_classes("average_precision_macro", _torchmetrics().binary_average_precision, scores, targets),
         }
 
     def curves(self) -> tuple[Tensor, Tensor]:
@@ -112,15 +115,18 @@ def _knows_when_right(scores: Tensor, targets: Tensor, answered: Tensor) -> dict
     """
     sure = scores.gather(1, answered[:, None]).squeeze(1)
     right = (answered == targets).int()
-    return {"auroc_right": float(F.binary_auroc(sure, right))} if 0 < int(right.sum()) < len(right) else {}
+    if not 0 < int(right.sum()) < len(right):
+        return {}
+    return {"auroc_right": float(_torchmetrics().binary_auroc(sure, right))}
 
 
 def _set_metrics(answered: Tensor, targets: Tensor) -> dict[str, float]:
     """Return macro precision, recall and F1 over the classes that are among labels or answers."""
+    published = _torchmetrics()
     metrics = {
-        "precision_macro": F.multilabel_precision,
-        "recall_macro": F.multilabel_recall,
-        "f1_macro": F.multilabel_f1_score,
+        "precision_macro": published.multilabel_precision,
+        "recall_macro": published.multilabel_recall,
+        "f1_macro": published.multilabel_f1_score,
     }
     occurs = (answered.sum(dim=0) + targets.sum(dim=0)) > 0
     if not occurs.any():
@@ -138,3 +144,11 @@ def _mean_over_classes(
         return {}
     values = [float(metric(scores[:, place], hot[:, place])) for place in ranked]
     return {name: sum(values) / len(values)}
+
+
+def _torchmetrics() -> ModuleType:
+    """Return torchmetrics' functions: they take seconds to import, which only a process that scores should spend."""
+    from torchmetrics.functional import classification
+
+    found: ModuleType = classification
+    return found

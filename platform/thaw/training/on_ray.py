@@ -6,12 +6,11 @@ How a model learns stands in the modules beside this one; here is only what runs
 import functools
 import os
 import shutil
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,53 +22,36 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-from torch import nn
 
 from thaw import bundle, catalog, golden, on_ray
 from thaw.config.experiment import Experiment, Train
 from thaw.console import say
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
-from thaw.data.feed import Feed
-from thaw.errors import ClusterError, ConfigError, LossError, ModelError, ThawError
+from thaw.errors import ClusterError, ThawError
 from thaw.evaluation import card
 from thaw.evaluation import on_ray as evaluation
 from thaw.evaluation import settled as settling
 from thaw.evaluation.settled import Settled
 from thaw.inspection import checking, gates
-from thaw.model import FinetuneModel
 from thaw.registry import record as records
 from thaw.registry import store
 from thaw.registry.record import RunRecord
 from thaw.storage import Root, open_root
-from thaw.training import checkpoint, monitor, report, run, session, transfer, workers
+from thaw.training import checkpoint, monitor, report, run, transfer
 from thaw.training.frozen_prefix.on_ray import shared_store
-from thaw.training.pulse.on_ray import Pulse
 from thaw.training.report.page import Told
 from thaw.training.run import Trained
 from thaw.training.session import Seat, Setup
-from thaw.training.state import Epoch
-from thaw.training.step import Batch
 from thaw.training.transfer import Transfer
+from thaw.training.work.on_ray import KEEP_MEMORY, outcome, work
 
 _CHECKPOINTS = "checkpoints"
 
 Shards = Mapping[str, data.Lendable]
 """Encoded rows in the object store, by split."""
 
-KEEP_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
-"""Makes glibc keep what a step freed for the next step: asking the kernel for it again costs a quarter of the time."""
-
-
-SWITCH_S = 1e-4
-"""How long a thread of the training process may hold the interpreter while another wants it, in seconds. PyTorch lets
-go of it for every operation; Ray Data's scheduler, in the same process, would make each wait Python's usual 5 ms."""
-
 _FEWEST_AT_ONCE, _MOST_AT_ONCE = 4, 256
-
-_NEVER_BEST = -sys.float_info.max
-"""Score of a checkpoint inside an epoch: below that of every epoch, so that Ray Train keeps it, beside the best, only
-while it is the last one. Not minus infinity, for Ray Train writes scores down as JSON."""
 
 
 def train(
@@ -234,19 +216,19 @@ def fit(
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     chosen = experiment.train
     with _told(tell) as channel, shared_store(chosen.cache) as kept:
-        trainer = TorchTrainer(
-            _work,  # type: ignore[arg-type] # V2 hands rank 0's return value on; the stubs are V1's
-            train_loop_config={
-                "setup": Setup.of(experiment, prepared.without("test"), root, path),
-                "channel": channel,
-                "kept": kept,
-                "shards": shards,
-                "prefetch": chosen.prefetch,
-                "decode": chosen.decode,
-                "decoders": decoding(chosen),
-                "batch": chosen.batch,
-                "arrange": arrange,
-            },
+        given = {
+            "setup": Setup.of(experiment, prepared.without("test"), root, path),
+            "channel": channel,
+            "kept": kept,
+            "shards": shards,
+            "prefetch": chosen.prefetch,
+            "decode": chosen.decode,
+            "decoders": decoding(chosen),
+            "batch": chosen.batch,
+            "arrange": arrange,
+        }
+        trainer = TorchTrainer(  # bound, for what is given as a config Ray Train's controller reads too, and imports
+            functools.partial(work, given),  # type: ignore[arg-type] # V2 hands rank 0's return value on; stubs are V1's
             scaling_config=ScalingConfig(
                 num_workers=chosen.workers,
                 use_gpu=chosen.device == "gpu",
@@ -269,10 +251,9 @@ def fit(
         except TrainingFailedError as failure:
             raise _refusal_in(failure) or failure from None
     told: dict[str, Any] = result.return_value  # type: ignore[attr-defined] # of the V2 result, which fit() gives
-    if "refused" in told:
-        raise ConfigError(told["refused"])
+    trained = outcome(told)
     best, figures = max(result.best_checkpoints or [], key=lambda kept: (float(kept[1]["score"]), kept[1]["epoch"]))
-    return told["trained"], best, int(figures["epoch"])
+    return trained, best, int(figures["epoch"])
 
 
 def _refusal_in(failure: TrainingFailedError) -> ThawError | None:
@@ -303,71 +284,3 @@ def _told(tell: Callable[[str], None]) -> Iterator[Queue]:
         over.set()
         listener.join(timeout=10)
         channel.shutdown()
-
-
-def _work(given: dict[str, Any]) -> dict[str, Any]:
-    """Train as one of the workers, and return what the driver records.
-
-    A refusal that every worker comes to alike is returned: raised, it would count as a crash and be tried again.
-    """
-    data.quiet()
-    sys.setswitchinterval(SWITCH_S)
-    pulse = Pulse(given["setup"].run_path) if ray.train.get_context().get_world_rank() == 0 else None
-    try:
-        seat = _seat(given, pulse)
-        return {"trained": session.train(given["setup"], given["arrange"](seat) if given["arrange"] else seat)}
-    except (ConfigError, ModelError) as refusal:
-        if pulse and isinstance(refusal, LossError):
-            pulse.lost()
-        return {"refused": str(refusal)}
-
-
-def _seat(given: Mapping[str, Any], pulse: Pulse | None) -> Seat:
-    """Return the place of this process among the workers of Ray Train."""
-    context = ray.train.get_context()
-
-    def stream(split: str, feed: Feed, start: int, stop: int) -> Generator[Batch]:
-        return data.stream(feed, given["shards"][split], start, stop, given["prefetch"], given["decode"])
-
-    return Seat(
-        device=ray.train.torch.get_device(),
-        threads=threads(context.get_local_world_size()),
-        stream=stream,
-        store=given["kept"],
-        last=_last,
-        report=functools.partial(_report, given["batch"], pulse),
-        tell=given["channel"].put,
-        worker=context.get_world_rank(),
-        workers=context.get_world_size(),
-        wrap=_wrap,
-        decoders=given["decoders"],
-        begins=pulse.step if pulse else Seat.begins,
-    )
-
-
-def threads(workers_here: int) -> int:
-    """Return the threads of one training process: it may use the node's cores whenever decoding leaves them."""
-    return max(1, on_ray.cores() // workers_here)
-
-
-@contextmanager
-def _last() -> Iterator[Path | None]:
-    """Give the folder of the last checkpoint that was reported; None where there is none."""
-    saved = ray.train.get_checkpoint()
-    with saved.as_directory() if saved else nullcontext() as folder:
-        yield Path(folder) if folder else None
-
-
-def _wrap(model: FinetuneModel) -> nn.Module:
-    """Make a model average its gradients over the workers."""
-    wrapped: nn.Module = ray.train.torch.prepare_model(model, parallel_strategy_kwargs=dict(workers.ddp_options(model)))
-    return wrapped
-
-
-def _report(batch: int, pulse: Pulse | None, name: str, folder: Path | None, history: Sequence[Epoch] | None) -> None:
-    """Hand a checkpoint and its score to Ray Train, from every worker alike."""
-    if pulse and history:
-        pulse.epoch(history[-1])
-    saved = Checkpoint.from_directory(folder) if folder else None
-    told = session.figures(history, batch) if history else {"score": _NEVER_BEST, "epoch": 0}
-    ray.train.report(told, checkpoint=saved, checkpoint_dir_name=name)

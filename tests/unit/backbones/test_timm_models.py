@@ -3,11 +3,14 @@
 from typing import Any
 
 import pytest
+import timm
 import torch
 from torch import nn
 
 from thaw.backbones import timm_models
 from thaw.errors import ModelError
+
+_build = timm.create_model
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +63,16 @@ def test_early_weights_that_no_group_names_are_refused() -> None:
 def test_a_size_that_the_model_cannot_take_is_refused_naming_the_setting(name: str, size: int) -> None:
     with pytest.raises(ModelError, match=rf"data\.image\.size: {name} cannot take {size} pixels"):
         timm_models.create(name, size)
+
+
+def test_a_size_is_tried_once_and_another_one_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    timm_models.create("test_resnet", 40)
+    built: list[str] = []
+    monkeypatch.setattr(timm, "create_model", lambda name, **more: built.append(name) or _build(name, **more))
+    timm_models.create("test_resnet", 40)
+    assert built == ["test_resnet"]
+    timm_models.create("test_resnet", 41)
+    assert len(built) == 3
 
 
 def test_groups_whose_weights_begin_alike_have_names_of_their_own() -> None:

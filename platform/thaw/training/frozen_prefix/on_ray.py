@@ -15,40 +15,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from thaw import on_ray
 from thaw.config.experiment import Cache as Options
 from thaw.training.frozen_prefix.blocks import Block
-from thaw.training.frozen_prefix.claims import Claims, Spot
-from thaw.training.frozen_prefix.shelf import Shelf
+from thaw.training.frozen_prefix.claims import Spot
+from thaw.training.frozen_prefix.keeper.on_ray import Keeper
 
 Answer = TypeVar("Answer")
 
 _SHARE = 0.5
 """Share of a node's object store that may be taken; decoded batches need the rest."""
-
-
-class _Keeper:
-    """References to blocks, in a process of its own."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._shelf: Shelf[ray.ObjectRef[Block]] = Shelf(max_bytes)
-        self._claims = Claims()
-
-    def put(self, key: str, place: int, block: Block) -> None:
-        self._shelf.put(key, place, block.nbytes, lambda: ray.put(block))
-        self._claims.done((key, place))
-
-    def get(self, key: str) -> "dict[int, ray.ObjectRef[Block]]":
-        return self._shelf.get(key)
-
-    def places(self, key: str) -> set[int]:
-        return set(self._shelf.get(key))
-
-    def drop(self, key: str) -> None:
-        self._shelf.drop(key)
-
-    def claim(self, name: str, wanted: list[Spot]) -> list[Spot]:
-        return self._claims.claim(name, [spot for spot in wanted if spot[1] not in self._shelf.get(spot[0])])
-
-    def release(self, name: str) -> None:
-        self._claims.release(name)
 
 
 class SharedStore:
@@ -103,7 +76,7 @@ def shared_store(options: Options) -> Iterator[SharedStore | None]:
         return
     max_bytes = options.max_bytes or _budget()
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    keeper: Any = ray.remote(_Keeper).options(num_cpus=0, scheduling_strategy=here).remote(max_bytes)
+    keeper: Any = ray.remote(Keeper).options(num_cpus=0, scheduling_strategy=here).remote(max_bytes)
     try:
         yield SharedStore(keeper, max_bytes)
     finally:

@@ -26,6 +26,7 @@ from thaw.training.lr_find import finding
 from thaw.training.lr_find.finding import Finding, Range
 from thaw.training.lr_find.sweep import Learner, Step
 from thaw.training.step import Batch
+from thaw.training.work.on_ray import KEEP_MEMORY, SWITCH_S, threads
 
 FOLDER = "lr-find"
 """Where pictures and curves lie in the storage root."""
@@ -80,7 +81,7 @@ def _begun(root: Root, experiment: Experiment, prepared: Dataset, chosen: Range)
     task = ray.remote(_work).options(
         num_cpus=experiment.train.cpus_per_worker,
         num_gpus=1 if on_gpu else 0,
-        runtime_env={"env_vars": {} if on_gpu else training.KEEP_MEMORY},
+        runtime_env={"env_vars": {} if on_gpu else KEEP_MEMORY},
     )
     setup = {
         "experiment": experiment.model_dump(mode="json"),
@@ -96,9 +97,9 @@ def _work(setup: dict[str, Any]) -> Generator[Step | tuple[Finding, tuple[int, .
     experiment = config.parse(setup["experiment"], FOLDER)
     prepared = Dataset.model_validate(setup["dataset"])
     data.quiet()
-    sys.setswitchinterval(training.SWITCH_S)
+    sys.setswitchinterval(SWITCH_S)
     device = torch.device("cuda" if experiment.train.device == "gpu" else "cpu")
-    on = session.device_of(experiment, device, training.threads(workers_here=1))
+    on = session.device_of(experiment, device, threads(workers_here=1))
     trained = session.model_of(experiment, prepared, on)
     plan = run.plan_of(experiment, trained.model, prepared)
     learner = Learner(trained.model, trained.tasks, experiment.finetune, on, experiment.seed)

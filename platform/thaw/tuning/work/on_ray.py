@@ -31,6 +31,7 @@ from thaw.training.frozen_prefix.fill import Store
 from thaw.training.session import Seat, Setup
 from thaw.training.state import Epoch
 from thaw.training.step import Batch
+from thaw.training.work.on_ray import SWITCH_S
 from thaw.tuning import checkpoints
 from thaw.tuning.schedule.on_ray import TRIAL
 
@@ -79,7 +80,7 @@ def work(config: dict[str, Any], task: Task) -> None:
 
 
 def _train_in_place(task: Task, experiment: Experiment, place: str) -> None:
-    sys.setswitchinterval(training.SWITCH_S)
+    sys.setswitchinterval(SWITCH_S)
     on_gpu = experiment.train.device == "gpu"
     decoding = max(1, int(experiment.train.cpus_per_worker)) if on_gpu else 1
 

@@ -1,0 +1,1 @@
+"""Who keeps blocks for all workers of a run."""
