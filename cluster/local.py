@@ -29,9 +29,12 @@ FOLDER = Path(tempfile.gettempdir()) / f"thaw-cluster-{os.getuid()}"
 """Where the state of the cluster lies; a short path, for Ray's sockets lie below it."""
 _STATE = "cluster.json"
 _TOKEN = "token"  # noqa: S105 - the name of a file
-_START_S = 120
+_START_S = 300
 _STORE_BYTES = 200_000_000
 _SAYS = "Ray runtime started"
+_TOLD = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "60"}
+_TRIES = 3
+"""On a busy machine the processes of a node miss each other's deadlines, of which some are fixed."""
 _HEAD_ID = f"{0:05}".rjust(56, "f")
 """By which Ray's provider of nodes for tests knows the head."""
 _PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
@@ -241,6 +244,10 @@ def _autoscaling(cluster: Cluster, kinds: Mapping[str, Kind]) -> Path:
     return path
 
 
+class DidNotStartError(RuntimeError):
+    """A node did not join; the message is what it said."""
+
+
 def begin(
     cluster: Cluster,
     address: str,
@@ -254,14 +261,30 @@ def begin(
         arguments: of ``ray start``.
         environment: what it is told beside this process's own.
         through: a command that runs the one after it elsewhere, such as in another network namespace.
+
+    Raises:
+        DidNotStartError: it did not, several times.
     """
+    for _ in range(1, _TRIES):
+        with suppress(DidNotStartError):
+            return _begin(cluster, address, arguments, environment or {}, through)
+    return _begin(cluster, address, arguments, environment or {}, through)
+
+
+def _begin(
+    cluster: Cluster,
+    address: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    through: Sequence[str],
+) -> Node:
     sizes = (f"--num-cpus={cluster.cpus:g}", f"--object-store-memory={_STORE_BYTES}")
     ports = ("--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0")
     log = cluster.folder / f"{address}-{len(cluster.nodes)}.log"
     with log.open("wb") as output:
         begun = subprocess.Popen(  # noqa: S603 - this very interpreter, no shell
             [*through, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *sizes, *ports, *arguments],
-            env=_environment() | _auth(cluster.token) | {"RAY_USAGE_STATS_ENABLED": "0"} | (environment or {}),
+            env=_environment() | _auth(cluster.token) | _TOLD | environment,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -272,7 +295,9 @@ def begin(
         if begun.poll() is not None or time.monotonic() > deadline:
             with suppress(psutil.NoSuchProcess):
                 _kill([psutil.Process(begun.pid), *psutil.Process(begun.pid).children(recursive=True)])
-            raise RuntimeError(f"node {address} did not start:\n{log.read_text(encoding='utf-8', errors='replace')}")
+            raise DidNotStartError(
+                f"node {address} did not start:\n{log.read_text(encoding='utf-8', errors='replace')}"
+            )
         time.sleep(0.2)
     parent = psutil.Process(begun.pid)
     return Node(address, tuple(Process.of(one) for one in (parent, *parent.children(recursive=True))))

@@ -38,42 +38,42 @@ def folder(root, images):
     return root.at("incoming")
 
 
-def rows(root, out):
-    parts = [name for name in root.at(out).list("") if name.endswith(".parquet")]
-    tables = [pq.read_table(root.path_of(f"{out}/{name}"), filesystem=root.filesystem) for name in parts]
-    return [row for table in tables for row in table.to_pylist()]
+def rows(out):
+    return [row for file in out.glob("part*.parquet") for row in pq.read_table(file).to_pylist()]
 
 
-def test_every_image_is_answered_once_and_what_is_there_is_left_alone(model, root, folder):
+def test_every_image_is_answered_once_and_what_is_there_is_left_alone(model, folder, tmp_path):
+    out = tmp_path / "out"
+
     def predict():
-        return predicting.predict(model.root.uri, model.reference, folder.uri, root.at("out").uri, Processes())
+        return predicting.predict(model.root.uri, model.reference, folder.uri, str(out), Processes())
 
     first = predict()
     assert (first.images, first.refused, first.passed_over) == (IMAGES + 1, {"not_an_image": 1}, 1)
     assert (first.parts_kept, first.parts > 1) == (0, True)
-    written = rows(root, "out")
+    written = rows(out)
     assert sorted(row["image"] for row in written) == sorted(
         name for name in folder.files_below("") if name != "notes.txt"
     )
     assert [row["image"] for row in written if row["refused"]] == ["broken.jpg"]
     assert all(set(json.loads(row["answers"])) == {"colour", "tags"} for row in written if row["answers"])
-    assert root.read_json(f"out/{predicting.SUMMARY}") == first.model_dump(mode="json")
+    assert open_root(str(out)).read_json(predicting.SUMMARY) == first.model_dump(mode="json")
     again = predict()
     assert (again.parts_kept, again.refused) == (first.parts, first.refused)
     folder.write_bytes("0/000.png", storing.png(storing.image(100)))
     folder.remove("1/001.png")
     changed = predict()
-    apart = {part_of(root, name) for name in ("0/000.png", "1/001.png")}
+    apart = {part_of(out, name) for name in ("0/000.png", "1/001.png")}
     assert changed.images == IMAGES
     assert changed.parts - changed.parts_kept <= len(apart)
-    assert sorted(row["image"] for row in rows(root, "out")) == sorted(
+    assert sorted(row["image"] for row in rows(out)) == sorted(
         name for name in folder.files_below("") if name != "notes.txt"
     )
 
 
-def part_of(root, name):
+def part_of(out, name):
     """Return the part that an image is in by its key."""
-    parts = [one.removeprefix("part").removesuffix(".parquet") for one in root.at("out").list("")]
+    parts = [one.removeprefix("part").removesuffix(".parquet") for one in open_root(str(out)).list("")]
     return next((bits for bits in parts if f"{key(name):064b}".startswith(bits)), name)
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -78,6 +79,11 @@ def test_a_part_that_is_there_is_left_alone_until_an_image_or_the_model_is_anoth
     assert answerer.part("", images).was_there
     assert not Answerer(asked(found, folder, tmp_path, limits=Limits(max_pixels=100))).part("", images).was_there
     assert {row["refused"] is None for row in rows(tmp_path)} == {False}
+
+
+def test_parts_may_lie_in_an_object_store(found, folder, tmp_path, root):
+    answerer = Answerer(replace(asked(found, folder, tmp_path), out=root))
+    assert [answerer.part("", ["a.png"]).was_there for _ in range(2)] == [False, True]
 
 
 def test_a_part_with_a_file_that_is_gone_is_looked_at_again(found, folder, tmp_path):

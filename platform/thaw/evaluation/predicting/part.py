@@ -68,14 +68,14 @@ def mark(model: str, limits: Limits, images: Sequence[str], stamps: Sequence[str
 
 
 def kept(root: Root, bits: str, wanted: str | None) -> Counted | None:
-    """Return what a part holds that is there and has this mark; its answers are not read."""
+    """Return what a part holds that is there and has this mark."""
     path = file_of(bits)
     if wanted is None or not root.exists(path):
         return None
     try:
-        metadata = pq.read_schema(root.path_of(path), filesystem=root.filesystem).metadata or {}
+        metadata = pq.read_schema(pa.BufferReader(root.read_bytes(path))).metadata or {}
         known = json.loads(metadata.get(_KEY, b"{}"))
-    except (pa.ArrowException, OSError, ValueError):  # not one of ours, or cut short: it is written anew
+    except (pa.ArrowException, ValueError):  # not one of ours, or cut short: it is written anew
         return None
     if known.get("mark") != wanted:
         return None
