@@ -19,7 +19,7 @@ from thaw.storage import Root
 
 _CODE = "import sys; from thaw import cli; sys.exit(cli.run())"
 _PLATFORM = Path(__file__).parents[2] / "platform"
-_END_S = 900
+_END_S = 1800
 
 
 class Begun:
