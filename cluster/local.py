@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,9 +29,30 @@ FOLDER = Path(tempfile.gettempdir()) / f"thaw-cluster-{os.getuid()}"
 """Where the state of the cluster lies; a short path, for Ray's sockets lie below it."""
 _STATE = "cluster.json"
 _TOKEN = "token"  # noqa: S105 - the name of a file
-_START_S = 120
+_START_S = 300
 _STORE_BYTES = 200_000_000
 _SAYS = "Ray runtime started"
+_TOLD = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "60"}
+_TRIES = 3
+"""On a busy machine the processes of a node miss each other's deadlines, of which some are fixed."""
+_HEAD_ID = f"{0:05}".rjust(56, "f")
+"""By which Ray's provider of nodes for tests knows the head."""
+_PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+"""Named in full: by its short name it looks for a file that Ray's wheels lack."""
+_GROWING = {
+    "RAY_FAKE_CLUSTER": "1",
+    "RAY_enable_autoscaler_v2": "1",
+    "RAY_CLOUD_INSTANCE_ID": _HEAD_ID,
+    "RAY_OVERRIDE_NODE_ID_FOR_TESTING": _HEAD_ID,
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of node that an autoscaler may start: what each has, and how many there may be."""
+
+    resources: Mapping[str, float]
+    most: int
 
 
 @dataclass(frozen=True)
@@ -115,7 +136,7 @@ class Cluster:
         own = f"127.0.0.{len(self.nodes) + 1}"
         # Nodes of one machine that share a folder take what jobs brought along from under each other.
         where = f"--temp-dir={self.folder / f'ray-{len(self.nodes) + 1}'}"
-        self.nodes.append(_start(self, own, [f"--address={self.address}", f"--node-ip-address={own}", where]))
+        self.nodes.append(begin(self, own, [f"--address={self.address}", f"--node-ip-address={own}", where]))
         return self.nodes[-1]
 
     def end(self) -> None:
@@ -126,13 +147,21 @@ class Cluster:
             one.wait(timeout=10)
 
 
-def start(folder: Path, nodes: int, cpus: float = 1, dashboard: bool = True, token: bool = True) -> Cluster:
+def start(
+    folder: Path,
+    nodes: int,
+    cpus: float = 1,
+    dashboard: bool = True,
+    token: bool = True,
+    grows: Mapping[str, Kind] | None = None,
+) -> Cluster:
     """Start a cluster of so many nodes, the head among them.
 
     Args:
         folder: where its files go; with a short path, for sockets lie below it.
         cpus: that each node offers, whatever this machine has.
         token: whether who joins, or asks the dashboard, must know a token.
+        grows: kinds of nodes, by name, that an autoscaler starts here when they are asked for.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     port, client, web = _free_ports(3)
@@ -140,8 +169,10 @@ def start(folder: Path, nodes: int, cpus: float = 1, dashboard: bool = True, tok
     cluster = Cluster(folder, f"127.0.0.1:{port}", shown, _new_token(folder) if token else None, cpus)
     head = ["--head", "--node-ip-address=127.0.0.1", f"--temp-dir={folder / 'ray'}", f"--port={port}"]
     head += [f"--ray-client-server-port={client}", f"--include-dashboard={dashboard}", f"--dashboard-port={web}"]
+    if grows:
+        head.append(f"--autoscaling-config={_autoscaling(cluster, grows)}")
     try:
-        cluster.nodes.append(_start(cluster, "127.0.0.1", head))
+        cluster.nodes.append(begin(cluster, "127.0.0.1", head, _GROWING if grows else {}))
         for _ in range(1, nodes):
             cluster.add()
     except BaseException:
@@ -151,10 +182,16 @@ def start(folder: Path, nodes: int, cpus: float = 1, dashboard: bool = True, tok
 
 
 @contextmanager
-def running(nodes: int, cpus: float = 1, dashboard: bool = True, token: bool = True) -> Iterator[Cluster]:
+def running(
+    nodes: int,
+    cpus: float = 1,
+    dashboard: bool = True,
+    token: bool = True,
+    grows: Mapping[str, Kind] | None = None,
+) -> Iterator[Cluster]:
     """Give a cluster, and end it."""
     with tempfile.TemporaryDirectory(prefix="thaw", ignore_cleanup_errors=True) as folder:
-        cluster = start(Path(folder), nodes, cpus, dashboard, token)
+        cluster = start(Path(folder), nodes, cpus, dashboard, token, grows)
         try:
             yield cluster
         finally:
@@ -184,14 +221,70 @@ def save(cluster: Cluster) -> None:
     (cluster.folder / _STATE).write_text(json.dumps(values, indent=2), encoding="utf-8")
 
 
-def _start(cluster: Cluster, address: str, arguments: Sequence[str]) -> Node:
+def _autoscaling(cluster: Cluster, kinds: Mapping[str, Kind]) -> Path:
+    """Write what Ray's autoscaler is to do with its provider for tests, whose nodes are raylets of this machine."""
+    head = {"ray.head.default": {"resources": {"CPU": cluster.cpus}, "node_config": {}, "max_workers": 0}}
+    others = {
+        name: {"resources": dict(kind.resources), "node_config": {}, "min_workers": 0, "max_workers": kind.most}
+        for name, kind in kinds.items()
+    }
+    provider = {"type": "external", "module": _PROVIDER, "gcs_address": cluster.address, "head_node_id": _HEAD_ID}
+    values = {
+        "cluster_name": "local",
+        "max_workers": sum(kind.most for kind in kinds.values()),
+        "idle_timeout_minutes": 5,
+        "upscaling_speed": 1,
+        "provider": {**provider, "launch_multiple": True, "disable_node_updaters": True},
+        "available_node_types": head | others,
+        "head_node_type": "ray.head.default",
+        **dict.fromkeys(("setup_commands", "head_setup_commands", "worker_setup_commands", "cluster_synced_files"), ()),
+    }
+    path = cluster.folder / "autoscaling.json"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    return path
+
+
+class DidNotStartError(RuntimeError):
+    """A node did not join; the message is what it said."""
+
+
+def begin(
+    cluster: Cluster,
+    address: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    through: Sequence[str] = (),
+) -> Node:
+    """Start a node and return it once it has joined.
+
+    Args:
+        arguments: of ``ray start``.
+        environment: what it is told beside this process's own.
+        through: a command that runs the one after it elsewhere, such as in another network namespace.
+
+    Raises:
+        DidNotStartError: it did not, several times.
+    """
+    for _ in range(1, _TRIES):
+        with suppress(DidNotStartError):
+            return _begin(cluster, address, arguments, environment or {}, through)
+    return _begin(cluster, address, arguments, environment or {}, through)
+
+
+def _begin(
+    cluster: Cluster,
+    address: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    through: Sequence[str],
+) -> Node:
     sizes = (f"--num-cpus={cluster.cpus:g}", f"--object-store-memory={_STORE_BYTES}")
     ports = ("--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0")
-    log = cluster.folder / f"{address}.log"
+    log = cluster.folder / f"{address}-{len(cluster.nodes)}.log"
     with log.open("wb") as output:
         begun = subprocess.Popen(  # noqa: S603 - this very interpreter, no shell
-            [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *sizes, *ports, *arguments],
-            env=_environment() | _auth(cluster.token) | {"RAY_USAGE_STATS_ENABLED": "0"},
+            [*through, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *sizes, *ports, *arguments],
+            env=_environment() | _auth(cluster.token) | _TOLD | environment,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -202,7 +295,9 @@ def _start(cluster: Cluster, address: str, arguments: Sequence[str]) -> Node:
         if begun.poll() is not None or time.monotonic() > deadline:
             with suppress(psutil.NoSuchProcess):
                 _kill([psutil.Process(begun.pid), *psutil.Process(begun.pid).children(recursive=True)])
-            raise RuntimeError(f"node {address} did not start:\n{log.read_text(encoding='utf-8', errors='replace')}")
+            raise DidNotStartError(
+                f"node {address} did not start:\n{log.read_text(encoding='utf-8', errors='replace')}"
+            )
         time.sleep(0.2)
     parent = psutil.Process(begun.pid)
     return Node(address, tuple(Process.of(one) for one in (parent, *parent.children(recursive=True))))

@@ -51,6 +51,14 @@ def count(text: str) -> int:
     return value
 
 
+def share(text: str) -> float:
+    """Return a number from 0 to 1, or refuse the argument."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError(text)
+    return value
+
+
 def experiment(options: argparse.Namespace) -> "Experiment":
     from thaw.config import load
     from thaw.errors import ConfigError

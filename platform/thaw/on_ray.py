@@ -14,25 +14,31 @@ import ray
 import thaw
 from thaw.console import say
 from thaw.errors import ClusterError
+from thaw.room import on_ray as room
+from thaw.room.bundle import Bundle, meets
 
 _SPARE_CPUS = 1
 """CPUs beside the training processes, so that decoding always has one to run on."""
 
 
 @contextmanager
-def cluster(cpus: float = 1.0) -> Iterator[None]:
+def cluster(cpus: float = 1.0, wait_s: float | None = None) -> Iterator[None]:
     """Join the cluster that ``RAY_ADDRESS`` names, or start Ray here, and leave it as it was found.
 
     Args:
         cpus: what the caller's own processes reserve; a Ray started here has room for them and for decoding.
+        wait_s: most seconds to wait for a node that can do anything at all, where the cluster grows; None
+            asks for none.
 
     Raises:
-        ClusterError: the cluster does not answer.
+        ClusterError: the cluster does not answer, or no node of it has a CPU.
     """
     started = not ray.is_initialized()
     if started:
         _join() if os.environ.get("RAY_ADDRESS") else _start(cpus)
     try:
+        if wait_s is not None:
+            room.ensure("work on images", [Bundle.of(cpus=1)], wait_s, "add a node, or start one with more CPUs")
         yield
     finally:
         if started:
@@ -58,21 +64,6 @@ def in_order(calls: Iterable[Callable[[], "ray.ObjectRef[Any]"]], most: int) -> 
             ray.cancel(rest)
 
 
-def spare_cpus(reserved: float) -> float:
-    """Return the CPUs of the cluster that are left beside ``reserved`` ones.
-
-    Raises:
-        ClusterError: none is left, so decoding could never start and everything would wait for ever.
-    """
-    total = num_cpus()
-    if total - reserved < _SPARE_CPUS:
-        raise ClusterError(
-            f"the cluster has {total:g} CPUs; training reserves {reserved:g} and decoding needs at least "
-            f"{_SPARE_CPUS} more: lower train.workers or train.cpus_per_worker, or add a node"
-        )
-    return total - reserved
-
-
 def decoding_cpus(reserved: float, resources: Mapping[str, float], labels: Mapping[str, str]) -> float:
     """Return the CPUs of the nodes that have these resources and labels: of all nodes, those beside ``reserved`` ones.
 
@@ -84,7 +75,7 @@ def decoding_cpus(reserved: float, resources: Mapping[str, float], labels: Mappi
         node
         for node in every
         if all(node["Resources"].get(name, 0) >= amount for name, amount in resources.items())
-        and all(_meets(node["Labels"].get(name), wanted) for name, wanted in labels.items())
+        and all(meets(node["Labels"].get(name), wanted) for name, wanted in labels.items())
     ]
     cpus = sum(float(node["Resources"].get("CPU", 0)) for node in fitting)
     if not cpus:
@@ -96,17 +87,19 @@ def decoding_cpus(reserved: float, resources: Mapping[str, float], labels: Mappi
     return cpus if len(fitting) < len(every) else max(0.0, cpus - reserved)
 
 
-def _meets(label: str | None, wanted: str) -> bool:
-    """Return whether a node's label is one that a selector of Ray asks for: a, !a, in(a, b) or !in(a, b)."""
-    values = wanted.removeprefix("!")
-    allowed = values[3:-1].split(",") if values.startswith("in(") else [values]
-    return (label in [value.strip() for value in allowed]) != wanted.startswith("!")
+def check_gpus(place: str, gpus: float, wait_s: float, processes: int = 1) -> None:
+    """Refuse GPUs that a cluster neither has nor brings: Ray would wait for them for ever.
 
+    Args:
+        place: the setting that asks for them.
+        gpus: that each process takes; 0 asks for none.
+        wait_s: most seconds that a cluster which grows is given.
 
-def check_gpus(place: str, wanted: float) -> None:
-    """Raise a ClusterError when the cluster has fewer GPUs than wanted: Ray would wait for them for ever."""
-    if wanted > num_gpus():
-        raise ClusterError(f"{place}: {wanted:g} GPUs are needed in all and the cluster has {num_gpus()}")
+    Raises:
+        ClusterError: there are too few.
+    """
+    if gpus:
+        room.ensure(place, [Bundle.of(gpus=gpus)] * processes, wait_s, "lower it, or add a node with GPUs")
 
 
 def check_shared(root: str, place: str = "storage.root") -> None:

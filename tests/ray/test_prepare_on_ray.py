@@ -244,5 +244,5 @@ def test_images_are_decoded_where_the_labels_and_resources_are(large):
 @pytest.mark.parametrize("place", [{"labels": {"role": "data"}}, {"resources": {"decoder": 1}}])
 def test_where_nothing_can_be_decoded_that_is_said_at_once(place, large):
     experiment, prepared = large
-    with pytest.raises(ClusterError, match="train.decode: none of the 1 node.*(role: data|decoder: 1)"):
+    with pytest.raises(ClusterError, match="on 1 node.*no room for .*(role: data|1 decoder)"):
         training.train(changed(experiment, train__decode=place), prepared)

@@ -161,7 +161,7 @@ def test_more_workers_than_the_cluster_can_hold_are_refused_instead_of_waiting_f
 
 
 def test_gpus_that_are_not_there_are_refused(experiment, prepared):
-    with pytest.raises(ClusterError, match="GPUs are needed and the cluster has 0"):
+    with pytest.raises(ClusterError, match="0 GPUs on 1 node.*no room for 0.5 CPUs and 1 GPU"):
         training.train(changed(experiment, train__device="gpu"), prepared)
 
 

@@ -543,6 +543,14 @@ class Storage(Section):
     """A folder, s3://bucket/thaw or gs://bucket/thaw; every node must reach it."""
 
 
+class Cluster(Section):
+    """The Ray cluster that the work is done on."""
+
+    wait_s: Annotated[float, Field(ge=0, le=86_400)] = 1800.0
+    """Most seconds that a cluster which grows by itself, by Ray's autoscaler v2 as on Kubernetes, is given to bring
+    nodes for what it has no room for; 0 refuses that at once, as it is on clusters that do not grow."""
+
+
 class Mlflow(Section):
     """Where MLflow keeps runs; needs the extra `mlflow`."""
 
@@ -598,6 +606,7 @@ class Experiment(Section):
     evaluate: Evaluate = Evaluate()
     serve: Serve = Serve()
     storage: Storage = Field(default_factory=Storage)
+    cluster: Cluster = Cluster()
 
     @model_validator(mode="before")
     @classmethod

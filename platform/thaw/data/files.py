@@ -25,22 +25,25 @@ def is_picture(name: str) -> bool:
     return name.lower().endswith(_PICTURES)
 
 
-def open_folder(uri: str) -> "Folder":
+def open_folder(uri: str, setting: str = "data.source.path") -> "Folder":
     """Return the folder at a path, ``file://``, ``s3://bucket/x`` or ``gs://bucket/x``; it need not exist.
+
+    Args:
+        setting: what names it, for messages.
 
     Raises:
         DataError: the URI cannot be understood, holds credentials, or the store does not answer.
     """
     if redacted(uri) != uri:
         raise DataError(
-            f"data.source.path: {redacted(uri)} holds credentials, or what may be some, and would be written down with "
+            f"{setting}: {redacted(uri)} holds credentials, or what may be some, and would be written down with "
             "every run; take them out and give them to all nodes in the environment, such as AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY"
         )
     try:
         return _folder(open_root(uri))
     except StorageError as error:
-        raise DataError(f"data.source.path: {error}") from None
+        raise DataError(f"{setting}: {error}") from None
 
 
 def located(uri: str) -> "tuple[Folder, str]":

@@ -66,7 +66,7 @@ def prepare(experiment: Experiment) -> Dataset:
     source = stages.open_source(experiment.data.source)
     named = split_file.put_on(source.references(), experiment.data.split.file)
     listing = listed(stages.checked(experiment, named), stages.columns(experiment))
-    with on_ray.cluster():
+    with on_ray.cluster(wait_s=experiment.cluster.wait_s):
         found = _examine(root, experiment, listing)
         del listing
         plan = stages.decided(experiment, found)

@@ -63,8 +63,8 @@ def evaluate(
     columns = slices.read(asked, dataset.ids_of(root, prepared, split)) if asked else None
     place = kept.place(root, lineage.run_id, prepared, artifact)
     called = f"{model} as {artifact}" if artifact else model
-    with on_ray.cluster():
-        on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus)
+    with on_ray.cluster(wait_s=experiment.cluster.wait_s):
+        on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus, experiment.cluster.wait_s)
         say(f"evaluating {called} on {prepared.rows(split)} {split} images of {prepared.path}")
         metrics = {name: task.metrics for name, task in loaded.tasks.items()}
         looks = ledger.write(root, prepared, lineage.run_id, called, metrics) if split == "test" else 0

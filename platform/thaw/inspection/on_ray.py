@@ -64,7 +64,7 @@ def inspect(
     if fix:
         on_ray.check_shared(fix, "--fix")
     root = open_root(experiment.storage.root)
-    with on_ray.cluster():
+    with on_ray.cluster(wait_s=experiment.cluster.wait_s):
         prepared = data.prepare(experiment)
         seen, without = _vectors(root, experiment, prepared) if with_vectors else (None, _SAID)
         material = gather(root, experiment, prepared, seen)

@@ -73,8 +73,8 @@ def rank(experiment: Experiment, request: Request, prepared: Dataset | None = No
         ThawError: the data or the cluster do not fit what is asked. What is wrong with one backbone is told in its row.
     """
     on_ray.check_shared(experiment.storage.root)
-    with on_ray.cluster():
-        on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus)
+    with on_ray.cluster(wait_s=experiment.cluster.wait_s):
+        on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus, experiment.cluster.wait_s)
         return _Probing(experiment, request, prepared or data.prepare(experiment)).ranking()
 
 

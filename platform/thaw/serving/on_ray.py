@@ -101,12 +101,15 @@ def build(arguments: Arguments) -> Application:
 
 
 @contextmanager
-def endpoint(reference: str, storage_root: str, options: Serve, artifact: str | None = None) -> Iterator[str]:
+def endpoint(
+    reference: str, storage_root: str, options: Serve, artifact: str | None = None, wait_s: float = 0.0
+) -> Iterator[str]:
     """Serve a model while the block runs, and give the URL it answers at.
 
     Args:
         reference: NAME, NAME@alias or NAME/version.
         artifact: name of one of its artifacts, to answer in its place.
+        wait_s: most seconds that a cluster which grows is given to bring nodes.
 
     Raises:
         StorageError: there is no such model or artifact.
@@ -120,8 +123,8 @@ def endpoint(reference: str, storage_root: str, options: Serve, artifact: str | 
     keys.check(options, keys.read(root))
     secure = _checked_https(options)
     load(root, found, artifact)  # what a replica refuses, Ray Serve would try again and again
-    with on_ray.cluster(options.most_replicas):
-        on_ray.check_gpus("serve.gpus", options.gpus * options.most_replicas)
+    with on_ray.cluster(options.most_replicas, wait_s):
+        on_ray.check_gpus("serve.gpus", options.gpus, wait_s, options.most_replicas)
         port = free_port(options.host, options.port)
         if port != options.port:
             say(f"port {options.port} is taken; using {port}")
@@ -143,10 +146,12 @@ def endpoint(reference: str, storage_root: str, options: Serve, artifact: str | 
             serve.shutdown()  # type: ignore[no-untyped-call]
 
 
-def serve_until_stopped(reference: str, storage_root: str, options: Serve, artifact: str | None = None) -> None:
-    """Serve a model, or one of its artifacts, until the process is interrupted or terminated."""
+def serve_until_stopped(
+    reference: str, storage_root: str, options: Serve, artifact: str | None = None, wait_s: float = 0.0
+) -> None:
+    """Serve a model, or one of its artifacts, until the process is interrupted or terminated; see `endpoint`."""
     stop = threading.Event()
-    with endpoint(reference, storage_root, options, artifact):
+    with endpoint(reference, storage_root, options, artifact, wait_s):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         stop.wait()

@@ -11,7 +11,7 @@ _HERE = ("127.0.0.1", "localhost", "::1")
 
 
 def check_storage(work: Work, address: str, nodes: int, shared: bool) -> None:
-    """Refuse a storage root that the nodes of a cluster do not share.
+    """Refuse a storage root, and other places, that the nodes of a cluster do not share.
 
     Args:
         address: of the dashboard.
@@ -21,20 +21,23 @@ def check_storage(work: Work, address: str, nodes: int, shared: bool) -> None:
     Raises:
         ClusterError: it is a path, and the cluster has several nodes or is elsewhere.
     """
-    root = work.storage
-    if root is None or root.startswith(("s3://", "gs://")):
-        return
-    path = root.removeprefix("file://")
+    for place, uri in {"storage.root": work.storage, **work.others}.items():
+        if uri is not None and not uri.startswith(("s3://", "gs://")):
+            _check_path(place, uri, address, nodes, shared)
+
+
+def _check_path(place: str, uri: str, address: str, nodes: int, shared: bool) -> None:
+    path = uri.removeprefix("file://")
     if not Path(path).expanduser().is_absolute():
         raise ClusterError(
-            f"storage.root: {redacted(root)!r} is relative to the folder of a job, which Ray deletes; give a path or "
+            f"{place}: {redacted(uri)!r} is relative to the folder of a job, which Ray deletes; give a path or "
             "URI that every node reaches, such as s3://bucket/thaw"
         )
     elsewhere = urlsplit(address).hostname not in _HERE
     if (nodes > 1 or elsewhere) and not shared:
         where = f"has {nodes} nodes" if nodes > 1 else f"is at {address}"
         raise ClusterError(
-            f"storage.root: {path} is a folder of each node's own, as far as can be told, and the cluster {where}; use "
+            f"{place}: {path} is a folder of each node's own, as far as can be told, and the cluster {where}; use "
             "s3:// or gs://, or say --shared-path where the same network folder is mounted there on every node "
             "(`thaw doctor` tries it)"
         )

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Work:
         storage: the storage root that is asked for; None leaves it to the cluster's THAW_STORAGE.
         experiment: None where the verb was given none.
         run: name of the run; None for verbs that have none.
+        others: places beside the storage root that all nodes must reach, by what they are called.
     """
 
     verb: str
@@ -36,6 +37,7 @@ class Work:
     storage: str | None
     experiment: Experiment | None
     run: str | None = None
+    others: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -53,7 +55,7 @@ class Work:
             raise ConfigError(f"thaw {verb} works on this machine; run it without submitting it")
         files = dict.fromkeys([*_in_values(vars(parsed)), *_in_experiment(experiment)])
         storage = parsed.storage if getattr(parsed, "storage", None) else _root_of(experiment)
-        whole = cls(verb, tuple(arguments), tuple(files), storage, experiment)
+        whole = cls(verb, tuple(arguments), tuple(files), storage, experiment, others=_others(parsed))
         return whole._named(parsed) if verb in NAMED_RUNS else whole
 
     def _named(self, parsed: argparse.Namespace) -> "Work":
@@ -82,6 +84,12 @@ def renamed(words: Sequence[str], names: Mapping[str, str]) -> Iterator[str]:
 def _root_of(experiment: Experiment | None) -> str | None:
     root = experiment.storage.root if experiment else default_root()
     return None if root == default_root() and "://" not in root and not Path(root).is_absolute() else root
+
+
+def _others(parsed: argparse.Namespace) -> dict[str, str]:
+    """Return the folders of a prediction that its nodes read and write."""
+    out = getattr(parsed, "out", None) if hasattr(parsed, "images") else None
+    return {"--out": out, "IMAGES": parsed.images[0]} if out else {}
 
 
 def _in_values(values: Mapping[str, Any]) -> Iterator[str]:

@@ -202,7 +202,7 @@ def _joined(values: Sequence[float]) -> str:
 
 def settings(experiment: Experiment) -> dict[str, str | int | float | bool | None]:
     """Return every setting of an experiment that training depends on, by its dotted name."""
-    values = experiment.model_dump(mode="json", exclude={"storage", "serve", "evaluate", "track"})
+    values = experiment.model_dump(mode="json", exclude={"storage", "cluster", "serve", "evaluate", "track"})
     return dict(_leaves("", values))
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray
 import ray.train
@@ -28,7 +28,7 @@ from thaw.config.experiment import Experiment, Train
 from thaw.console import say
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
-from thaw.errors import ClusterError, ThawError
+from thaw.errors import ThawError
 from thaw.evaluation import card
 from thaw.evaluation import on_ray as evaluation
 from thaw.evaluation import settled as settling
@@ -37,6 +37,8 @@ from thaw.inspection import checking, gates
 from thaw.registry import record as records
 from thaw.registry import store
 from thaw.registry.record import RunRecord
+from thaw.room import on_ray as room
+from thaw.room.bundle import Bundle
 from thaw.storage import Root, open_root
 from thaw.training import checkpoint, monitor, report, run, transfer
 from thaw.training.frozen_prefix.on_ray import shared_store
@@ -83,9 +85,8 @@ def train(
         if not earlier:
             gates.check(root, experiment, prepared)
         prepared = run.dataset_of(experiment, prepared)
-        on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus)
+        on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus, experiment.cluster.wait_s)
         experiment = resolve(experiment)
-        on_ray.spare_cpus(experiment.train.workers * experiment.train.cpus_per_worker)
         experiment = run.check(root, experiment, prepared)
         begun = earlier or run.begin(experiment, prepared, run_id)
         run.announce(root, begun, experiment)
@@ -162,16 +163,29 @@ def compare_single(experiment: Experiment, together: RunRecord) -> list[Transfer
 
 
 def resolve(experiment: Experiment) -> Experiment:
-    """Return the experiment with what was left out chosen for this cluster: the device, and batches decoded at once."""
-    chosen, gpus = experiment.train, on_ray.num_gpus()
-    device = chosen.device or ("gpu" if gpus >= chosen.workers else "cpu")
-    if device == "gpu" and gpus < chosen.workers:
-        raise ClusterError(
-            f"train.workers: {chosen.workers} GPUs are needed and the cluster has {gpus}; lower it, or set "
-            "train.device=cpu"
-        )
+    """Return the experiment with what was left out chosen for this cluster: the device, and batches decoded at once.
+
+    Raises:
+        ClusterError: workers, and decoding beside them, could never begin, and everything would wait for ever.
+    """
+    chosen, device = experiment.train, device_of(experiment.train)
+    otherwise = "set train.device=cpu, " if device == "gpu" else ""
+    advice = f"lower train.workers or train.cpus_per_worker, {otherwise}or add a node"
+    room.ensure("train.workers, train.cpus_per_worker", _taken(chosen, device), experiment.cluster.wait_s, advice)
     prefetch = chosen.prefetch or min(_MOST_AT_ONCE, max(_FEWEST_AT_ONCE, round(decoding(chosen))))
     return experiment.model_copy(update={"train": chosen.model_copy(update={"device": device, "prefetch": prefetch})})
+
+
+def device_of(chosen: Train) -> Literal["cpu", "gpu"]:
+    """Return what is trained on: where it was left out, GPUs if the cluster has one for every worker, or brings it."""
+    return chosen.device or ("gpu" if room.possible(_taken(chosen, "gpu")) else "cpu")
+
+
+def _taken(chosen: Train, device: str) -> list[Bundle]:
+    """Return what workers take, and the least that decoding takes beside them."""
+    worker = Bundle.of(cpus=chosen.cpus_per_worker, gpus=1 if device == "gpu" else 0)
+    decoder = Bundle.of(cpus=chosen.decode.cpus, labels=chosen.decode.labels, **chosen.decode.resources)
+    return [worker] * chosen.workers + [decoder]
 
 
 def decoding(chosen: Train) -> float:

@@ -9,6 +9,7 @@ from thaw.config.experiment import Experiment
 from thaw.errors import ConfigError
 
 MAY_CHANGE = (
+    "cluster",
     "data.allow",
     "evaluate",
     "serve",

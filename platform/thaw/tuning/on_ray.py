@@ -8,7 +8,7 @@ import functools
 import math
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from ray import tune
@@ -22,6 +22,8 @@ from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
 from thaw.errors import ClusterError, ConfigError
 from thaw.inspection import checking, gates
+from thaw.room import on_ray as room
+from thaw.room.bundle import Bundle
 from thaw.storage import Root, open_root
 from thaw.training import on_ray as training
 from thaw.training import run
@@ -120,7 +122,7 @@ def _begun(
     prepared = Dataset.load(root, earlier.dataset) if earlier else data.prepare(experiment)
     if not earlier:
         gates.check(root, experiment, prepared)
-    on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus)
+    on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus, experiment.cluster.wait_s)
     run.check(root, first, prepared)
     if earlier:
         current = sweep.again(root, earlier, study, asked)
@@ -137,14 +139,26 @@ def _on_device(experiment: Experiment, study: Study) -> Experiment:
     """Return the experiment with the device of its trials chosen, where it was left out."""
     if experiment.train.workers > 1:
         return training.resolve(experiment)
-    gpus, wanted = on_ray.num_gpus(), study.budget.gpus_per_trial
-    device = experiment.train.device or ("gpu" if gpus >= wanted else "cpu")
-    if device == "gpu" and gpus < wanted:
-        raise ClusterError(
-            f"budget.gpus_per_trial: {wanted:g} GPUs are needed and the cluster has {gpus}; lower it, or set "
-            "train.device=cpu"
-        )
+    cpus, gpus = experiment.train.cpus_per_worker, study.budget.gpus_per_trial
+    on_gpu = Bundle.of(cpus=cpus, gpus=gpus)
+    device = experiment.train.device or ("gpu" if room.possible([on_gpu]) else "cpu")
+    trial = on_gpu if device == "gpu" else Bundle.of(cpus=cpus)
+    _ensure([trial] * (study.budget.concurrent or 1), experiment.cluster.wait_s)
     return experiment.model_copy(update={"train": experiment.train.model_copy(update={"device": device})})
+
+
+def _ensure(trials: Sequence[Bundle], wait_s: float) -> None:
+    """See that there is room for trials at once, or else, later than asked, one after another.
+
+    Raises:
+        ClusterError: there is not even room for one.
+    """
+    what = "train.cpus_per_worker, budget.gpus_per_trial"
+    try:
+        room.ensure(what, trials, wait_s, "fewer are tried at once")
+    except ClusterError as refused:
+        room.ensure(what, trials[:1], wait_s, "lower one, set train.device=cpu, or add a node")
+        say(str(refused))
 
 
 def _run(hunt: Hunt) -> None:
@@ -202,8 +216,8 @@ def _shards(hunt: Hunt) -> dict[str, data.Held]:
     """Return the rows that trials read: decoded once for all of them, where that fits into memory."""
     root, prepared, limits = hunt.root, hunt.prepared, hunt.base.data.limits
     sizes = np.concatenate([dataset.bitmap_sizes(root, prepared, split) for split in ("train", "val")])
-    room = _DECODED * min(node["object_store_memory"] for node in on_ray.nodes() if "object_store_memory" in node)
-    if hunt.base.train.workers > 1 or sizes.sum() > room or sizes.max() > limits.max_bytes:
+    bytes_free = _DECODED * min(node["object_store_memory"] for node in on_ray.nodes() if "object_store_memory" in node)
+    if hunt.base.train.workers > 1 or sizes.sum() > bytes_free or sizes.max() > limits.max_bytes:
         return {split: data.encoded_shards(root, prepared, split) for split in ("train", "val")}
     say(f"images are decoded once for all trials: {sizes.sum() / 2**20:.0f} MiB")
     return {split: data.decoded_shards(root, prepared, split, limits) for split in ("train", "val")}
@@ -218,26 +232,16 @@ def _resources(base: Experiment, study: Study) -> dict[str, float]:
 
 
 def _concurrent(hunt: Hunt) -> int:
-    """Return how many trials run at the same time: never more than there is room for, or none could go on.
-
-    Raises:
-        ClusterError: there is not even room for one.
-    """
+    """Return how many trials run at the same time: never more than there is room for, or none could go on."""
     chosen, gpus = hunt.base.train, hunt.study.budget.gpus_per_trial
     on_gpu = chosen.device == "gpu"
     if chosen.workers > 1:  # beside them Ray Data decodes
-        room = int((on_ray.num_cpus() - 1) / (chosen.workers * chosen.cpus_per_worker) + 1e-6)
-        room = min(room, on_ray.num_gpus() // chosen.workers) if on_gpu else room
+        most = int((on_ray.num_cpus() - 1) / (chosen.workers * chosen.cpus_per_worker) + 1e-6)
+        most = min(most, on_ray.num_gpus() // chosen.workers) if on_gpu else most
     else:
         whole = [  # what one node lacks another cannot give
             (int(node.get("CPU", 0) / chosen.cpus_per_worker + 1e-6), int(node.get("GPU", 0)) * int(1 / gpus + 1e-6))
             for node in on_ray.nodes()
         ]
-        room = sum(min(by_cpu, by_gpu) if on_gpu else by_cpu for by_cpu, by_gpu in whole)
-    if room < 1:
-        raise ClusterError(
-            f"no node has room for a trial: the cluster has {on_ray.num_cpus():g} CPUs and {on_ray.num_gpus()} GPUs on "
-            f"{len(on_ray.nodes())} node(s), and a trial takes train.workers={chosen.workers} times "
-            f"train.cpus_per_worker={chosen.cpus_per_worker:g}{' and GPUs' if on_gpu else ''}: lower one, or add a node"
-        )
-    return min(room, hunt.study.budget.concurrent or room)
+        most = sum(min(by_cpu, by_gpu) if on_gpu else by_cpu for by_cpu, by_gpu in whole)
+    return max(1, min(most, hunt.study.budget.concurrent or most))

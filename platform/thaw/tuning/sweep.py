@@ -148,7 +148,7 @@ def continued(sweep: Sweep, experiment: Experiment | None, study: Study | None) 
     """
     only = f"sweep {sweep.id} can be continued only as it was begun, and"
     if experiment is not None:
-        asked = run.without_secrets(experiment).model_dump(mode="json", exclude={"storage", "serve"})
+        asked = run.without_secrets(experiment).model_dump(mode="json", exclude={"storage", "cluster", "serve"})
         asked["train"]["device"] = asked["train"]["device"] or sweep.experiment["train"]["device"]
         if different := sorted(key for key in asked if asked[key] != sweep.experiment[key]):
             raise ConfigError(f"{only} {', '.join(different)} differ; leave the experiment out")

@@ -8,6 +8,7 @@ from thaw import arguments
 from thaw.verbs.contract import Result
 
 if TYPE_CHECKING:
+    from thaw.config.experiment import Cluster
     from thaw.config.serving import Serve
 
 STEP = 7
@@ -36,7 +37,8 @@ def run(options: argparse.Namespace) -> Result:
     _prepare(chosen)
     from thaw.serving import on_ray
 
-    on_ray.serve_until_stopped(options.model, arguments.root(options), chosen, options.artifact)
+    wait_s = _cluster(options).wait_s
+    on_ray.serve_until_stopped(options.model, arguments.root(options), chosen, options.artifact, wait_s)
     return Result({"model": options.model, "stopped": True}, [f"{options.model}: stopped"])
 
 
@@ -53,6 +55,12 @@ def _settings(options: argparse.Namespace) -> "Serve":
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(f"--{first['loc'][0]}: {first['msg']} (got {first['input']!r})") from None
+
+
+def _cluster(options: argparse.Namespace) -> "Cluster":
+    from thaw.config.experiment import Cluster
+
+    return arguments.experiment(options).cluster if options.experiment else Cluster()
 
 
 def _written(options: argparse.Namespace, chosen: "Serve") -> Result:

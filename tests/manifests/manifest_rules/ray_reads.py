@@ -175,7 +175,7 @@ def _command(entrypoint: str, settings: Mapping[str, str]) -> Iterator[str]:
 
 
 def _beginning(job: Document, train: Any) -> Iterator[str]:
-    """Yield what a job would miss on the cluster that it begins with: Thaw refuses what it lacks, and does not wait."""
+    """Yield what a job would miss on the cluster that it begins with, and would wait for while the rest is idle."""
     least = [
         (group.get("minReplicas", 0), _meant(name, group))
         for name, group in groups(job["rayClusterSpec"])

@@ -124,6 +124,15 @@ def test_storage_that_nodes_do_not_share_is_refused(
             refusal.check_storage(asked, address, nodes, shared)
 
 
+def test_places_of_a_prediction_that_nodes_do_not_share_are_refused() -> None:
+    predict = ("predict", "tiny/1", "--storage", "s3://b/x")
+    refusal.check_storage(work(*predict, "s3://b/images", "--out", "s3://b/out"), HTTP, 3, False)
+    refusal.check_storage(work(*predict, "a.png"), HTTP, 3, False)
+    for places, said in ((("s3://b/images", "--out", "out"), "--out"), (("/images", "--out", "s3://b/out"), "IMAGES")):
+        with pytest.raises(ClusterError, match=f"^{said}: "):
+            refusal.check_storage(work(*predict, *places), HTTP, 3, False)
+
+
 def test_storage_that_nobody_names_is_the_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     assert work("train", "my exp.yaml").storage is None
     assert work("train", "my exp.yaml", "--storage", "./here").storage == "./here"

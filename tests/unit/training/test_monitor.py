@@ -94,7 +94,7 @@ def test_settings_are_plain_values_by_dotted_names() -> None:
     found = monitor.settings(experiment())
     assert found["finetune.phases.1.depth"] == 2
     assert found["data.augment.zoom.0"] == 0.9
-    assert not [name for name in found if name.startswith(("storage", "serve", "track"))]
+    assert not [name for name in found if name.startswith(("storage", "cluster", "serve", "track"))]
 
 
 def _run_until(run: Run, root_uri: str, epochs: int) -> None:

@@ -80,6 +80,7 @@ def test_all_changes_are_named_at_once(path: Path) -> None:
 @pytest.mark.parametrize("place", resume.MAY_CHANGE)
 def test_what_the_result_does_not_depend_on_is_taken_as_asked(path: Path, place: str) -> None:
     others: dict[str, Any] = {
+        "cluster": "cluster.wait_s=60",
         "data.allow": "data.allow=[copies_across_splits]",
         "evaluate": "evaluate.batch=7",
         "serve": "serve.port=9000",

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 
 from thaw import on_ray
 from thaw.config import load
-from thaw.config.experiment import Experiment
+from thaw.config.experiment import Cluster, Experiment
 from thaw.data.dataset import Dataset
 from thaw.evaluation import comparison, kept, report
 from thaw.evaluation import on_ray as evaluation
@@ -42,7 +42,7 @@ def compare(storage_root: str, before: str, after: str, split: str) -> tuple[Com
     newer = store.resolve(root, after)
     run_id = store.lineage(root, newer).run_id
     prepared, models = kept.trained_on(root, run_id), [store.resolve(root, before), newer]
-    with on_ray.cluster():
+    with on_ray.cluster(wait_s=Cluster().wait_s):
         answered = [_answered(root, one, prepared, split) for one in models]
         tasks = [answering.loaded(root, one, None, "cpu").tasks for one in models]
         seen = [labelled(each, *one) for each, one in zip(tasks, answered, strict=True)]

@@ -46,7 +46,7 @@ def measure(experiment: Experiment, targets: Mapping[str, float], max_images: in
     on_ray.check_shared(experiment.storage.root)
     check(experiment, targets)
     root = open_root(experiment.storage.root)
-    with on_ray.cluster():
+    with on_ray.cluster(wait_s=experiment.cluster.wait_s):
         prepared = data.prepare(experiment)
         tasks = bundle.build_tasks(experiment.tasks, prepared.labels)
         heads = {name: task for name, task in tasks.items() if linear.has_linear_head(task)}

@@ -69,7 +69,7 @@ def of_all(root: Root, experiment: Experiment, prepared: Dataset) -> NDArray[np.
     Raises:
         ModelError: the backbone or its weights cannot be had.
     """
-    on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus)
+    on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus, experiment.cluster.wait_s)
     eye = Eye.of(experiment)
     try:
         place = _place(prepared, eye)

@@ -63,16 +63,17 @@ def find(experiment: Experiment, chosen: Range, out: Path | None = None) -> Foun
     root = open_root(experiment.storage.root)
     with on_ray.cluster(experiment.train.cpus_per_worker):
         prepared = run.dataset_of(experiment, data.prepare(experiment))
-        experiment = _alone(training.resolve(experiment))
-        on_ray.spare_cpus(experiment.train.cpus_per_worker)
+        device = training.device_of(experiment.train)
+        experiment = training.resolve(_alone(experiment, device))
         experiment = run.check(root, experiment, prepared)
         say(f"rates {chosen.low:g} to {chosen.high:g}: {run.describe(experiment, prepared)}")
         found, depths = _watched(_begun(root, experiment, prepared, chosen))
     return Found(found, depths, _stored(root, experiment.name, found, out))
 
 
-def _alone(experiment: Experiment) -> Experiment:
-    return experiment.model_copy(update={"train": experiment.train.model_copy(update={"workers": 1})})
+def _alone(experiment: Experiment, device: str) -> Experiment:
+    train = experiment.train.model_copy(update={"workers": 1, "device": device})
+    return experiment.model_copy(update={"train": train})
 
 
 def _begun(root: Root, experiment: Experiment, prepared: Dataset, chosen: Range) -> "ray.ObjectRefGenerator":

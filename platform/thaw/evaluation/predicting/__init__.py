@@ -1,0 +1,1 @@
+"""Answering all images of a folder, on all nodes, part by part."""

@@ -1,0 +1,88 @@
+"""Bundle: what one process takes of one node; and whether nodes can hold several of them."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+_LEAST = 1e-6
+"""Ray counts in ten-thousandths."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What one process takes.
+
+    Attributes:
+        resources: name -> amount, above zero.
+        labels: name -> what is asked of a node's label: a, !a, in(a, b) or !in(a, b).
+    """
+
+    resources: Mapping[str, float]
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, cpus: float = 0, gpus: float = 0, labels: Mapping[str, str] | None = None, **others: float) -> "Bundle":
+        """Return a bundle without what it takes nothing of."""
+        taken = {"CPU": cpus, "GPU": gpus, **others}
+        return cls({name: amount for name, amount in taken.items() if amount}, labels or {})
+
+    def __str__(self) -> str:
+        words = [f"{amount:g} {_plural(name, amount)}" for name, amount in self.resources.items()]
+        return " and ".join([*words, *(f"{name}: {value}" for name, value in self.labels.items())])
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a node has, in use or not."""
+
+    resources: Mapping[str, float]
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def hold(nodes: Sequence[Node], bundles: Iterable[Bundle]) -> bool:
+    """Return whether nodes can hold all bundles at once, each on one node; the dearest are placed first."""
+    left = [dict(node.resources) for node in nodes]
+    for bundle in sorted(bundles, key=_dearness, reverse=True):
+        room = next(
+            (free for node, free in zip(nodes, left, strict=True) if _has(node, bundle) and _fits(free, bundle)), None
+        )
+        if room is None:
+            return False
+        for name, amount in bundle.resources.items():
+            room[name] -= amount
+    return True
+
+
+def meets(label: str | None, wanted: str) -> bool:
+    """Return whether a node's label is one that a selector of Ray asks for: a, !a, in(a, b) or !in(a, b)."""
+    values = wanted.removeprefix("!")
+    allowed = values[3:-1].split(",") if values.startswith("in(") else [values]
+    return (label in [value.strip() for value in allowed]) != wanted.startswith("!")
+
+
+def told(bundles: Sequence[Bundle]) -> str:
+    """Return bundles in words: 2 x (1 CPU and 1 GPU), 1 CPU."""
+    counted = Counter(map(str, bundles))
+    return ", ".join(f"{count} x ({one})" if count > 1 else one for one, count in counted.items())
+
+
+def had(nodes: Sequence[Node]) -> str:
+    """Return in words what nodes have."""
+    cpus, gpus = (sum(node.resources.get(name, 0) for node in nodes) for name in ("CPU", "GPU"))
+    return f"{cpus:g} {_plural('CPU', cpus)} and {gpus:g} {_plural('GPU', gpus)} on {len(nodes)} node(s)"
+
+
+def _dearness(bundle: Bundle) -> tuple[bool, float, float]:
+    return bool(bundle.labels), bundle.resources.get("GPU", 0), bundle.resources.get("CPU", 0)
+
+
+def _has(node: Node, bundle: Bundle) -> bool:
+    return all(meets(node.labels.get(name), wanted) for name, wanted in bundle.labels.items())
+
+
+def _fits(free: Mapping[str, float], bundle: Bundle) -> bool:
+    return all(free.get(name, 0) >= amount - _LEAST for name, amount in bundle.resources.items())
+
+
+def _plural(name: str, amount: float) -> str:
+    return f"{name}s" if name in ("CPU", "GPU") and amount != 1 else name
