@@ -1,0 +1,142 @@
+"""The gate in front of Ray's proxy: so many requests pass; those beyond are refused, and held back as they grow."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from thaw.serving import gate
+from thaw.serving.gate import Gate
+
+
+class Proxy:
+    """An ASGI application that answers when it is let to."""
+
+    def __init__(self):
+        self.asked, self.open = 0, asyncio.Event()
+
+    async def __call__(self, scope, receive, send):
+        self.asked += 1
+        await self.open.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"answer"})
+
+
+async def ask(app, method="POST"):
+    """Return status, headers and body of one request."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    await app({"type": "http", "method": method, "headers": []}, None, send)
+    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], headers, sent[1]["body"]
+
+
+async def begun(proxy, count):
+    while proxy.asked < count:
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Refusals are not held back."""
+    monkeypatch.setattr(gate, "LONGEST_S", 0.0)
+
+
+def test_what_is_beyond_the_bound_is_refused_and_not_passed_on(at_once):
+    async def scenario():
+        proxy = Proxy()
+        app = Gate(proxy, most=2)
+        first = [asyncio.create_task(ask(app)) for _ in range(2)]
+        await begun(proxy, 2)
+        refused = await ask(app)
+        proxy.open.set()
+        return proxy.asked, refused, [status for status, *_ in await asyncio.gather(*first)], await ask(app)
+
+    asked, (status, headers, body), answered, later = asyncio.run(scenario())
+    assert (asked, answered, later[0]) == (2, [200, 200], 200)
+    assert status == 503
+    assert int(headers["content-length"]) == len(body)
+    assert json.loads(body)["error"] == "overloaded"
+    assert headers["x-request-id"] == json.loads(body)["request_id"]
+
+
+def test_a_refusal_says_when_to_ask_again():
+    async def scenario():
+        app = Gate(Proxy(), most=0)
+        return await ask(app)
+
+    assert int(asyncio.run(scenario())[1]["retry-after"]) >= gate.LONGEST_S
+
+
+def test_requests_without_a_body_always_pass(at_once):
+    async def scenario():
+        proxy = Proxy()
+        proxy.open.set()
+        return (await ask(Gate(proxy, most=0), "GET"))[0]
+
+    assert asyncio.run(scenario()) == 200
+
+
+def test_a_request_that_fails_or_whose_caller_leaves_gives_its_place_back(at_once):
+    async def broken(scope, receive, send):
+        raise ValueError("it broke")
+
+    async def scenario():
+        app, proxy = Gate(broken, most=1), Proxy()
+        for _ in range(2):
+            with pytest.raises(ValueError):
+                await ask(app)
+        app = Gate(proxy, most=1)
+        leaving = asyncio.create_task(ask(app))
+        await begun(proxy, 1)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        proxy.open.set()
+        return (await ask(app))[0]
+
+    assert asyncio.run(scenario()) == 200
+
+
+def test_the_more_are_refused_the_longer_each_is_held_back_but_so_many_and_no_more(monkeypatch):
+    monkeypatch.setattr(gate, "PACE", 100.0)
+    monkeypatch.setattr(gate, "LONGEST_S", 0.2)
+    monkeypatch.setattr(gate, "MOST_HELD", 30)
+
+    async def scenario():
+        app = Gate(Proxy(), most=0)
+
+        async def took():
+            began = time.monotonic()
+            await ask(app)
+            return time.monotonic() - began
+
+        return await asyncio.gather(*(took() for _ in range(40)))
+
+    seconds = asyncio.run(scenario())
+    held = [(min(0.2, (place + 1) / 100) if place < 30 else 0.0) for place in range(40)]
+    assert all(one >= wanted for one, wanted in zip(seconds, held, strict=True))
+    assert max(seconds[30:]) < seconds[10], "those beyond the bound are told at once"
+
+
+def test_ray_is_given_a_gate_where_the_variable_says_how_many(monkeypatch):
+    monkeypatch.delenv(gate.VARIABLE, raising=False)
+    assert gate.middlewares() == []
+    monkeypatch.setenv(gate.VARIABLE, "48")
+    [one] = gate.middlewares()
+    assert (one.cls, one.kwargs) == (Gate, {"most": 48})
+
+
+def test_the_proxy_imports_nothing_heavy_for_it():
+    code = (
+        "import sys, thaw.serving.gate; print([name for name in ('torch', 'fastapi', 'numpy') if name in sys.modules])"
+    )
+    own = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=own)
+    assert done.stdout.strip() == "[]"
