@@ -1,4 +1,4 @@
-"""Gate: how many requests Ray's Python proxy has under way; those beyond are refused before anything is passed on.
+"""Gate: what stands in front of Ray's Python proxy: it bounds what is under way and repeats what a replica died of.
 
 A replica that refuses has cost the proxy a hop, and callers who ask again at once would keep it busy with nothing else.
 Here a refusal costs next to nothing, and the more there are, the longer each is held back: whoever asks again only when
@@ -14,7 +14,7 @@ import os
 import uuid
 
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CALLBACK = "thaw.serving.gate:middlewares"
 """What Ray calls, named by RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH."""
@@ -27,6 +27,10 @@ LONGEST_S = 1.0
 """Most seconds that one is held back."""
 MOST_HELD = 1000
 """Requests that are held back at once; those beyond are refused without delay."""
+KEPT_BYTES = 2**20
+"""What is kept of a request's body to send it again."""
+PAUSES_S = (0.0, 0.1, 0.3, 1.0)
+"""Seconds before each time that a request is sent again; Ray takes a moment to learn that a replica is gone."""
 
 
 def middlewares() -> list[Middleware]:
@@ -49,11 +53,11 @@ class Gate:
             return
         if self._under_way >= self._most:
             await self._hold()
-            await _refuse(send, self._most)
+            await _problem(send, 503, "overloaded", f"{self._most} requests are under way; send it again later")
             return
         self._under_way += 1
         try:
-            await self._app(scope, receive, send)
+            await self._answer(scope, receive, send)
         finally:
             self._under_way -= 1
 
@@ -66,11 +70,81 @@ class Gate:
         finally:
             self._held -= 1
 
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and again where nothing comes of it: answering an image changes nothing.
 
-async def _refuse(send: Send, most: int) -> None:
+        Ray's proxy returns without a word when the replica ends that had the request.
+        """
+        body, begun = _Body(receive), False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        await self._app(dict(scope), body, noting)
+        for pause in PAUSES_S:
+            if begun or body.left or not await body.again():
+                break
+            await asyncio.sleep(pause)
+            await self._app(dict(scope), body, noting)
+        if not begun and not body.left:
+            told = "the replica that had this request ended before it answered; send it again"
+            await _problem(send, 502, "replica_ended", told)
+
+
+class _Body:
+    """What is received of a request; it can be received again as long as all of it is kept.
+
+    Attributes:
+        left: whether the caller has left.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self.left = receive, False
+        self._parts: list[Message] = []
+        self._bytes = self._next = 0
+
+    async def __call__(self) -> Message:
+        """Return the next message, of those that are kept where it is received again."""
+        if self._next < len(self._parts):
+            self._next += 1
+            return self._parts[self._next - 1]
+        message = await self._receive()
+        self.left = self.left or message["type"] == "http.disconnect"
+        if message["type"] == "http.request":
+            self._keep(message)
+        return message
+
+    async def again(self) -> bool:
+        """Begin anew, and return whether that can be: whether all of the body is, or comes to be, kept."""
+        while not self.left and self._kept and not self._whole:
+            self._next = len(self._parts)
+            await self()
+        self._next = 0
+        return self._kept and not self.left
+
+    @property
+    def _kept(self) -> bool:
+        return self._bytes <= KEPT_BYTES
+
+    @property
+    def _whole(self) -> bool:
+        return bool(self._parts) and not self._parts[-1].get("more_body", False)
+
+    def _keep(self, message: Message) -> None:
+        self._bytes += len(message.get("body", b""))
+        if self._kept:
+            self._parts.append(message)
+            self._next = len(self._parts)
+        else:
+            self._parts.clear()
+            self._next = 0
+
+
+async def _problem(send: Send, status: int, error: str, detail: str) -> None:
     own = uuid.uuid4().hex
-    told = f"{most} requests are under way; send it again later"
-    body = json.dumps({"error": "overloaded", "detail": told, "request_id": own}).encode()
+    body = json.dumps({"error": error, "detail": detail, "request_id": own}).encode()
     headers = {
         "content-type": "application/json",
         "content-length": str(len(body)),
@@ -78,5 +152,5 @@ async def _refuse(send: Send, most: int) -> None:
         "x-request-id": own,
     }
     sent = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": 503, "headers": sent})
+    await send({"type": "http.response.start", "status": status, "headers": sent})
     await send({"type": "http.response.body", "body": body})

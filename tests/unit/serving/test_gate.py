@@ -26,16 +26,16 @@ class Proxy:
         await send({"type": "http.response.body", "body": b"answer"})
 
 
-async def ask(app, method="POST"):
+async def ask(app, method="POST", receive=None):
     """Return status, headers and body of one request."""
-    sent = []
+    told = []
 
     async def send(message):
-        sent.append(message)
+        told.append(message)
 
-    await app({"type": "http", "method": method, "headers": []}, None, send)
-    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    return sent[0]["status"], headers, sent[1]["body"]
+    await app({"type": "http", "method": method, "headers": []}, receive, send)
+    headers = {name.decode(): value.decode() for name, value in told[0]["headers"]}
+    return told[0]["status"], headers, told[1]["body"]
 
 
 async def begun(proxy, count):
@@ -123,6 +123,75 @@ def test_the_more_are_refused_the_longer_each_is_held_back_but_so_many_and_no_mo
     held = [(min(0.2, (place + 1) / 100) if place < 30 else 0.0) for place in range(40)]
     assert all(one >= wanted for one, wanted in zip(seconds, held, strict=True))
     assert max(seconds[30:]) < seconds[10], "those beyond the bound are told at once"
+
+
+class Dying:
+    """An ASGI application that reads and returns without a word, as Ray's does, before it answers with what it read."""
+
+    def __init__(self, times, parts=None):
+        self.times, self.parts, self.asked = times, parts, 0
+
+    async def __call__(self, scope, receive, send):
+        self.asked += 1
+        assert "seen" not in scope
+        scope["seen"] = True  # what one attempt does to it is not the next one's
+        read, message = [], {"more_body": True}
+        while message.get("more_body") and (self.parts is None or len(read) < self.parts or self.asked > self.times):
+            message = await receive()
+            read.append(message.get("body", b""))
+        if self.asked > self.times:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"".join(read)})
+
+
+def sent(parts):
+    """Return what receives a body in parts, and then that the caller has left."""
+    messages = [
+        {"type": "http.request", "body": part, "more_body": place < len(parts) - 1} for place, part in enumerate(parts)
+    ]
+
+    async def receive():
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    return receive
+
+
+@pytest.mark.parametrize("read", [None, 0, 1, 2])
+def test_a_request_of_which_nothing_comes_is_sent_again_whole_however_much_of_it_was_read(read):
+    proxy = Dying(2, read)
+    status, _, body = asyncio.run(ask(Gate(proxy, most=1), receive=sent([b"one", b"two", b"three"])))
+    assert (status, body, proxy.asked) == (200, b"onetwothree", 3)
+
+
+def test_one_that_nobody_answers_is_told_so_in_the_end(monkeypatch):
+    monkeypatch.setattr(gate, "PAUSES_S", (0.0, 0.0))
+    proxy = Dying(9)
+    status, headers, body = asyncio.run(ask(Gate(proxy, most=1), receive=sent([b"body"])))
+    assert (status, json.loads(body)["error"], proxy.asked) == (502, "replica_ended", 3)
+    assert headers["retry-after"]
+
+
+def test_one_that_is_larger_than_what_is_kept_is_not_sent_again(monkeypatch):
+    monkeypatch.setattr(gate, "KEPT_BYTES", 7)
+    proxy = Dying(1)
+    assert asyncio.run(ask(Gate(proxy, most=1), receive=sent([b"1234", b"567"])))[2] == b"1234567"
+    proxy = Dying(1)
+    assert asyncio.run(ask(Gate(proxy, most=1), receive=sent([b"1234", b"5678"])))[0] == 502
+    assert proxy.asked == 1
+    proxy = Dying(0)
+    assert asyncio.run(ask(Gate(proxy, most=1), receive=sent([b"1234", b"5678"])))[2] == b"12345678"
+
+
+def test_one_whose_caller_has_left_is_not_sent_again():
+    async def gone(scope, receive, send):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        asked.append(scope)
+
+    asked = []
+    with pytest.raises(IndexError):  # nothing was told
+        asyncio.run(ask(Gate(gone, most=1), receive=sent([b"body"])))
+    assert len(asked) == 1
 
 
 def test_ray_is_given_a_gate_where_the_variable_says_how_many(monkeypatch):

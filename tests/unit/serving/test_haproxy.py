@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -15,6 +14,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from apart import free_ports, haproxy_places
 from thaw.config.serving import Serve
 from thaw.serving import haproxy
 
@@ -34,25 +34,12 @@ HAProxyApi(options, {"thaw": backend})._generate_config_file_internal()
 """
 
 
-def free_ports(count):
-    taken = [socket.socket() for _ in range(count)]
-    for one in taken:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in taken]
-    for one in taken:
-        one.close()
-    return ports
-
-
 @pytest.fixture(scope="module")
 def configured(tmp_path_factory):
     """HAProxy's configuration file, the port it listens on, and those of two replicas."""
     place = tmp_path_factory.mktemp("haproxy")
-    port, one, other, metrics, stats = free_ports(5)
-    files = {"CONFIG_FILE_LOC": "haproxy.cfg", "SOCKET_PATH": "admin", "METRICS_SOCKET_PATH": "metrics"}
-    own = {f"RAY_SERVE_HAPROXY_{name}": str(place / file) for name, file in files.items()}
-    own |= {"RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics), "RAY_SERVE_HAPROXY_STATS_PORT": str(stats)}
-    own |= {"RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(place), "RAY_SERVE_HAPROXY_NBTHREAD": "1"}
+    port, one, other = free_ports(3)
+    own = haproxy_places(place) | {"RAY_SERVE_HAPROXY_NBTHREAD": "1"}
     given = {**os.environ, **own, **haproxy.environment(Serve(proxy="haproxy", max_queued=ROOM))}
     subprocess.run([sys.executable, "-c", WRITE, *map(str, (port, one, other))], env=given, check=True)
     return place / "haproxy.cfg", port, (one, other)
