@@ -79,8 +79,11 @@ def oldest(process):
 
 def heard_of(url):
     """Return how many replicas were heard of within the last minute, those that are gone among them."""
-    [line] = [one for one in httpx.get(f"{url}/metrics").text.splitlines() if one.startswith("thaw_replicas ")]
-    return float(line.split()[1])
+    try:
+        lines = httpx.get(f"{url}/metrics").text.splitlines()
+    except httpx.HTTPError:
+        return 0
+    return sum(float(one.split()[1]) for one in lines if one.startswith("thaw_replicas "))
 
 
 def photograph(seed, side):

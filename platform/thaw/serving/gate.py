@@ -11,6 +11,7 @@ import asyncio
 import json
 import math
 import os
+import re
 import uuid
 
 from starlette.middleware import Middleware
@@ -31,6 +32,14 @@ KEPT_BYTES = 2**20
 """What is kept of a request's body to send it again."""
 PAUSES_S = (0.0, 0.1, 0.3, 1.0)
 """Seconds before each time that a request is sent again; Ray takes a moment to learn that a replica is gone."""
+
+WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""What ids and keys that callers give may be."""
+
+
+def id_of(sent: str) -> str:
+    """Return the id that a caller gave a request where it is a plain word, else a new one."""
+    return sent if WORD.fullmatch(sent) else uuid.uuid4().hex
 
 
 def middlewares() -> list[Middleware]:
@@ -53,7 +62,8 @@ class Gate:
             return
         if self._under_way >= self._most:
             await self._hold()
-            await _problem(send, 503, "overloaded", f"{self._most} requests are under way; send it again later")
+            told = f"{self._most} requests are under way; send it again later"
+            await _problem(scope, send, 503, "overloaded", told)
             return
         self._under_way += 1
         try:
@@ -80,17 +90,19 @@ class Gate:
         async def noting(message: Message) -> None:
             nonlocal begun
             begun = True
+            if message.get("status") == 503:  # of a replica that proxies of other nodes ask too
+                await self._hold()
             await send(message)
 
         await self._app(dict(scope), body, noting)
         for pause in PAUSES_S:
-            if begun or body.left or not await body.again():
+            if begun or not body.again():
                 break
             await asyncio.sleep(pause)
             await self._app(dict(scope), body, noting)
         if not begun and not body.left:
             told = "the replica that had this request ended before it answered; send it again"
-            await _problem(send, 502, "replica_ended", told)
+            await _problem(scope, send, 502, "replica_ended", told)
 
 
 class _Body:
@@ -116,21 +128,14 @@ class _Body:
             self._keep(message)
         return message
 
-    async def again(self) -> bool:
-        """Begin anew, and return whether that can be: whether all of the body is, or comes to be, kept."""
-        while not self.left and self._kept and not self._whole:
-            self._next = len(self._parts)
-            await self()
+    def again(self) -> bool:
+        """Begin anew, and return whether that can be: whether all that has been received is kept, and wanted."""
         self._next = 0
         return self._kept and not self.left
 
     @property
     def _kept(self) -> bool:
         return self._bytes <= KEPT_BYTES
-
-    @property
-    def _whole(self) -> bool:
-        return bool(self._parts) and not self._parts[-1].get("more_body", False)
 
     def _keep(self, message: Message) -> None:
         self._bytes += len(message.get("body", b""))
@@ -142,8 +147,8 @@ class _Body:
             self._next = 0
 
 
-async def _problem(send: Send, status: int, error: str, detail: str) -> None:
-    own = uuid.uuid4().hex
+async def _problem(scope: Scope, send: Send, status: int, error: str, detail: str) -> None:
+    own = id_of(dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1"))
     body = json.dumps({"error": error, "detail": detail, "request_id": own}).encode()
     headers = {
         "content-type": "application/json",

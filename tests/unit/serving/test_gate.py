@@ -26,16 +26,16 @@ class Proxy:
         await send({"type": "http.response.body", "body": b"answer"})
 
 
-async def ask(app, method="POST", receive=None):
+async def ask(app, method="POST", receive=None, headers=()):
     """Return status, headers and body of one request."""
     told = []
 
     async def send(message):
         told.append(message)
 
-    await app({"type": "http", "method": method, "headers": []}, receive, send)
-    headers = {name.decode(): value.decode() for name, value in told[0]["headers"]}
-    return told[0]["status"], headers, told[1]["body"]
+    await app({"type": "http", "method": method, "headers": list(headers)}, receive, send)
+    back = {name.decode(): value.decode() for name, value in told[0]["headers"]}
+    return told[0]["status"], back, told[1]["body"]
 
 
 async def begun(proxy, count):
@@ -73,6 +73,25 @@ def test_a_refusal_says_when_to_ask_again():
         return await ask(app)
 
     assert int(asyncio.run(scenario())[1]["retry-after"]) >= gate.LONGEST_S
+
+
+@pytest.mark.parametrize(("sent", "kept"), [(b"own.id-1", True), (b'a"b', False), (b"", False), (b"a" * 65, False)])
+def test_a_refusal_has_the_id_that_the_caller_gave_where_it_is_a_plain_word(at_once, sent, kept):
+    _, headers, body = asyncio.run(ask(Gate(Proxy(), most=0), headers=[(b"x-request-id", sent)]))
+    assert headers["x-request-id"] == json.loads(body)["request_id"]
+    assert (headers["x-request-id"] == sent.decode()) == kept
+
+
+def test_what_a_replica_refuses_is_held_back_too(monkeypatch):
+    monkeypatch.setattr(gate, "PACE", 10.0)
+
+    async def busy(scope, receive, send):
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    began = time.monotonic()
+    assert asyncio.run(ask(Gate(busy, most=1)))[0] == 503
+    assert time.monotonic() - began >= 0.1
 
 
 def test_requests_without_a_body_always_pass(at_once):
