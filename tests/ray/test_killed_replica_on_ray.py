@@ -98,7 +98,7 @@ def test_a_replica_that_is_killed_under_steady_load_fails_no_request(endpoint, k
     assert all(0.95 < len(image) / 1000 / kilobytes < 1.05 for image in images)
     until(lambda: heard_of(url) == 2 + before, START_S)  # the one that takes the place of the one killed before
     time.sleep(SETTLED_S)  # it has been heard of before it is given requests
-    with steady(url, f"{proxy}, {kilobytes} KB, a replica killed", images):
+    with steady(url, f"{proxy}, {kilobytes} KB, a replica killed", images, callers=8, pause_s=0.0):
         time.sleep(3)
         oldest(process).kill()
         time.sleep(8)

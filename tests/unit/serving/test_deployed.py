@@ -1,5 +1,7 @@
 """The file for `serve deploy`: what it says is what is served, and it holds no secret."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
@@ -42,6 +44,15 @@ def test_the_file_says_what_ray_must_be_started_with(proxy):
     told = {one["name"]: one["value"] for one in yaml.safe_load("\n".join(listed))}
     assert told == environment(settings)
     assert ServeDeploySchema.model_validate(yaml.safe_load(text))
+
+
+def test_the_manifests_start_ray_with_the_gate():
+    cluster = yaml.safe_load((Path(__file__).parents[3] / "k8s" / "cluster" / "cluster.yaml").read_text())
+    for group in (cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]):
+        [container] = group["template"]["spec"]["containers"]
+        told = {one["name"]: one["value"] for one in container["env"]}
+        assert environment(Serve()).keys() <= told.keys()
+        assert told["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] == gate.CALLBACK
 
 
 def test_rays_own_proxy_lets_through_what_all_replicas_have_room_for():
