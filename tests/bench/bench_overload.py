@@ -6,20 +6,22 @@
 For each proxy an endpoint of its own answers JPEGs of 640 x 480 by a model of three heads: first ``--callers`` of them
 ask, each again as soon as it is answered, which is what normal means here. Then ``--times`` as many do, each again at
 once when it is refused (``closed``), and then requests come at random moments, ``--times`` as many a second as were
-answered before (``open``). The load generator (`load.py`) shares the cores with all of that, and tells what it took
+answered at first (``open``). What is normal is measured before, between and after, for other work on the machine comes
+and goes. The load generator (`load.py`) shares the cores with all of that, and tells what it took
 (``load_cores``). Resident memory is that of the replicas and of the proxy, before, a quarter into, and at the end.
 
 Lines with figures go to stderr; the last line of stdout is one JSON object: proxy -> ``normal``, ``closed`` and
 ``open``, each of the latter two with
 
-    p99_overload_over_normal    p99 of those that were answered, by their p99 before
-    accepted_rate_kept          answers a second by those before
+    p99_overload_over_normal    p99 of those that were answered, by the normal p99 before and after
+    accepted_rate_kept          answers a second by those before and after
     mib_growth                  resident memory at the end less that a quarter into
 """
 
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -107,9 +109,11 @@ def _one(options: argparse.Namespace, settings: Serve, place: Path) -> dict[str,
     return found
 
 
-def _ratios(normal: dict[str, Any], during: dict[str, Any]) -> dict[str, float | None]:
-    slower = during["p99_ms"] and round(during["p99_ms"] / normal["p99_ms"], 2)
-    return {"p99_overload_over_normal": slower, "accepted_rate_kept": round(during["per_s"] / normal["per_s"], 2)}
+def _ratios(around: list[dict[str, Any]], during: dict[str, Any]) -> dict[str, float | None]:
+    """Return how an overload compares with what was normal before and after it, in the mean of the two."""
+    p99, per_s = (statistics.mean(one[name] for one in around) for name in ("p99_ms", "per_s"))
+    slower = during["p99_ms"] and round(during["p99_ms"] / p99, 2)
+    return {"p99_overload_over_normal": slower, "accepted_rate_kept": round(during["per_s"] / per_s, 2)}
 
 
 def _measured(proxy: str, name: str, url: str, images: Path, seconds: float, *how: str) -> dict[str, Any]:
