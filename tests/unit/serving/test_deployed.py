@@ -1,5 +1,7 @@
 """The file for `serve deploy`: what it says is what is served, and it holds no secret."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
@@ -7,6 +9,7 @@ from ray.serve.schema import ServeDeploySchema
 import stored as made
 from thaw import cli
 from thaw.config.serving import Serve
+from thaw.serving import gate
 from thaw.serving.deployed import Arguments, environment, written
 
 
@@ -33,16 +36,39 @@ def test_a_certificate_is_for_the_proxy_of_every_node():
     assert found["applications"][0]["args"]["serve"] == {"auth": "keys"}
 
 
-def test_haproxy_asks_for_what_sends_a_request_again_when_a_replica_dies():
-    assert environment(Serve()) == {}
-    told = environment(Serve(proxy="haproxy"))
-    assert told["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
-    assert "empty-response" in told["RAY_SERVE_HAPROXY_RETRY_ON"]
-    text = written(Arguments(model="boards", storage="/data", serve=Serve(proxy="haproxy")))
-    assert all(f"{name}={value}" in text for name, value in told.items())
+@pytest.mark.parametrize("proxy", ["ray", "haproxy"])
+def test_the_file_says_what_ray_must_be_started_with(proxy):
+    settings = Serve(proxy=proxy, replicas=3, max_queued=20)
+    text = written(Arguments(model="boards", storage="/data", serve=settings))
+    listed = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# - ")]
+    told = {one["name"]: one["value"] for one in yaml.safe_load("\n".join(listed))}
+    assert told == environment(settings)
+    assert ServeDeploySchema.model_validate(yaml.safe_load(text))
 
 
-@pytest.mark.parametrize("values", [{"autoscale": {"min": 3, "max": 2}}, {"autoscale": {"min": 0}}, {"proxy": "nginx"}])
+def test_the_manifests_start_ray_with_the_gate():
+    cluster = yaml.safe_load((Path(__file__).parents[3] / "k8s" / "cluster" / "cluster.yaml").read_text())
+    for group in (cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]):
+        [container] = group["template"]["spec"]["containers"]
+        told = {one["name"]: one["value"] for one in container["env"]}
+        assert environment(Serve()).keys() <= told.keys()
+        assert told["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] == gate.CALLBACK
+
+
+def test_rays_own_proxy_lets_through_what_all_replicas_have_room_for():
+    assert environment(Serve(replicas=3, max_queued=20))[gate.VARIABLE] == "60"
+    assert environment(Serve(autoscale={"max": 4}, max_queued=20))[gate.VARIABLE] == "80"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"autoscale": {"min": 3, "max": 2}},
+        {"autoscale": {"min": 0}},
+        {"autoscale": {"target": 20}, "max_queued": 20},
+        {"proxy": "nginx"},
+    ],
+)
 def test_settings_that_cannot_be_are_refused(values):
     with pytest.raises(ValueError):
         Serve.model_validate(values)

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import time
-import uuid
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
@@ -11,6 +10,7 @@ from fastapi import Request
 from starlette.requests import HTTPConnection
 
 from thaw.serving.api.contract import Asked, Endpoint, Refused
+from thaw.serving.gate import WORD, id_of
 from thaw.tasks.contract import Masks
 
 REQUEST_ID, ROUTE_KEY, DEADLINE = "x-request-id", "x-route-key", "x-deadline-ms"
@@ -20,7 +20,6 @@ MODEL_VERSION = "x-model-version"
 TIMING = "server-timing"
 """Header of the answer to one image: what it took, by what was done."""
 
-_WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _GONE = 499
 """Status for a caller who has left; nobody reads it but logs."""
 _T = TypeVar("_T")
@@ -29,8 +28,7 @@ _T = TypeVar("_T")
 def request_id(request: HTTPConnection) -> str:
     """Return the caller's request id where it is a plain word, else one made once for this request."""
     if not hasattr(request.state, "request_id"):
-        sent = request.headers.get(REQUEST_ID, "")
-        request.state.request_id = sent if _WORD.fullmatch(sent) else uuid.uuid4().hex
+        request.state.request_id = id_of(request.headers.get(REQUEST_ID, ""))
     return str(request.state.request_id)
 
 
@@ -78,7 +76,7 @@ async def _left(request: Request) -> None:
 def _route_key(request: Request) -> str:
     """Return the caller's route key, else the name of the API key that was shown, else the request's id."""
     sent = request.headers.get(ROUTE_KEY, "")
-    if sent and not _WORD.fullmatch(sent):
+    if sent and not WORD.fullmatch(sent):
         raise Refused(400, "bad_header", f"{ROUTE_KEY}: 1 to 64 of letters, digits, '.', '_' and '-' are allowed")
     return sent or getattr(request.state, "key_name", "") or request_id(request)
 

@@ -1,0 +1,161 @@
+"""Gate: what stands in front of Ray's Python proxy: it bounds what is under way and repeats what a replica died of.
+
+A replica that refuses has cost the proxy a hop, and callers who ask again at once would keep it busy with nothing else.
+Here a refusal costs next to nothing, and the more there are, the longer each is held back: whoever asks again only when
+told so is slowed down. What is held is bounded too; of a body that nobody reads the server keeps 64 KiB.
+
+Ray imports this in its proxy on every node: it needs neither torch nor the rest of the package.
+"""
+
+import asyncio
+import json
+import math
+import os
+import re
+import uuid
+
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+CALLBACK = "thaw.serving.gate:middlewares"
+"""What Ray calls, named by RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH."""
+VARIABLE = "THAW_SERVE_UNDER_WAY"
+"""The variable that says how many requests a proxy lets through."""
+
+PACE = 200.0
+"""Refusals a second that nobody is held back for."""
+LONGEST_S = 1.0
+"""Most seconds that one is held back."""
+MOST_HELD = 1000
+"""Requests that are held back at once; those beyond are refused without delay."""
+KEPT_BYTES = 2**20
+"""What is kept of a request's body to send it again."""
+PAUSES_S = (0.0, 0.1, 0.3, 1.0)
+"""Seconds before each time that a request is sent again; Ray takes a moment to learn that a replica is gone."""
+
+WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""What ids and keys that callers give may be."""
+
+
+def id_of(sent: str) -> str:
+    """Return the id that a caller gave a request where it is a plain word, else a new one."""
+    return sent if WORD.fullmatch(sent) else uuid.uuid4().hex
+
+
+def middlewares() -> list[Middleware]:
+    """Return what Ray puts in front of its proxy; nothing where the variable is not set."""
+    most = os.environ.get(VARIABLE, "")
+    return [Middleware(Gate, most=int(most))] if most else []
+
+
+class Gate:
+    """An ASGI application in front of another one; it bounds the requests with a body, and lets others through."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app, self._most = app, most
+        self._under_way = self._held = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        if self._under_way >= self._most:
+            await self._hold()
+            told = f"{self._most} requests are under way; send it again later"
+            await _problem(scope, send, 503, "overloaded", told)
+            return
+        self._under_way += 1
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self._under_way -= 1
+
+    async def _hold(self) -> None:
+        if self._held >= MOST_HELD:
+            return
+        self._held += 1
+        try:
+            await asyncio.sleep(min(LONGEST_S, self._held / PACE))
+        finally:
+            self._held -= 1
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and again where nothing comes of it: answering an image changes nothing.
+
+        Ray's proxy returns without a word when the replica ends that had the request.
+        """
+        body, begun = _Body(receive), False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            if message.get("status") == 503:  # of a replica that proxies of other nodes ask too
+                await self._hold()
+            await send(message)
+
+        await self._app(dict(scope), body, noting)
+        for pause in PAUSES_S:
+            if begun or not body.again():
+                break
+            await asyncio.sleep(pause)
+            await self._app(dict(scope), body, noting)
+        if not begun and not body.left:
+            told = "the replica that had this request ended before it answered; send it again"
+            await _problem(scope, send, 502, "replica_ended", told)
+
+
+class _Body:
+    """What is received of a request; it can be received again as long as all of it is kept.
+
+    Attributes:
+        left: whether the caller has left.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self.left = receive, False
+        self._parts: list[Message] = []
+        self._bytes = self._next = 0
+
+    async def __call__(self) -> Message:
+        """Return the next message, of those that are kept where it is received again."""
+        if self._next < len(self._parts):
+            self._next += 1
+            return self._parts[self._next - 1]
+        message = await self._receive()
+        self.left = self.left or message["type"] == "http.disconnect"
+        if message["type"] == "http.request":
+            self._keep(message)
+        return message
+
+    def again(self) -> bool:
+        """Begin anew, and return whether that can be: whether all that has been received is kept, and wanted."""
+        self._next = 0
+        return self._kept and not self.left
+
+    @property
+    def _kept(self) -> bool:
+        return self._bytes <= KEPT_BYTES
+
+    def _keep(self, message: Message) -> None:
+        self._bytes += len(message.get("body", b""))
+        if self._kept:
+            self._parts.append(message)
+            self._next = len(self._parts)
+        else:
+            self._parts.clear()
+            self._next = 0
+
+
+async def _problem(scope: Scope, send: Send, status: int, error: str, detail: str) -> None:
+    own = id_of(dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1"))
+    body = json.dumps({"error": error, "detail": detail, "request_id": own}).encode()
+    headers = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "retry-after": str(math.ceil(LONGEST_S)),
+        "x-request-id": own,
+    }
+    sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": sent})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,230 @@
+"""The gate in front of Ray's proxy: so many requests pass; those beyond are refused, and held back as they grow."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from thaw.serving import gate
+from thaw.serving.gate import Gate
+
+
+class Proxy:
+    """An ASGI application that answers when it is let to."""
+
+    def __init__(self):
+        self.asked, self.open = 0, asyncio.Event()
+
+    async def __call__(self, scope, receive, send):
+        self.asked += 1
+        await self.open.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"answer"})
+
+
+async def ask(app, method="POST", receive=None, headers=()):
+    """Return status, headers and body of one request."""
+    told = []
+
+    async def send(message):
+        told.append(message)
+
+    await app({"type": "http", "method": method, "headers": list(headers)}, receive, send)
+    back = {name.decode(): value.decode() for name, value in told[0]["headers"]}
+    return told[0]["status"], back, told[1]["body"]
+
+
+async def begun(proxy, count):
+    while proxy.asked < count:
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Refusals are not held back."""
+    monkeypatch.setattr(gate, "LONGEST_S", 0.0)
+
+
+def test_what_is_beyond_the_bound_is_refused_and_not_passed_on(at_once):
+    async def scenario():
+        proxy = Proxy()
+        app = Gate(proxy, most=2)
+        first = [asyncio.create_task(ask(app)) for _ in range(2)]
+        await begun(proxy, 2)
+        refused = await ask(app)
+        proxy.open.set()
+        return proxy.asked, refused, [status for status, *_ in await asyncio.gather(*first)], await ask(app)
+
+    asked, (status, headers, body), answered, later = asyncio.run(scenario())
+    assert (asked, answered, later[0]) == (2, [200, 200], 200)
+    assert status == 503
+    assert int(headers["content-length"]) == len(body)
+    assert json.loads(body)["error"] == "overloaded"
+    assert headers["x-request-id"] == json.loads(body)["request_id"]
+
+
+def test_a_refusal_says_when_to_ask_again():
+    async def scenario():
+        app = Gate(Proxy(), most=0)
+        return await ask(app)
+
+    assert int(asyncio.run(scenario())[1]["retry-after"]) >= gate.LONGEST_S
+
+
+@pytest.mark.parametrize(("sent", "kept"), [(b"own.id-1", True), (b'a"b', False), (b"", False), (b"a" * 65, False)])
+def test_a_refusal_has_the_id_that_the_caller_gave_where_it_is_a_plain_word(at_once, sent, kept):
+    _, headers, body = asyncio.run(ask(Gate(Proxy(), most=0), headers=[(b"x-request-id", sent)]))
+    assert headers["x-request-id"] == json.loads(body)["request_id"]
+    assert (headers["x-request-id"] == sent.decode()) == kept
+
+
+def test_what_a_replica_refuses_is_held_back_too(monkeypatch):
+    monkeypatch.setattr(gate, "PACE", 10.0)
+
+    async def busy(scope, receive, send):
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    began = time.monotonic()
+    assert asyncio.run(ask(Gate(busy, most=1)))[0] == 503
+    assert time.monotonic() - began >= 0.1
+
+
+def test_requests_without_a_body_always_pass(at_once):
+    async def scenario():
+        proxy = Proxy()
+        proxy.open.set()
+        return (await ask(Gate(proxy, most=0), "GET"))[0]
+
+    assert asyncio.run(scenario()) == 200
+
+
+def test_a_request_that_fails_or_whose_caller_leaves_gives_its_place_back(at_once):
+    async def broken(scope, receive, send):
+        raise ValueError("it broke")
+
+    async def scenario():
+        app, proxy = Gate(broken, most=1), Proxy()
+        for _ in range(2):
+            with pytest.raises(ValueError):
+                await ask(app)
+        app = Gate(proxy, most=1)
+        leaving = asyncio.create_task(ask(app))
+        await begun(proxy, 1)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        proxy.open.set()
+        return (await ask(app))[0]
+
+    assert asyncio.run(scenario()) == 200
+
+
+def test_the_more_are_refused_the_longer_each_is_held_back_but_so_many_and_no_more(monkeypatch):
+    monkeypatch.setattr(gate, "PACE", 100.0)
+    monkeypatch.setattr(gate, "LONGEST_S", 0.2)
+    monkeypatch.setattr(gate, "MOST_HELD", 30)
+
+    async def scenario():
+        app = Gate(Proxy(), most=0)
+
+        async def took():
+            began = time.monotonic()
+            await ask(app)
+            return time.monotonic() - began
+
+        return await asyncio.gather(*(took() for _ in range(40)))
+
+    seconds = asyncio.run(scenario())
+    held = [(min(0.2, (place + 1) / 100) if place < 30 else 0.0) for place in range(40)]
+    assert all(one >= wanted for one, wanted in zip(seconds, held, strict=True))
+    assert max(seconds[30:]) < seconds[10], "those beyond the bound are told at once"
+
+
+class Dying:
+    """An ASGI application that reads and returns without a word, as Ray's does, before it answers with what it read."""
+
+    def __init__(self, times, parts=None):
+        self.times, self.parts, self.asked = times, parts, 0
+
+    async def __call__(self, scope, receive, send):
+        self.asked += 1
+        assert "seen" not in scope
+        scope["seen"] = True  # what one attempt does to it is not the next one's
+        read, message = [], {"more_body": True}
+        while message.get("more_body") and (self.parts is None or len(read) < self.parts or self.asked > self.times):
+            message = await receive()
+            read.append(message.get("body", b""))
+        if self.asked > self.times:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"".join(read)})
+
+
+def sent(parts):
+    """Return what receives a body in parts, and then that the caller has left."""
+    messages = [
+        {"type": "http.request", "body": part, "more_body": place < len(parts) - 1} for place, part in enumerate(parts)
+    ]
+
+    async def receive():
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    return receive
+
+
+@pytest.mark.parametrize("read", [None, 0, 1, 2])
+def test_a_request_of_which_nothing_comes_is_sent_again_whole_however_much_of_it_was_read(read):
+    proxy = Dying(2, read)
+    status, _, body = asyncio.run(ask(Gate(proxy, most=1), receive=sent([b"one", b"two", b"three"])))
+    assert (status, body, proxy.asked) == (200, b"onetwothree", 3)
+
+
+def test_one_that_nobody_answers_is_told_so_in_the_end(monkeypatch):
+    monkeypatch.setattr(gate, "PAUSES_S", (0.0, 0.0))
+    proxy = Dying(9)
+    status, headers, body = asyncio.run(ask(Gate(proxy, most=1), receive=sent([b"body"])))
+    assert (status, json.loads(body)["error"], proxy.asked) == (502, "replica_ended", 3)
+    assert headers["retry-after"]
+
+
+def test_one_that_is_larger_than_what_is_kept_is_not_sent_again(monkeypatch):
+    monkeypatch.setattr(gate, "KEPT_BYTES", 7)
+    proxy = Dying(1)
+    assert asyncio.run(ask(Gate(proxy, most=1), receive=sent([b"1234", b"567"])))[2] == b"1234567"
+    proxy = Dying(1)
+    assert asyncio.run(ask(Gate(proxy, most=1), receive=sent([b"1234", b"5678"])))[0] == 502
+    assert proxy.asked == 1
+    proxy = Dying(0)
+    assert asyncio.run(ask(Gate(proxy, most=1), receive=sent([b"1234", b"5678"])))[2] == b"12345678"
+
+
+def test_one_whose_caller_has_left_is_not_sent_again():
+    async def gone(scope, receive, send):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        asked.append(scope)
+
+    asked = []
+    with pytest.raises(IndexError):  # nothing was told
+        asyncio.run(ask(Gate(gone, most=1), receive=sent([b"body"])))
+    assert len(asked) == 1
+
+
+def test_ray_is_given_a_gate_where_the_variable_says_how_many(monkeypatch):
+    monkeypatch.delenv(gate.VARIABLE, raising=False)
+    assert gate.middlewares() == []
+    monkeypatch.setenv(gate.VARIABLE, "48")
+    [one] = gate.middlewares()
+    assert (one.cls, one.kwargs) == (Gate, {"most": 48})
+
+
+def test_the_proxy_imports_nothing_heavy_for_it():
+    code = (
+        "import sys, thaw.serving.gate; print([name for name in ('torch', 'fastapi', 'numpy') if name in sys.modules])"
+    )
+    own = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=own)
+    assert done.stdout.strip() == "[]"
