@@ -1,7 +1,7 @@
 """What serving costs beside what is served: requests a second and latency, against others with the same model.
 
     python tests/bench/bench_serve.py [--backbone tf_efficientnet_lite0] [--size 224] [--seconds 4] [--replicas 1]
-        [--servers NAME ...] [--overload SECONDS] [--heads]
+        [--servers NAME ...] [--heads]
 
 A load generator in a process of its own sends JPEGs of 640 x 480 over kept connections, 1, 8, 64 and 256 at a time, to
 Thaw (the bundle in fp32 and in bf16), to a plain FastAPI application under uvicorn that decodes and computes one image
@@ -15,13 +15,11 @@ Lines with figures go to stderr; the last line of stdout is one JSON object:
     thaw_vs_bare        largest requests/s of Thaw by images/s of the bare loop, both in fp32
     thaw_vs_uvicorn     the worst ratio of requests/s at 8, 64 and 256 at a time
     overhead_ms         what Thaw adds to decoding and computing one image alone, in the median
-    overload            with --overload: p99 of accepted requests by p99 at a load just met, share of 503, memory
     heads               with --heads: requests/s of three endpoints of one head each by those of one with three
 """
 
 import argparse
 import asyncio
-import io
 import json
 import os
 import socket
@@ -36,29 +34,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
+from served import IMAGES, TASKS, endpoint, photographs, stored
 
 from thaw import bundle, on_ray, predictor
-from thaw.config import load
 from thaw.config.limits import Limits
 from thaw.config.serving import Serve
 from thaw.data import quality
-from thaw.data.labels import LabelSchema
-from thaw.registry import store
 from thaw.serving import deployed
 from thaw.serving.batcher import best_batch, measured
 from thaw.serving.loaded import _answer_blanks
-from thaw.storage import open_root
 
 AT_ONCE = (1, 8, 64, 256)
-IMAGES = 16
-TASKS = {
-    "verdict": ({"type": "classification"}, LabelSchema(kind="class", names=("no", "yes", "maybe"))),
-    "tags": ({"type": "multilabel"}, LabelSchema(kind="classes", names=("a", "b", "c", "d"))),
-    "grade": ({"type": "classification"}, LabelSchema(kind="class", names=("low", "high"))),
-}
 
 
 def main() -> None:
@@ -71,7 +58,6 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--replicas", type=int, default=1)
-    parser.add_argument("--overload", type=float, default=0.0)
     parser.add_argument("--servers", nargs="*", help="these alone, of thaw, uvicorn and thaw_bf16")
     parser.add_argument("--heads", action="store_true")
     options = parser.parse_args()
@@ -80,17 +66,15 @@ def main() -> None:
 
 
 def _all(options: argparse.Namespace, place: Path) -> dict[str, Any]:
-    (place / "images").mkdir()
-    for seed in range(IMAGES):
-        (place / "images" / f"{seed:02d}.jpg").write_bytes(_jpeg(seed))
-    reference = _stored(place, options, "boards", tuple(TASKS))
+    photographs(place)
+    reference = stored(place, options.backbone, options.size, "boards", tuple(TASKS))
     folder = place / "store" / "models" / reference
     told: dict[str, Any] = {"cores": on_ray.cores(), "size": options.size, "backbone": options.backbone}
     told["bare"] = bare = _bare(folder, place)
     _say("bare", f"{bare['images_per_s']:.1f} images/s in batches of {bare['batch']}, {bare['alone_ms']:.1f} ms alone")
     fp32 = Serve(port=8300, replicas=options.replicas)
-    served = {"thaw": lambda: _thaw(place, reference, fp32), "uvicorn": lambda: _server("plain", folder, 1)}
-    served["thaw_bf16"] = lambda: _thaw(place, reference, fp32.model_copy(update={"precision": "bf16"}))
+    served = {"thaw": lambda: endpoint(place, reference, fp32), "uvicorn": lambda: _server("plain", folder, 1)}
+    served["thaw_bf16"] = lambda: endpoint(place, reference, fp32.model_copy(update={"precision": "bf16"}))
     for name, begin in served.items():
         if options.servers and name not in options.servers:
             continue
@@ -99,8 +83,6 @@ def _all(options: argparse.Namespace, place: Path) -> dict[str, Any]:
             told[name] = {str(at_once): _ask(url, place, at_once, options.seconds) for at_once in AT_ONCE}
             for at_once, one in told[name].items():
                 _say(f"{name}, {at_once} at a time", _line(one))
-            if name == "thaw" and options.overload:
-                told["overload"] = _overload(url, place, options.overload)
     if options.heads:
         told["heads"] = _heads(place, options)
     return told | _ratios(told)
@@ -120,57 +102,16 @@ def _ratios(told: dict[str, Any]) -> dict[str, float]:
     return {name: round(value, 3) for name, value in found.items()}
 
 
-def _overload(url: str, place: Path, seconds: float) -> dict[str, Any]:
-    """Return how those fare who are answered while ten times as many ask as can be answered."""
-    before, memory = _ask(url, place, 64, seconds / 4), _memory()
-    during = _ask(url, place, 640 * 2, seconds)
-    found = {
-        "p99_ratio": during["p99_ms"] / before["p99_ms"],
-        "refused": during["refused"],
-        "other": during["other"],
-        "answered_per_s": during["per_s"],
-        "mib_before": memory,
-        "mib_after": _memory(),
-    }
-    _say("overload", f"{json.dumps(found)}; {_line(during)}")
-    return found
-
-
 def _heads(place: Path, options: argparse.Namespace) -> dict[str, float]:
     """Return what three endpoints of one head each give beside one endpoint of three, asked for the same answers."""
     settings = Serve(port=8300, models=("tags", "grade"))
     for name in TASKS:
-        _stored(place, options, name, (name,))
-    with _thaw(place, "boards/1", settings) as url:
+        stored(place, options.backbone, options.size, name, (name,))
+    with endpoint(place, "boards/1", settings) as url:
         together = _ask(url, place, 8, options.seconds)["per_s"]
-    with _thaw(place, "verdict/1", settings) as url:
+    with endpoint(place, "verdict/1", settings) as url:
         alone = _ask(url, place, 8, options.seconds)["per_s"]
     return {"cost_ratio": 3 * together / alone, "together_per_s": together, "one_head_per_s": alone}
-
-
-def _stored(place: Path, options: argparse.Namespace, name: str, tasks: tuple[str, ...]) -> str:
-    values = {
-        "name": name,
-        "data": {"source": {"type": "boards"}, "image": {"size": options.size}},
-        "tasks": {task: TASKS[task][0] for task in tasks},
-        "model": {"backbone": options.backbone, "weights": {"source": "none"}},
-    }
-    made = bundle.create(load.parse(values, "bench"), {task: TASKS[task][1] for task in tasks})
-    folder = place / f"bundle-{name}"
-    folder.mkdir()
-    made.save(folder)
-    lineage = store.Lineage(run_id="bench", dataset_fingerprint="none")
-    return f"{name}/{store.register(open_root(str(place / 'store')), name, folder, lineage)}"
-
-
-def _jpeg(seed: int) -> bytes:
-    """Return a photograph-like JPEG: smooth shades with some grain."""
-    random = np.random.default_rng(seed)
-    coarse = Image.fromarray(random.integers(0, 255, (15, 20, 3), dtype=np.uint8)).resize((640, 480))
-    grain = random.integers(-12, 12, (480, 640, 3))
-    content = io.BytesIO()
-    Image.fromarray(np.clip(np.asarray(coarse) + grain, 0, 255).astype(np.uint8)).save(content, "JPEG", quality=85)
-    return content.getvalue()
 
 
 def _bare(folder: Path, place: Path) -> dict[str, float]:
@@ -202,14 +143,6 @@ def _bare(folder: Path, place: Path) -> dict[str, float]:
         for one in ahead:
             one.cancel()
     return {"images_per_s": count / took, "batch": batch, "alone_ms": 1000 * alone_s}
-
-
-@contextmanager
-def _thaw(place: Path, reference: str, settings: Serve) -> Iterator[str]:
-    from thaw.serving import on_ray as serving
-
-    with serving.endpoint(reference, str(place / "store"), settings) as url:
-        yield f"{url}/predict"
 
 
 @contextmanager
@@ -302,14 +235,6 @@ async def _response(reader: asyncio.StreamReader) -> int:
             await reader.readexactly(size + 2)
         await reader.readline()
     return int(head.split(" ", 2)[1])
-
-
-def _memory() -> float:
-    """Return the resident MiB of the replicas."""
-    import psutil
-
-    ours = psutil.Process().children(recursive=True)
-    return sum(one.memory_info().rss for one in ours if "ServeReplica" in " ".join(one.cmdline())) / 2**20
 
 
 def _images(place: Path) -> list[bytes]:
