@@ -4,22 +4,26 @@
         [--servers NAME ...] [--heads]
 
 A load generator in a process of its own sends JPEGs of 640 x 480 over kept connections, 1, 8, 64 and 256 at a time, to
-Thaw (the bundle in fp32 and in bf16), to a plain FastAPI application under uvicorn that decodes and computes one image
-after another in threads. All have the same
-weights, the same cores and the same images, and take turns, so that what else runs on the machine meets all. Ray gives
-its workers a niceness of 15, which is set to 0 here as `thaw serve` does. The bare figure is a loop in one process that
-decodes in threads and computes batches, without any server.
+Thaw (the bundle in fp32 and bf16, and an ONNX artifact in 8 bits), to LitServe (`lit_server.py`) and to plain FastAPI
+under uvicorn (`plain_server.py`). All have the same weights, the same cores and the same images, one after the other.
+Ray gives its workers a niceness of 15, which is set to 0 here as `thaw serve` does. The bare figure is a loop in one
+process that decodes in threads and computes batches, without any server. Where a machine has other work, requests/s say
+as much of it as of the servers; the processor's time of all of a server's processes for each answer says less of it.
 
 Lines with figures go to stderr; the last line of stdout is one JSON object:
 
     thaw_vs_bare        largest requests/s of Thaw by images/s of the bare loop, both in fp32
-    thaw_vs_uvicorn     the worst ratio of requests/s at 8, 64 and 256 at a time
+    thaw_vs_uvicorn, thaw_vs_litserve  the worst ratio of requests/s at 8, 64 and 256 at a time, all in fp32
     overhead_ms         what Thaw adds to decoding and computing one image alone, in the median
-    heads               with --heads: requests/s of three endpoints of one head each by those of one with three
+    cpu_vs_bare, cpu_vs_uvicorn, cpu_vs_litserve  Thaw's processor time for each answer by theirs, at 8 at a time
+    heads               with --heads: what three endpoints of one head each take to answer what one of three heads does,
+                        by what that takes, in time (each having all cores) and in processor time
 """
 
 import argparse
 import asyncio
+import http.client
+import importlib.util
 import json
 import os
 import socket
@@ -30,10 +34,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from served import IMAGES, TASKS, endpoint, photographs, stored
 
@@ -46,19 +51,20 @@ from thaw.serving.batcher import best_batch, measured
 from thaw.serving.loaded import _answer_blanks
 
 AT_ONCE = (1, 8, 64, 256)
+SERVERS = ("thaw", "uvicorn", "litserve", "thaw_bf16", "thaw_int8")
 
 
 def main() -> None:
     """Run what is asked for."""
-    if sys.argv[1:2] in (["load"], ["plain"]):
-        {"load": _load, "plain": _plain}[sys.argv[1]](*sys.argv[2:])
+    if sys.argv[1:2] == ["load"]:
+        _load(*sys.argv[2:])
         return
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--backbone", default="tf_efficientnet_lite0")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--replicas", type=int, default=1)
-    parser.add_argument("--servers", nargs="*", help="these alone, of thaw, uvicorn and thaw_bf16")
+    parser.add_argument("--servers", nargs="*", help=f"these alone, of {', '.join(SERVERS)}")
     parser.add_argument("--heads", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
@@ -72,13 +78,8 @@ def _all(options: argparse.Namespace, place: Path) -> dict[str, Any]:
     told: dict[str, Any] = {"cores": on_ray.cores(), "size": options.size, "backbone": options.backbone}
     told["bare"] = bare = _bare(folder, place)
     _say("bare", f"{bare['images_per_s']:.1f} images/s in batches of {bare['batch']}, {bare['alone_ms']:.1f} ms alone")
-    fp32 = Serve(port=8300, replicas=options.replicas)
-    served = {"thaw": lambda: endpoint(place, reference, fp32), "uvicorn": lambda: _server("plain", folder, 1)}
-    served["thaw_bf16"] = lambda: endpoint(place, reference, fp32.model_copy(update={"precision": "bf16"}))
-    for name, begin in served.items():
-        if options.servers and name not in options.servers:
-            continue
-        with begin() as url:
+    for name in options.servers or _known():
+        with _begun(name, place, reference, Serve(port=8300, replicas=options.replicas)) as url:
             _ask(url, place, 8, 1.0)
             told[name] = {str(at_once): _ask(url, place, at_once, options.seconds) for at_once in AT_ONCE}
             for at_once, one in told[name].items():
@@ -96,22 +97,57 @@ def _ratios(told: dict[str, Any]) -> dict[str, float]:
         "thaw_vs_bare": max(thaw.values()) / told["bare"]["images_per_s"],
         "overhead_ms": told["thaw"]["1"]["p50_ms"] - told["bare"]["alone_ms"],
     }
-    for other in ("uvicorn",):
+    for other in ("uvicorn", "litserve"):
         if other in told:
             found[f"thaw_vs_{other}"] = min(thaw[key] / told[other][key]["per_s"] for key in thaw if key != "1")
+            found[f"cpu_vs_{other}"] = told["thaw"]["8"]["cpu_ms"] / told[other]["8"]["cpu_ms"]
+    found["cpu_vs_bare"] = told["thaw"]["8"]["cpu_ms"] / told["bare"]["cpu_ms"]
     return {name: round(value, 3) for name, value in found.items()}
 
 
-def _heads(place: Path, options: argparse.Namespace) -> dict[str, float]:
-    """Return what three endpoints of one head each give beside one endpoint of three, asked for the same answers."""
-    settings = Serve(port=8300, models=("tags", "grade"))
+def _known() -> list[str]:
+    """Return the servers that can be measured here."""
+    if importlib.util.find_spec("litserve"):
+        return list(SERVERS)
+    _say("litserve", "not measured: it is not installed (pip install litserve)")
+    return [name for name in SERVERS if name != "litserve"]
+
+
+def _begun(name: str, place: Path, reference: str, settings: Serve) -> AbstractContextManager[str]:
+    """Return a server by its name; it gives the address that images are sent to."""
+    folder = place / "store" / "models" / reference
+    match name:
+        case "thaw_bf16":
+            return endpoint(place, reference, settings.model_copy(update={"precision": "bf16"}))
+        case "thaw_int8":
+            from exported import to_int8
+
+            return endpoint(place, reference, settings, to_int8(place / "store", reference, place / "images"))
+        case "uvicorn" | "litserve":
+            return _server({"uvicorn": "plain_server.py", "litserve": "lit_server.py"}[name], folder)
+    return endpoint(place, reference, settings)
+
+
+def _heads(place: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Return what three endpoints of one head each cost beside one endpoint of three, asked for the same answers."""
+    found = {"together": _one_endpoint(place, "boards/1", options.seconds)}
     for name in TASKS:
-        stored(place, options.backbone, options.size, name, (name,))
-    with endpoint(place, "boards/1", settings) as url:
-        together = _ask(url, place, 8, options.seconds)["per_s"]
-    with endpoint(place, "verdict/1", settings) as url:
-        alone = _ask(url, place, 8, options.seconds)["per_s"]
-    return {"cost_ratio": 3 * together / alone, "together_per_s": together, "one_head_per_s": alone}
+        found[name] = _one_endpoint(
+            place, stored(place, options.backbone, options.size, name, (name,)), options.seconds
+        )
+        _say(f"{name} alone", _line(found[name]))
+    _say("all heads together", _line(found["together"]))
+    return {
+        "time_ratio": sum(1 / found[name]["per_s"] for name in TASKS) * found["together"]["per_s"],
+        "cpu_ratio": sum(found[name]["cpu_ms"] for name in TASKS) / found["together"]["cpu_ms"],
+        **found,
+    }
+
+
+def _one_endpoint(place: Path, reference: str, seconds: float) -> dict[str, float]:
+    with endpoint(place, reference, Serve(port=8300)) as url:
+        _ask(url, place, 8, 1.0)
+        return _ask(url, place, 8, seconds)
 
 
 def _bare(folder: Path, place: Path) -> dict[str, float]:
@@ -132,57 +168,47 @@ def _bare(folder: Path, place: Path) -> dict[str, float]:
 
     alone_s = statistics.median(alone() for _ in range(15))
     with ThreadPoolExecutor(on_ray.cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        count, began = 0, time.perf_counter()
+        count, began, spent = 0, time.perf_counter(), time.process_time()
         ahead = [pool.submit(placed, images[place % IMAGES]) for place in range(2 * batch)]
         while time.perf_counter() - began < 6:
             ahead += [pool.submit(placed, images[place % IMAGES]) for place in range(batch)]
             predictor.answer_placed(loaded, [one.result() for one in ahead[:batch]])
             del ahead[:batch]
             count += batch
-        took = time.perf_counter() - began
+        took, spent = time.perf_counter() - began, time.process_time() - spent
         for one in ahead:
             one.cancel()
-    return {"images_per_s": count / took, "batch": batch, "alone_ms": 1000 * alone_s}
+    return {"images_per_s": count / took, "batch": batch, "alone_ms": 1000 * alone_s, "cpu_ms": 1000 * spent / count}
 
 
 @contextmanager
-def _server(kind: str, folder: Path, batch: float) -> Iterator[str]:
-    """Run another server in a process of its own."""
+def _server(file: str, folder: Path) -> Iterator[str]:
+    """Run another server in a process of its own, until it has answered once."""
     port = _free_port()
-    command = [sys.executable, __file__, kind, str(folder), str(port), str(int(batch))]
+    command = [sys.executable, str(Path(__file__).with_name(file)), str(folder), str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
-            _wait_for(port)
+            _wait_for(server, port)
             yield f"http://127.0.0.1:{port}/predict"
         finally:
+            for one in psutil.Process(server.pid).children(recursive=True):
+                one.terminate()
             server.terminate()
-
-
-def _plain(folder: str, port: str, _batch: str) -> None:
-    """Serve as tutorials do: decode and compute each image in a thread of FastAPI's pool."""
-    import uvicorn
-    from fastapi import FastAPI, Request
-    from starlette.concurrency import run_in_threadpool
-
-    loaded, app = bundle.load(Path(folder)), FastAPI()
-
-    @app.post("/predict")
-    async def predict(request: Request) -> dict[str, Any]:
-        return await run_in_threadpool(_one, loaded, await request.body())
-
-    uvicorn.run(app, port=int(port), log_level="error")
-
-
-def _one(loaded: bundle.Bundle, content: bytes) -> dict[str, Any]:
-    return predictor.as_json(predictor.answer(loaded, [quality.decode(content, Limits())])[0])
 
 
 def _ask(url: str, place: Path, at_once: int, seconds: float) -> dict[str, float]:
     """Return what a load generator in another process sees."""
     command = [sys.executable, __file__, "load", url, str(place / "images"), str(at_once), str(seconds)]
+    before = _spent()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)
-    return found
+    return found | {"cpu_ms": 1000 * (_spent() - before) / max(1, found["answered"])}
+
+
+def _spent() -> float:
+    """Return the processor seconds of all processes below this one: those of a server, and of Ray's for Thaw."""
+    times = [one.cpu_times() for one in psutil.Process().children(recursive=True)]
+    return sum(one.user + one.system for one in times)
 
 
 def _load(url: str, images: str, at_once: str, seconds: str) -> None:
@@ -247,20 +273,25 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _wait_for(port: int) -> None:
-    until = time.monotonic() + 120
+def _wait_for(server: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until a server answers whatever it is asked."""
+    until = time.monotonic() + 240
     while time.monotonic() < until:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+        if server.poll() is not None:
+            sys.exit(f"{server.args} ended")
+        with suppress(OSError), closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as asked:
+            asked.request("GET", "/health")
+            if asked.getresponse().status in (200, 404):  # LitServe has 503 there until its processes are ready
                 return
-        time.sleep(0.1)
-    raise TimeoutError(f"nothing listens on port {port}")
+        time.sleep(0.2)
+    raise TimeoutError(f"nothing answers on port {port}")
 
 
 def _line(one: dict[str, float]) -> str:
     return (
         f"{one['per_s']:.1f} requests/s, p50 {one['p50_ms']:.0f} ms, p95 {one['p95_ms']:.0f} ms, "
-        f"p99 {one['p99_ms']:.0f} ms, {one['refused']:.0f} refused, {one['other']:.0f} failed"
+        f"p99 {one['p99_ms']:.0f} ms, {one['cpu_ms']:.1f} ms of processors each, {one['refused']:.0f} refused, "
+        f"{one['other']:.0f} failed"
     )
 
 

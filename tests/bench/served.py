@@ -50,11 +50,11 @@ def stored(place: Path, backbone: str, size: int, name: str, tasks: tuple[str, .
 
 
 @contextmanager
-def endpoint(place: Path, reference: str, settings: Serve) -> Iterator[str]:
-    """Serve a model of the store and give the address that images are sent to."""
+def endpoint(place: Path, reference: str, settings: Serve, artifact: str | None = None) -> Iterator[str]:
+    """Serve a model of the store, or an artifact of it, and give the address that images are sent to."""
     from thaw.serving import on_ray as serving
 
-    with serving.endpoint(reference, str(place / "store"), settings) as url:
+    with serving.endpoint(reference, str(place / "store"), settings, artifact) as url:
         yield f"{url}/predict"
 
 

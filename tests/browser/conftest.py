@@ -6,9 +6,10 @@ import chrome
 import numpy as np
 import pytest
 import torch
+from before import CARD, Before
 from PIL import Image
-from served import CARD, Before, served
 
+from asking import served
 from in_process import InProcess, every_kind
 from thaw import bundle, predictor
 from thaw.config.limits import Limits

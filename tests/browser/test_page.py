@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from before import CARD, KEY
 from PIL import Image
-from served import CARD, KEY, served
 
+from asking import served
 from in_process import InProcess
 from thaw.data import rle
 from thaw.serving.api.app import build_app

@@ -23,6 +23,7 @@ pre { margin: 0; padding: 12px 14px; background: var(--card); border: 1px solid 
   overflow-x: auto; user-select: all; font: 14px/1.5 ui-monospace, "SF Mono", Menlo, "DejaVu Sans Mono", monospace; }
 .charts { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 16px; align-items: start; }
 .charts > div { display: grid; gap: 16px; min-width: 0; }
+.scroll + .charts { margin-top: 16px; }
 figure { margin: 0; padding: 14px 16px; background: #ffffff; color: #1b1d21; border: 1px solid var(--line);
   border-radius: 8px; min-width: 0; }
 figure figcaption { color: #555b66; font-size: .92rem; margin-bottom: .5rem; overflow-wrap: anywhere; }

@@ -1,25 +1,36 @@
 """The web application in front of an endpoint."""
 
-from fastapi import FastAPI, Security
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Security
 from fastapi.security import HTTPBearer
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 import thaw
-from thaw.serving.api import docs, feedback, health, inference, metrics, predict, problems
+from thaw.serving.api import bodies, docs, feedback, health, inference, metadata, metrics, predict, problems
 from thaw.serving.api.asking import MODEL_VERSION, REQUEST_ID
 from thaw.serving.api.contract import Endpoint
 from thaw.serving.api.feedback import Keep
 from thaw.serving.api.guard import Guard
+from thaw.serving.api.inference import InferenceRequest
 from thaw.serving.api.metrics import Responses, Watch
 from thaw.serving.api.stamp import Stamp
 from thaw.serving.keys import Keyring
 from thaw.serving.page import routes as page
+from thaw.serving.watch.feedback import Feedback
 
 _COMPRESSED_BYTES = 4096
 """Responses from this size on are compressed, for callers who take that."""
 _COMPRESSION = 4
 """Of gzip's levels, 1 to 9: masks shrink nearly as much as at 9, in a fraction of the time."""
+
+
+_KEYED: dict[str, Any] = {
+    "dependencies": [Security(HTTPBearer(auto_error=False))],  # for the document: Guard decides
+    "responses": problems.GUARDED,
+}
 
 
 def build_app(
@@ -37,18 +48,14 @@ def build_app(
         version=thaw.__version__,
         docs_url=None,
         redoc_url=None,
-        dependencies=[Security(HTTPBearer(auto_error=False))] if keyring else [],  # for the document: Guard decides
+        generate_unique_id_function=lambda route: route.name,  # generated clients name their functions by it
+        responses=problems.ANYWHERE,
     )
     problems.add(app)
-    app.include_router(health.router())
-    app.include_router(predict.router(endpoint))
-    app.include_router(page.router(endpoint))
-    if keep:
-        app.include_router(feedback.router(endpoint, keep))
-    if watch:
-        app.include_router(metrics.router(watch))
-    app.include_router(inference.router(endpoint))
-    docs.add(app)
+    app.include_router(health.router(), tags=["health"])
+    for tag, made in _guarded(endpoint, keep, watch):
+        app.include_router(made, tags=[tag], **(_KEYED if keyring else {}))
+    docs.add(app, docs.schemas(InferenceRequest, Feedback) | bodies.SCHEMAS)
     if keyring:
         app.add_middleware(Guard, keyring=keyring)
     app.add_middleware(GZipMiddleware, minimum_size=_COMPRESSED_BYTES, compresslevel=_COMPRESSION)
@@ -64,3 +71,15 @@ def build_app(
     if watch:
         app.add_middleware(Responses, watch=watch)  # the last one added is the first to see a request
     return app
+
+
+def _guarded(endpoint: Endpoint, keep: Keep | None, watch: Watch | None) -> Iterator[tuple[str, APIRouter]]:
+    """Give what may ask for keys, by its tag in the OpenAPI document."""
+    yield "answers", predict.router(endpoint)
+    yield "models", page.router(endpoint)
+    if keep:
+        yield "answers", feedback.router(endpoint, keep)
+    if watch:
+        yield "metrics", metrics.router(watch)
+    yield "inference", inference.router(endpoint)
+    yield "inference", metadata.router(endpoint)

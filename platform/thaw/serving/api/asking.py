@@ -20,6 +20,31 @@ MODEL_VERSION = "x-model-version"
 TIMING = "server-timing"
 """Header of the answer to one image: what it took, by what was done."""
 
+PARAMETERS = {
+    "parameters": [
+        {"in": "header", "name": name, "required": False, "description": meaning, "schema": schema}
+        for name, meaning, schema in (
+            (REQUEST_ID, "Is told in the answer; another one is where this is no plain word.", {"type": "string"}),
+            (
+                ROUTE_KEY,
+                "Requests with the same one are answered by the same version while one is tried on a share of them.",
+                {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+            ),
+            (
+                DEADLINE,
+                "Milliseconds after which an answer is of no more use.",
+                {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+            ),
+        )
+    ]
+}
+"""What the OpenAPI document says of these headers."""
+HEADERS = {
+    name: {"description": meaning, "schema": {"type": "string"}}
+    for name, meaning in ((REQUEST_ID, "That of the request."), (MODEL_VERSION, "NAME/VERSION of what answered."))
+}
+"""What it says of those of an answer."""
+
 _GONE = 499
 """Status for a caller who has left; nobody reads it but logs."""
 _T = TypeVar("_T")
@@ -75,15 +100,15 @@ async def _left(request: Request) -> None:
 
 def _route_key(request: Request) -> str:
     """Return the caller's route key, else the name of the API key that was shown, else the request's id."""
-    sent = request.headers.get(ROUTE_KEY, "")
-    if sent and not WORD.fullmatch(sent):
+    sent = request.headers.get(ROUTE_KEY)
+    if sent is not None and not WORD.fullmatch(sent):
         raise Refused(400, "bad_header", f"{ROUTE_KEY}: 1 to 64 of letters, digits, '.', '_' and '-' are allowed")
     return sent or getattr(request.state, "key_name", "") or request_id(request)
 
 
 def _deadline(request: Request, timeout_s: float) -> float:
-    sent = request.headers.get(DEADLINE, "")
-    if sent and not re.fullmatch(r"[1-9]\d{0,8}", sent):
+    sent = request.headers.get(DEADLINE)
+    if sent is not None and not re.fullmatch(r"[1-9]\d{0,8}", sent):
         raise Refused(400, "bad_header", f"{DEADLINE}: a whole number of milliseconds above 0 is needed")
     wanted = int(sent) / 1000 if sent else timeout_s
     return time.monotonic() + min(wanted, timeout_s)

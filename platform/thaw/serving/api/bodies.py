@@ -2,43 +2,48 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from thaw.config.serving import Serve
-from thaw.serving.api import urls
+from thaw.serving.api import docs, urls
 from thaw.serving.api.contract import Refused
 
 _ENVELOPE_BYTES = 64 * 2**10
 """What a multipart body may hold besides its images."""
+_FIELDS = 8
+"""Most of its fields that are no files."""
 _BINARY = {"type": "string", "format": "binary"}
-_FORM = {
+_FILES = {
     "type": "object",
+    "title": "ImageFiles",
     "properties": {"image": _BINARY, "images": {"type": "array", "items": _BINARY}},
     "description": "One image or several, as files of any field names.",
 }
 _URL = {
     "type": "object",
+    "title": "ImageUrl",
     "required": ["url"],
     "properties": {"url": {"type": "string", "format": "uri", "example": "https://images.example.com/one.jpg"}},
     "description": "Where the image is fetched from, if serve.urls allows its host.",
 }
-OPENAPI = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "image/*": {"schema": _BINARY},
-            "application/octet-stream": {"schema": _BINARY},
-            "multipart/form-data": {"schema": _FORM},
-            "application/json": {"schema": _URL},
-        },
+SCHEMAS: docs.Schemas = {"ImageFiles": _FILES, "ImageUrl": _URL}
+"""Name -> schema of bodies, for the OpenAPI document."""
+
+
+def documented(settings: Serve) -> dict[str, Any]:
+    """Return what the OpenAPI document says of the body of a request with images."""
+    kinds: dict[str, str | dict[str, Any]] = {
+        "image/*": _BINARY,
+        "application/octet-stream": _BINARY,
+        "multipart/form-data": "ImageFiles",
     }
-}
+    return docs.body(kinds | ({"application/json": "ImageUrl"} if settings.urls else {}))
 
 
 async def images(request: Request, settings: Serve) -> list[bytes]:
@@ -83,19 +88,26 @@ async def _bounded(request: Request, told: int, most: int) -> AsyncIterator[byte
         yield chunk
 
 
+class _InMemory(MultiPartParser):
+    """A parser that writes no file to a disk: the whole body is in memory already."""
+
+    spool_max_size = sys.maxsize
+
+
 async def _files(request: Request, settings: Serve) -> list[bytes]:
     """Return the files of a multipart form."""
     max_bytes = settings.limits.max_bytes
     body = await whole(request, max_bytes, _ENVELOPE_BYTES)
 
-    async def replay() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
+    async def once() -> AsyncGenerator[bytes, None]:
+        yield body
 
     try:
-        async with Request(request.scope, replay).form(max_files=settings.max_images, max_fields=8) as form:
-            files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-            found = [await file.read() for file in files]
-    except (MultiPartException, HTTPException, KeyError, ValueError) as error:
+        form = await _InMemory(request.headers, once(), max_files=settings.max_images, max_fields=_FIELDS).parse()
+        files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+        found = [await file.read() for file in files]
+        await form.close()
+    except (MultiPartException, KeyError, ValueError) as error:
         raise Refused(400, "bad_form", f"the multipart form cannot be read: {error}") from None
     if not found:
         raise Refused(400, "bad_form", "the multipart form holds no file; send the image as the file field 'image'")

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ValidationError
@@ -11,10 +10,10 @@ from thaw import catalog
 from thaw.config import place
 from thaw.config.experiment import AnnotationKind
 from thaw.data.labels import LabelSchema
-from thaw.serving.api import bodies, problems
-from thaw.serving.api.contract import Endpoint, Facts, Problem, Refused
+from thaw.serving.api import bodies, docs, problems
+from thaw.serving.api.contract import Endpoint, Facts, Refused
 from thaw.serving.watch import feedback
-from thaw.serving.watch.feedback import Told, Truth
+from thaw.serving.watch.feedback import Feedback, Truth
 
 MOST_BYTES = 2**20
 """Largest body."""
@@ -36,8 +35,9 @@ def router(endpoint: Endpoint, keep: Keep) -> APIRouter:
 
     @made.post(
         "/feedback",
-        responses=problems.RESPONSES | {409: {"model": Problem}},
-        openapi_extra=_body(),
+        name="feedback",
+        responses=problems.responses(404, 409, 413),
+        openapi_extra=docs.body({"application/json": Feedback.__name__}),
         summary="Say what answered images truly show",
     )
     async def told(request: Request) -> Kept:
@@ -60,16 +60,16 @@ def router(endpoint: Endpoint, keep: Keep) -> APIRouter:
     return made
 
 
-def _read(body: bytes) -> Told:
+def _read(body: bytes) -> Feedback:
     try:
-        return Told.model_validate_json(body)
+        return Feedback.model_validate_json(body)
     except ValidationError as error:
         first = error.errors()[0]
         where = place.written(first["loc"])
         raise Refused(422, "bad_feedback", f"{where + ': ' if where else ''}{first['msg']}") from None
 
 
-def _check(said: Told, facts: Facts) -> None:
+def _check(said: Feedback, facts: Facts) -> None:
     """Refuse what cannot be true of the model.
 
     Raises:
@@ -85,21 +85,3 @@ def _check(said: Told, facts: Facts) -> None:
 def _kind(task: str) -> AnnotationKind:
     kind: AnnotationKind = catalog.part("tasks", task).Options.annotation
     return kind
-
-
-def _body() -> dict[str, Any]:
-    whole = Told.model_json_schema()
-    schema = _inlined(whole, whole.pop("$defs"))
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-def _inlined(value: Any, known: dict[str, Any]) -> Any:
-    """Return a schema with what it refers to in place: OpenAPI keeps definitions elsewhere than JSON Schema does."""
-    match value:
-        case {"$ref": str(reference)}:
-            return _inlined(known[reference.rpartition("/")[2]], known)
-        case dict():
-            return {key: _inlined(one, known) for key, one in value.items()}
-        case list():
-            return [_inlined(one, known) for one in value]
-    return value

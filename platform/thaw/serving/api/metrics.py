@@ -23,7 +23,12 @@ def router(watch: Watch) -> APIRouter:
     """Return the way to metrics."""
     made = APIRouter()
 
-    @made.get("/metrics", summary="Metrics of all replicas, for Prometheus", response_class=Response)
+    @made.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        summary="Metrics of all replicas, for Prometheus",
+    )
     async def metrics() -> Response:
         return Response(await watch.exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 

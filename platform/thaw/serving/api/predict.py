@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, create_model
 
 from thaw.serving.api import bodies, problems, several
-from thaw.serving.api.asking import MODEL_VERSION, TIMING, asked, request_id, while_wanted
+from thaw.serving.api.asking import HEADERS, MODEL_VERSION, PARAMETERS, TIMING, asked, request_id, while_wanted
 from thaw.serving.api.contract import Answered, Endpoint, Problem, Seconds
 from thaw.tasks.contract import Masks
 
@@ -23,12 +23,13 @@ _MASKS = Query(
 def router(endpoint: Endpoint) -> APIRouter:
     """Return the way to answers."""
     made = APIRouter()
+    told = problems.RESPONSES | problems.responses(403) if endpoint.settings.urls else problems.RESPONSES
 
     @made.post(
         "/predict",
         response_model=_answered_type(endpoint),
-        responses=problems.RESPONSES,
-        openapi_extra=bodies.OPENAPI,
+        responses=told | {200: {"headers": HEADERS}},
+        openapi_extra=bodies.documented(endpoint.settings) | PARAMETERS,
         summary="Answer one image or several",
     )
     async def predict(request: Request, masks: Annotated[Masks, _MASKS] = "rle") -> JSONResponse:

@@ -26,17 +26,28 @@ _FAULT = "the server failed; its log has the request id"
 
 _log = logging.getLogger("thaw.serving")
 
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem} for status in (400, 404, 413, 415, 422, 503, 504)
-}
-"""What a request for answers may come to, for the OpenAPI document."""
+Responses = dict[int | str, dict[str, Any]]
+_RETRY_AFTER = {"retry-after": {"description": "Seconds after which to ask again.", "schema": {"type": "integer"}}}
+
+
+def responses(*statuses: int) -> Responses:
+    """Return the refusals that a request may come to, for the OpenAPI document."""
+    return {status: {"model": Problem, "headers": _RETRY_AFTER if status == 429 else {}} for status in statuses}
+
+
+ANYWHERE = responses(422, 500)
+"""What every request may come to."""
+GUARDED = responses(401, 403, 429)
+"""What every request that asks for a key may come to beside."""
+RESPONSES = responses(400, 404, 413, 415, 422, 503, 504)
+"""What a request for answers may come to."""
 
 
 def add(app: FastAPI) -> None:
     """Answer everything that is refused with a Problem."""
 
     async def refused(request: Request, error: Exception) -> JSONResponse:
-        return response(request, seen(error))
+        return response(request, seen(error), getattr(error, "headers", None))  # such as which methods are allowed
 
     for kind in (BadImage, RequestValidationError, Refused, HTTPException, Exception):
         app.add_exception_handler(kind, refused)

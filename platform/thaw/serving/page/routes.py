@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
+from thaw.serving.api import problems
 from thaw.serving.api.contract import Endpoint, Facts, Refused
 from thaw.serving.page import card, files
 
@@ -20,20 +21,26 @@ _HEADERS = {
     "cache-control": "no-cache",
     "vary": "accept",
 }
-_FILES, _HTML = "/page/", "text/html"
+_FILES, _HTML, _MARKDOWN = "/page/", "text/html", "text/markdown"
 _KEPT = {"x-content-type-options": "nosniff", "cache-control": "public, max-age=31536000, immutable"}
 _Name = Annotated[str | None, Query(description="Name of a model; left out, the one that answers here.")]
-_Version = Annotated[int | None, Query(ge=1, description="Its version; left out, the one that answers.")]
+_Version = Annotated[int | None, Query(ge=1, le=10**9, description="Its version; left out, the one that answers.")]
 
 
 def router(endpoint: Endpoint) -> APIRouter:
     """Return the ways to what people look at."""
-    made = APIRouter()
+    made, unknown = APIRouter(), problems.responses(404)
     kept = files.read()
     folder = f"{_FILES}{kept.stamp}".removeprefix("/")
     shown = files.document(files=folder, max_bytes=str(endpoint.settings.limits.max_bytes))
 
-    @made.get("/", response_model=Facts, summary="Which model answers here; for browsers a page to try it on")
+    @made.get(
+        "/",
+        name="facts",
+        response_model=Facts,
+        responses=unknown | {200: {"content": {_HTML: {}}}},
+        summary="Which model answers here; for browsers a page to try it on",
+    )
     async def front(request: Request, model: _Name = None, version: _Version = None) -> Response:
         if is_page("/", request.headers.get("accept", "")):
             return HTMLResponse(shown, headers=_HEADERS)
@@ -48,12 +55,18 @@ def router(endpoint: Endpoint) -> APIRouter:
         headers = _KEPT if stamp == kept.stamp else {**_KEPT, "cache-control": "no-store"}
         return Response(found.content, media_type=found.media_type, headers=headers)
 
-    @made.get("/card", summary="The model card, as Markdown; for browsers as a page", response_class=PlainTextResponse)
+    @made.get(
+        "/card",
+        name="card",
+        response_class=Response,
+        responses=unknown | {200: {"content": {kind: {"schema": {"type": "string"}} for kind in (_MARKDOWN, _HTML)}}},
+        summary="The model card, as Markdown; for browsers as a page",
+    )
     async def model_card(request: Request, model: _Name = None, version: _Version = None) -> Response:
         found = await endpoint.card(model, version)
         if _HTML in request.headers.get("accept", ""):
             return HTMLResponse(card.page(f"{found.model}/{found.version}", found.text, folder), headers=_HEADERS)
-        return PlainTextResponse(found.text, media_type="text/markdown", headers={"vary": "accept"})
+        return PlainTextResponse(found.text, media_type=_MARKDOWN, headers={"vary": "accept"})
 
     return made
 

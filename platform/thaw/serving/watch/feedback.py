@@ -72,7 +72,7 @@ class Truth(BaseModel):
     """The class; all classes, for a task of several; or all boxes."""
 
 
-class Told(BaseModel):
+class Feedback(BaseModel):
     """What is POSTed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

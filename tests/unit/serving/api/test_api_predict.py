@@ -91,7 +91,15 @@ def test_a_route_key_and_a_deadline_reach_the_endpoint(endpoint):
 
 
 @pytest.mark.parametrize(
-    "header", [{"x-deadline-ms": "0"}, {"x-deadline-ms": "soon"}, {"x-deadline-ms": "-5"}, {"x-route-key": "a b"}]
+    "header",
+    [
+        {"x-deadline-ms": "0"},
+        {"x-deadline-ms": "soon"},
+        {"x-deadline-ms": "-5"},
+        {"x-deadline-ms": ""},
+        {"x-route-key": "a b"},
+        {"x-route-key": ""},
+    ],
 )
 def test_headers_that_say_nothing_are_refused(endpoint, header):
     response = ask(endpoint, content=picture(), headers=PNG | header)

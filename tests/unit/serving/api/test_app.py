@@ -98,7 +98,7 @@ def test_every_answer_is_as_the_openapi_document_says(ask, masks):
     told = answered(ask, masks)
     shape = {**document, **operation["responses"]["200"]["content"]["application/json"]["schema"]}
     jsonschema.validate(told, shape)
-    [parameter] = operation["parameters"]
+    parameter = next(one for one in operation["parameters"] if one["name"] == "masks")
     jsonschema.validate(masks, parameter["schema"])
     told["answers"]["ground"]["strange"] = 1
     with pytest.raises(jsonschema.ValidationError):
@@ -162,7 +162,12 @@ def test_a_form_larger_than_the_limit_is_refused(ask):
 
 def test_paths_and_methods_that_do_not_exist_are_problems_too(ask):
     assert problem(ask("GET", "/nothing")) == (404, "http_404")
-    assert problem(ask("GET", "/predict")) == (405, "http_405")
+    document = ask("GET", "/openapi.json").json()
+    for path, known in document["paths"].items():
+        for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY"} - {one.upper() for one in known}:
+            refused = ask(method, path.replace("{version}", "7"))
+            assert problem(refused) == (405, "http_405")
+            assert refused.headers["allow"] == ", ".join(known).upper()
 
 
 def test_a_fault_of_the_server_tells_nothing_of_itself(ask):

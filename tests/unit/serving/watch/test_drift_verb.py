@@ -76,7 +76,8 @@ def test_other_images_and_other_answers_have_and_the_exit_code_says_so(made, cap
     assert {"images", "answers of colour"} <= set(told["drifted"])
     assert told["images"]["auc"] > 0.9
     page = made.root.read_bytes(told["report"]).decode()
-    assert "have drifted" in page
+    assert "colours/1 has drifted, by 60 answers from" in page
+    assert re.search(r": images, answers of colour and answers of tags\.|: images and answers of colour\.", page)
     assert page.count("data:image/jpeg") == 12
     assert not re.search(r"(src|href)=.https?:", page)
 

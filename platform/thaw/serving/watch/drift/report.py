@@ -11,7 +11,7 @@ from thaw.data.quality import BadImage
 from thaw.evaluation.bootstrap import Interval
 from thaw.inspection.finding import Finding
 from thaw.inspection.report import charts
-from thaw.page import cells, document, pictures
+from thaw.page import cells, document, pictures, wording
 from thaw.page.cells import Cell
 from thaw.page.pictures import SIDE, Picture
 from thaw.serving.watch.drift.drift import FOLDER, Drift, Found
@@ -33,10 +33,12 @@ def publish(root: Root, found: Found) -> str:
 
 def sentence(drift: Drift) -> str:
     """Return what is concluded."""
-    days = f"{drift.answers:,} answers from {drift.first} to {drift.last}"
+    days = f"{wording.count(drift.answers, 'answer')} from {drift.first} to {drift.last}"
     if drift.drifted:
-        return f"{', '.join(drift.drifted)} of {drift.model}/{drift.version} have drifted: {days}."
-    return f"{drift.model}/{drift.version} has not drifted: {days}."
+        *others, last = drift.drifted
+        what = f"{', '.join(others)} and {last}" if others else last
+        return f"{drift.model}/{drift.version} has drifted, by {days}: {what}."
+    return f"{drift.model}/{drift.version} has not drifted, by {days}."
 
 
 def lines(drift: Drift) -> Iterator[str]:
@@ -75,9 +77,9 @@ def _head(drift: Drift) -> Iterator[str]:
         return
     images = drift.images
     yield (
-        f"<p>A linear classifier on what the backbone makes of images, asked which of two unseen ones was asked about, "
-        f"is right in {images.auc:.0%} of cases; half would be chance (p = {images.p:.3f}; {images.seen[1]:,} images "
-        f"against {images.seen[0]:,}).</p>"
+        f"<p>A linear classifier on what the backbone makes of images, shown one of validation and one that the model "
+        f"was asked about, tells which is which in {images.auc:.0%} of cases; half would be chance "
+        f"(p = {images.p:.3f}; {images.seen[1]:,} images against {images.seen[0]:,}).</p>"
     )
 
 

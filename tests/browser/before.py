@@ -1,35 +1,11 @@
-"""Served: an application on a port of this machine, and what may stand before it."""
+"""What may stand before an application."""
 
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import uvicorn
 from starlette.responses import JSONResponse
 
 from thaw.serving.page.routes import is_page
 
 CARD = "# tiny/7\n\n<script>document.title = 'broken'</script>\n\n| metric | value |\n|---|---:|\n| accuracy | 0.9 |\n"
 KEY = "thaw_secret"
-
-
-@contextmanager
-def served(app) -> Iterator[str]:
-    """Serve an application on a free port of this machine while the block runs."""
-    server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", ws="none", lifespan="off")
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 class Before:
