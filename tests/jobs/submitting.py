@@ -69,7 +69,7 @@ class Begun:
         found: dict[str, Any] = json.loads(out) if out.strip() else {"told": self.told}
         return found
 
-    def wait_until(self, is_so: Callable[[], Any], seconds: float = 600) -> Any:
+    def wait_until(self, is_so: Callable[[], Any], seconds: float = _END_S) -> Any:
         """Return what comes true while it goes on."""
         deadline = time.monotonic() + seconds
         while not (found := is_so()):
