@@ -56,7 +56,7 @@ def measured(name: str, chosen: Experiment) -> dict[str, Any]:
     runs = [training.train(one, prepared) for one in (frozen(chosen), chosen)]
     references = [str(run.bundle).removeprefix("models/") for run in runs]
     scores = [evaluation.evaluate(chosen, one, prepared) for one in references]
-    found, _ = comparing.compare(chosen.storage.root, *references)
+    found, _ = comparing.compare(chosen.storage.root, references[0], references[1], "test")
     for said in (f"{name}:", *comparison.lines(found.tasks), *figures.lines(scores[1].figures)):
         print(said, file=sys.stderr)
     return {
