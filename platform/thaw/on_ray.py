@@ -15,7 +15,7 @@ import thaw
 from thaw.console import say
 from thaw.errors import ClusterError
 from thaw.room import on_ray as room
-from thaw.room.bundle import Bundle, meets
+from thaw.room.slot import Slot, meets
 
 _SPARE_CPUS = 1
 """CPUs beside the training processes, so that decoding always has one to run on."""
@@ -38,7 +38,7 @@ def cluster(cpus: float = 1.0, wait_s: float | None = None) -> Iterator[None]:
         _join() if os.environ.get("RAY_ADDRESS") else _start(cpus)
     try:
         if wait_s is not None:
-            room.ensure("work on images", [Bundle.of(cpus=1)], wait_s, "add a node, or start one with more CPUs")
+            room.ensure("work on images", [Slot.of(cpus=1)], wait_s, "add a node, or start one with more CPUs")
         yield
     finally:
         if started:
@@ -99,7 +99,7 @@ def check_gpus(place: str, gpus: float, wait_s: float, processes: int = 1) -> No
         ClusterError: there are too few.
     """
     if gpus:
-        room.ensure(place, [Bundle.of(gpus=gpus)] * processes, wait_s, "lower it, or add a node with GPUs")
+        room.ensure(place, [Slot.of(gpus=gpus)] * processes, wait_s, "lower it, or add a node with GPUs")
 
 
 def check_shared(root: str, place: str = "storage.root") -> None:

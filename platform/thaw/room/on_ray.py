@@ -20,7 +20,7 @@ from ray.util.placement_group import PlacementGroup
 
 from thaw.console import say
 from thaw.errors import ClusterError
-from thaw.room.bundle import Bundle, Node, had, hold, told
+from thaw.room.slot import Node, Slot, had, hold, told
 
 _LOOK_S = 1.0
 _TELL_S = 60.0
@@ -28,8 +28,8 @@ _SILENT_S = 60.0
 """How long an autoscaler may take to say something of what is asked for; it looks every five seconds."""
 
 
-def ensure(what: str, bundles: Sequence[Bundle], wait_s: float, advice: str) -> None:
-    """Return once the cluster has room for some bundles at once, whether it is in use or not.
+def ensure(what: str, slots: Sequence[Slot], wait_s: float, advice: str) -> None:
+    """Return once the cluster has room for some slots at once, whether it is in use or not.
 
     Args:
         what: the settings that ask for them.
@@ -39,26 +39,26 @@ def ensure(what: str, bundles: Sequence[Bundle], wait_s: float, advice: str) -> 
     Raises:
         ClusterError: there is no room, and no autoscaler brings it.
     """
-    if hold(nodes(), bundles):
+    if hold(nodes(), slots):
         return
-    refused = f"{what}: the cluster has {had(nodes())}, and no room for {told(bundles)}"
+    refused = f"{what}: the cluster has {had(nodes())}, and no room for {told(slots)}"
     if not wait_s or not _grows():
         raise ClusterError(f"{refused}: {advice}")
     say(f"{refused}; waiting up to {wait_s:g} s for its autoscaler to bring more")
-    with _asked_for(bundles) as wish:
-        reason = _wait(wish, bundles, wait_s)
+    with _asked_for(slots) as wish:
+        reason = _wait(wish, slots, wait_s)
     if reason:
         raise ClusterError(f"{refused}; {reason}: {advice}")
     say(f"the cluster has {had(nodes())}")
 
 
-def possible(bundles: Sequence[Bundle]) -> bool:
-    """Return whether the cluster has room for some bundles, or an autoscaler that could make room for them."""
-    if hold(nodes(), bundles):
+def possible(slots: Sequence[Slot]) -> bool:
+    """Return whether the cluster has room for some slots, or an autoscaler that could make room for them."""
+    if hold(nodes(), slots):
         return True
     if not _grows():
         return False
-    with _asked_for(bundles) as wish:
+    with _asked_for(slots) as wish:
         until = time.monotonic() + _SILENT_S
         while not (found := wish.look()).has_seen and time.monotonic() < until:
             time.sleep(_LOOK_S)
@@ -103,11 +103,11 @@ def _grows() -> bool:
 
 
 @contextlib.contextmanager
-def _asked_for(bundles: Sequence[Bundle]) -> "Iterator[_Wish]":
+def _asked_for(slots: Sequence[Slot]) -> "Iterator[_Wish]":
     group = placement_group(
-        [dict(bundle.resources) for bundle in bundles],
+        [dict(slot.resources) for slot in slots],
         strategy="PACK",
-        bundle_label_selector=[dict(bundle.labels) for bundle in bundles],
+        bundle_label_selector=[dict(slot.labels) for slot in slots],
     )
     try:
         yield _Wish(group)
@@ -115,10 +115,10 @@ def _asked_for(bundles: Sequence[Bundle]) -> "Iterator[_Wish]":
         remove_placement_group(group)
 
 
-def _wait(wish: "_Wish", bundles: Sequence[Bundle], wait_s: float) -> str:
-    """Return an empty text once there is room for bundles, or why there will be none."""
+def _wait(wish: "_Wish", slots: Sequence[Slot], wait_s: float) -> str:
+    """Return an empty text once there is room for slots, or why there will be none."""
     begun = shown = time.monotonic()
-    while not (wish.group.wait(_LOOK_S) or hold(nodes(), bundles)):
+    while not (wish.group.wait(_LOOK_S) or hold(nodes(), slots)):
         found, waited = wish.look(), time.monotonic() - begun
         if found.is_impossible and not found.is_in_use:
             return "its autoscaler may start no nodes that would hold that"
@@ -128,7 +128,7 @@ def _wait(wish: "_Wish", bundles: Sequence[Bundle], wait_s: float) -> str:
             return f"{wait_s:g} s brought no more ({found})"
         if time.monotonic() - shown > _TELL_S:
             shown = time.monotonic()
-            say(f"waiting for {told(bundles)} for {waited:.0f} s; {found}")
+            say(f"waiting for {told(slots)} for {waited:.0f} s; {found}")
     return ""
 
 

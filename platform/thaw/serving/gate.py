@@ -33,6 +33,18 @@ KEPT_BYTES = 2**20
 PAUSES_S = (0.0, 0.1, 0.3, 1.0)
 """Seconds before each time that a request is sent again; Ray takes a moment to learn that a replica is gone."""
 
+_FOR_RAY = frozenset(
+    {
+        b"serve_multiplexed_model_id",
+        b"serve-multiplexed-model-id",
+        b"x-request-disconnect-disabled",
+        b"x-request-timeout-seconds",
+        b"x-session-id",
+    }
+)
+"""Headers by which callers would steer Ray Serve itself: how long it waits, and which replica it chooses."""
+_ID = b"x-request-id"
+
 WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """What ids and keys that callers give may be."""
 
@@ -57,7 +69,11 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] != "http" or scope["method"] != "POST":
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope = _meant_for_us(scope)
+        if scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
         if self._under_way >= self._most:
@@ -147,8 +163,18 @@ class _Body:
             self._next = 0
 
 
+def _meant_for_us(scope: Scope) -> Scope:
+    """Return a request without what is meant for Ray, and with an id that is a plain word, where it has one.
+
+    Ray's proxy fails at ids that are no text.
+    """
+    sent = [(name, value) for name, value in scope["headers"] if name not in _FOR_RAY]
+    plain = [(name, id_of(value.decode("latin-1")).encode() if name == _ID else value) for name, value in sent]
+    return {**scope, "headers": plain}
+
+
 async def _problem(scope: Scope, send: Send, status: int, error: str, detail: str) -> None:
-    own = id_of(dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1"))
+    own = id_of(dict(scope["headers"]).get(_ID, b"").decode("latin-1"))
     body = json.dumps({"error": error, "detail": detail, "request_id": own}).encode()
     headers = {
         "content-type": "application/json",

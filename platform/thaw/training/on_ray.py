@@ -38,7 +38,7 @@ from thaw.registry import record as records
 from thaw.registry import store
 from thaw.registry.record import RunRecord
 from thaw.room import on_ray as room
-from thaw.room.bundle import Bundle
+from thaw.room.slot import Slot
 from thaw.storage import Root, open_root
 from thaw.training import checkpoint, monitor, report, run, transfer
 from thaw.training.frozen_prefix.on_ray import shared_store
@@ -181,10 +181,10 @@ def device_of(chosen: Train) -> Literal["cpu", "gpu"]:
     return chosen.device or ("gpu" if room.possible(_taken(chosen, "gpu")) else "cpu")
 
 
-def _taken(chosen: Train, device: str) -> list[Bundle]:
+def _taken(chosen: Train, device: str) -> list[Slot]:
     """Return what workers take, and the least that decoding takes beside them."""
-    worker = Bundle.of(cpus=chosen.cpus_per_worker, gpus=1 if device == "gpu" else 0)
-    decoder = Bundle.of(cpus=chosen.decode.cpus, labels=chosen.decode.labels, **chosen.decode.resources)
+    worker = Slot.of(cpus=chosen.cpus_per_worker, gpus=1 if device == "gpu" else 0)
+    decoder = Slot.of(cpus=chosen.decode.cpus, labels=chosen.decode.labels, **chosen.decode.resources)
     return [worker] * chosen.workers + [decoder]
 
 

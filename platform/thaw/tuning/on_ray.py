@@ -23,7 +23,7 @@ from thaw.data.dataset import Dataset
 from thaw.errors import ClusterError, ConfigError
 from thaw.inspection import checking, gates
 from thaw.room import on_ray as room
-from thaw.room.bundle import Bundle
+from thaw.room.slot import Slot
 from thaw.storage import Root, open_root
 from thaw.training import on_ray as training
 from thaw.training import run
@@ -140,14 +140,14 @@ def _on_device(experiment: Experiment, study: Study) -> Experiment:
     if experiment.train.workers > 1:
         return training.resolve(experiment)
     cpus, gpus = experiment.train.cpus_per_worker, study.budget.gpus_per_trial
-    on_gpu = Bundle.of(cpus=cpus, gpus=gpus)
+    on_gpu = Slot.of(cpus=cpus, gpus=gpus)
     device = experiment.train.device or ("gpu" if room.possible([on_gpu]) else "cpu")
-    trial = on_gpu if device == "gpu" else Bundle.of(cpus=cpus)
+    trial = on_gpu if device == "gpu" else Slot.of(cpus=cpus)
     _ensure([trial] * (study.budget.concurrent or 1), experiment.cluster.wait_s)
     return experiment.model_copy(update={"train": experiment.train.model_copy(update={"device": device})})
 
 
-def _ensure(trials: Sequence[Bundle], wait_s: float) -> None:
+def _ensure(trials: Sequence[Slot], wait_s: float) -> None:
     """See that there is room for trials at once, or else, later than asked, one after another.
 
     Raises:

@@ -1,31 +1,31 @@
-"""Bundles: whether nodes can hold several of them, each on one node."""
+"""Slots: whether nodes can hold several of them, each on one node."""
 
 import pytest
 
-from thaw.room.bundle import Bundle, Node, had, hold, meets, told
+from thaw.room.slot import Node, Slot, had, hold, meets, told
 
 GPU = Node({"CPU": 8, "GPU": 1})
 CPU = Node({"CPU": 4}, {"role": "data"})
 
 
 @pytest.mark.parametrize(
-    ("nodes", "bundles", "held"),
+    ("nodes", "slots", "held"),
     [
-        ([], [Bundle.of(cpus=1)], False),
-        ([CPU], [Bundle.of(cpus=4)], True),
-        ([CPU, CPU], [Bundle.of(cpus=8)], False),  # what one node lacks another cannot give
-        ([CPU, CPU], [Bundle.of(cpus=3), Bundle.of(cpus=3)], True),
-        ([CPU, CPU], [Bundle.of(cpus=3)] * 3, False),
-        ([GPU, CPU], [Bundle.of(cpus=1), Bundle.of(cpus=8, gpus=1)], True),  # the dearest is placed first
-        ([GPU, CPU], [Bundle.of(cpus=1, labels={"role": "data"})] * 4, True),
-        ([GPU, CPU], [Bundle.of(cpus=1, labels={"role": "data"})] * 5, False),
-        ([GPU], [Bundle.of(gpus=0.5)] * 2, True),
-        ([Node({"CPU": 0.3})], [Bundle.of(cpus=0.1)] * 3, True),
-        ([GPU], [Bundle.of(cpus=1, decoder=0.1)], False),
+        ([], [Slot.of(cpus=1)], False),
+        ([CPU], [Slot.of(cpus=4)], True),
+        ([CPU, CPU], [Slot.of(cpus=8)], False),  # what one node lacks another cannot give
+        ([CPU, CPU], [Slot.of(cpus=3), Slot.of(cpus=3)], True),
+        ([CPU, CPU], [Slot.of(cpus=3)] * 3, False),
+        ([GPU, CPU], [Slot.of(cpus=1), Slot.of(cpus=8, gpus=1)], True),  # the dearest is placed first
+        ([GPU, CPU], [Slot.of(cpus=1, labels={"role": "data"})] * 4, True),
+        ([GPU, CPU], [Slot.of(cpus=1, labels={"role": "data"})] * 5, False),
+        ([GPU], [Slot.of(gpus=0.5)] * 2, True),
+        ([Node({"CPU": 0.3})], [Slot.of(cpus=0.1)] * 3, True),
+        ([GPU], [Slot.of(cpus=1, decoder=0.1)], False),
     ],
 )
-def test_bundles_are_held_by_nodes_each_by_one(nodes, bundles, held):
-    assert hold(nodes, bundles) == held
+def test_bundles_are_held_by_nodes_each_by_one(nodes, slots, held):
+    assert hold(nodes, slots) == held
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,6 @@ def test_labels_meet_what_selectors_ask_for(label, wanted, met):
 
 
 def test_bundles_and_nodes_are_told_in_words():
-    wanted = [Bundle.of(cpus=2, gpus=1), Bundle.of(cpus=2, gpus=1), Bundle.of(cpus=1, labels={"role": "data"})]
+    wanted = [Slot.of(cpus=2, gpus=1), Slot.of(cpus=2, gpus=1), Slot.of(cpus=1, labels={"role": "data"})]
     assert told(wanted) == "2 x (2 CPUs and 1 GPU), 1 CPU and role: data"
     assert had([GPU, CPU]) == "12 CPUs and 1 GPU on 2 node(s)"

@@ -228,3 +228,27 @@ def test_the_proxy_imports_nothing_heavy_for_it():
     own = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=own)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_steers_ray_itself_does_not_reach_it_and_ids_are_plain_words():
+    seen = []
+
+    async def proxy(scope, _receive, send):
+        seen.append(dict(scope["headers"]))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    ours = {b"x-route-key": b"camera", b"content-type": b"image/png"}
+    rays = {b"x-request-timeout-seconds": b"9999", b"serve_multiplexed_model_id": b"other", b"x-session-id": b"1"}
+    for method in ("GET", "POST"):
+        headers = {**ours, **rays, b"x-request-id": "né".encode()}
+        asyncio.run(ask(Gate(proxy, most=2), method, _nothing, headers.items()))
+        asyncio.run(ask(Gate(proxy, most=2), method, _nothing, {b"x-request-id": b"mine"}.items()))
+        broken, plain = seen[-2:]
+        assert gate.WORD.fullmatch(broken.pop(b"x-request-id").decode())
+        assert broken == ours
+        assert plain == {b"x-request-id": b"mine"}
+
+
+async def _nothing():
+    return {"type": "http.request", "body": b"", "more_body": False}

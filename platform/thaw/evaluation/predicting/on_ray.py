@@ -29,7 +29,7 @@ from thaw.evaluation.predicting.part import Counted
 from thaw.registry import store
 from thaw.registry.record import utc_now
 from thaw.room import on_ray as room
-from thaw.room.bundle import Bundle
+from thaw.room.slot import Slot
 from thaw.storage import open_root, redacted
 
 SUMMARY = "predictions.json"
@@ -139,7 +139,7 @@ def predict(
     pieces = cut.pieces(listing["key"].to_numpy(), part.most_images(len(listing)))
     answers.remove(SUMMARY)
     with on_ray.cluster(processes.cpus, wait_s):
-        one = Bundle.of(cpus=processes.cpus, gpus=processes.gpus)
+        one = Slot.of(cpus=processes.cpus, gpus=processes.gpus)
         room.ensure("--cpus, --gpus", [one], wait_s, "lower them, or add a node")
         say(f"{asked.model} answers {len(listing)} images of {images} in {len(pieces)} parts")
         counts = _counted(asked, processes, listing, pieces)

@@ -1,4 +1,4 @@
-"""Bundle: what one process takes of one node; and whether nodes can hold several of them."""
+"""Slot: what one process takes of one node; and whether nodes can hold several of them."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ _LEAST = 1e-6
 
 
 @dataclass(frozen=True)
-class Bundle:
+class Slot:
     """What one process takes.
 
     Attributes:
@@ -21,8 +21,8 @@ class Bundle:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, cpus: float = 0, gpus: float = 0, labels: Mapping[str, str] | None = None, **others: float) -> "Bundle":
-        """Return a bundle without what it takes nothing of."""
+    def of(cls, cpus: float = 0, gpus: float = 0, labels: Mapping[str, str] | None = None, **others: float) -> "Slot":
+        """Return a slot without what it takes nothing of."""
         taken = {"CPU": cpus, "GPU": gpus, **others}
         return cls({name: amount for name, amount in taken.items() if amount}, labels or {})
 
@@ -39,16 +39,16 @@ class Node:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def hold(nodes: Sequence[Node], bundles: Iterable[Bundle]) -> bool:
-    """Return whether nodes can hold all bundles at once, each on one node; the dearest are placed first."""
+def hold(nodes: Sequence[Node], slots: Iterable[Slot]) -> bool:
+    """Return whether nodes can hold all slots at once, each on one node; the dearest are placed first."""
     left = [dict(node.resources) for node in nodes]
-    for bundle in sorted(bundles, key=_dearness, reverse=True):
+    for slot in sorted(slots, key=_dearness, reverse=True):
         room = next(
-            (free for node, free in zip(nodes, left, strict=True) if _has(node, bundle) and _fits(free, bundle)), None
+            (free for node, free in zip(nodes, left, strict=True) if _has(node, slot) and _fits(free, slot)), None
         )
         if room is None:
             return False
-        for name, amount in bundle.resources.items():
+        for name, amount in slot.resources.items():
             room[name] -= amount
     return True
 
@@ -60,9 +60,9 @@ def meets(label: str | None, wanted: str) -> bool:
     return (label in [value.strip() for value in allowed]) != wanted.startswith("!")
 
 
-def told(bundles: Sequence[Bundle]) -> str:
-    """Return bundles in words: 2 x (1 CPU and 1 GPU), 1 CPU."""
-    counted = Counter(map(str, bundles))
+def told(slots: Sequence[Slot]) -> str:
+    """Return slots in words: 2 x (1 CPU and 1 GPU), 1 CPU."""
+    counted = Counter(map(str, slots))
     return ", ".join(f"{count} x ({one})" if count > 1 else one for one, count in counted.items())
 
 
@@ -72,16 +72,16 @@ def had(nodes: Sequence[Node]) -> str:
     return f"{cpus:g} {_plural('CPU', cpus)} and {gpus:g} {_plural('GPU', gpus)} on {len(nodes)} node(s)"
 
 
-def _dearness(bundle: Bundle) -> tuple[bool, float, float]:
-    return bool(bundle.labels), bundle.resources.get("GPU", 0), bundle.resources.get("CPU", 0)
+def _dearness(slot: Slot) -> tuple[bool, float, float]:
+    return bool(slot.labels), slot.resources.get("GPU", 0), slot.resources.get("CPU", 0)
 
 
-def _has(node: Node, bundle: Bundle) -> bool:
-    return all(meets(node.labels.get(name), wanted) for name, wanted in bundle.labels.items())
+def _has(node: Node, slot: Slot) -> bool:
+    return all(meets(node.labels.get(name), wanted) for name, wanted in slot.labels.items())
 
 
-def _fits(free: Mapping[str, float], bundle: Bundle) -> bool:
-    return all(free.get(name, 0) >= amount - _LEAST for name, amount in bundle.resources.items())
+def _fits(free: Mapping[str, float], slot: Slot) -> bool:
+    return all(free.get(name, 0) >= amount - _LEAST for name, amount in slot.resources.items())
 
 
 def _plural(name: str, amount: float) -> str:
