@@ -96,16 +96,21 @@ def _one(options: argparse.Namespace, settings: Serve, place: Path) -> dict[str,
     more = options.callers * options.times
     with endpoint(place, reference, settings) as url:
         ask(url, images, WARM_S, "--callers", "4")
-        normal = _measured(
-            settings.proxy, "normal", url, images, options.seconds / 2, "--callers", str(options.callers)
-        )
-        time.sleep(REST_S)
-        found = {"normal": normal}
-        rate = str(normal["per_s"] * options.times)
-        for name, how in (("closed", ("--callers", str(more))), ("open", ("--rate", rate))):
-            during = _measured(settings.proxy, name, url, images, options.seconds, *how)
-            found[name] = during | _ratios(normal, during)
+
+        def measured(name: str, seconds: float, *how: str) -> dict[str, Any]:
             time.sleep(REST_S)
+            return _measured(settings.proxy, name, url, images, seconds, *how)
+
+        def undisturbed() -> dict[str, Any]:
+            return measured("normal", options.seconds / 3, "--callers", str(options.callers))
+
+        normal = [undisturbed()]
+        found: dict[str, Any] = {"normal": normal}
+        rate = str(normal[0]["per_s"] * options.times)
+        for name, how in (("closed", ("--callers", str(more))), ("open", ("--rate", rate))):
+            during = measured(name, options.seconds, *how)
+            normal.append(undisturbed())
+            found[name] = during | _ratios(normal[-2:], during)
     return found
 
 
