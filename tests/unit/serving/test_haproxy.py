@@ -101,13 +101,13 @@ async def listens(port):
     return True
 
 
-async def ask(port, size=PHOTO, method="POST", header=""):
+async def ask(port, size=PHOTO, method="POST", header="", pause_s=0.002):
     """Return status, head and body of a request whose body comes in several parts."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"{method} /predict HTTP/1.1\r\nhost: x\r\n{header}content-length: {size}\r\n\r\n".encode())
     for _ in range(4):
         await writer.drain()
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(pause_s)
         writer.write(bytes(size // 4))
     head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
     body = await reader.readexactly(int(re.search(r"content-length: (\d+)", head)[1]))
@@ -167,6 +167,22 @@ def test_a_replica_is_given_so_many_requests_and_those_beyond_are_refused_with_a
             assert json.loads(body)["request_id"] == f"own-{place}"
             assert f"x-request-id: own-{place}\r\n" in head
     assert reached == 200, "probes and the page wait instead"
+
+
+def test_requests_whose_bodies_take_long_to_come_are_not_let_through_all_at_once(configured):
+    async def scenario():
+        async with running(configured) as (replicas, port):
+            for replica in replicas:
+                replica.open.clear()
+            asked = [asyncio.create_task(ask(port, pause_s=0.05)) for _ in range(40)]
+            await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            for replica in replicas:
+                replica.open.set()
+            return await asyncio.gather(*asked)
+
+    statuses = Counter(status for status, *_ in asyncio.run(scenario()))
+    assert statuses[200] + statuses[503] == 40
+    assert statuses[200] <= 2 * ROOM + 2
 
 
 def test_a_strange_request_id_is_not_given_back(configured):
