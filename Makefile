@@ -61,7 +61,7 @@ imports: $(READY)
 # than named: the process that hands tests out would read the fixtures of those that are named, and import all they need.
 unit: export OMP_NUM_THREADS := 1
 unit: $(READY)
-	$(BIN)/python -m pytest tests --ignore tests/ray --ignore tests/jobs -m "not slow" --numprocesses 2 --dist worksteal --durations 5 $(TESTS)
+	$(BIN)/python -m pytest tests --ignore tests/ray --ignore tests/jobs --ignore tests/gpu -m "not slow" --numprocesses 2 --dist worksteal --durations 5 $(TESTS)
 
 ray: $(READY)
 	$(BIN)/python -m pytest tests/ray -m "not slow" --durations 5 $(TESTS)
