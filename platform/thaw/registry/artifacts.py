@@ -77,6 +77,16 @@ def refuse(root: Root, found: ModelVersion, name: str, evidence: Mapping[str, An
     return path
 
 
+def identity(root: Root, found: ModelVersion, name: str) -> str:
+    """Return what tells an artifact from all others: one of this name may have been removed and made anew.
+
+    Raises:
+        StorageError: there is no such artifact.
+    """
+    content = root.read_bytes(f"{_resolved(root, found, name)}/{_ARTIFACT}")
+    return hashlib.sha256(str(root).encode() + content).hexdigest()[:12]
+
+
 def fetch(root: Root, found: ModelVersion, name: str, folder: Path) -> Path:
     """Return a local folder with an artifact: the store's own, or a copy below ``folder``.
 
@@ -86,9 +96,8 @@ def fetch(root: Root, found: ModelVersion, name: str, folder: Path) -> Path:
     path = _resolved(root, found, name)
     if root.is_local:
         return Path(root.path_of(path))
-    content = root.read_bytes(f"{path}/{_ARTIFACT}")  # an artifact of this name may have been removed and made anew
-    key = hashlib.sha256(str(root).encode() + content).hexdigest()[:12]
-    return store.downloaded(root, path, folder / key / found.name / str(found.version) / name)
+    own = identity(root, found, name)
+    return store.downloaded(root, path, folder / own / found.name / str(found.version) / name)
 
 
 def _resolved(root: Root, found: ModelVersion, name: str) -> str:

@@ -189,6 +189,12 @@ def lineage(root: Root, found: ModelVersion) -> Lineage:
         raise StorageError(f"{root}: {path}: not a lineage: {error.errors()[0]['msg']}") from error
 
 
+def identity(root: Root, found: ModelVersion) -> str:
+    """Return what tells a version from all others: a store that was emptied may hold another model 1."""
+    content = root.read_bytes(f"{found.path}/{_LINEAGE}")
+    return hashlib.sha256(str(root).encode() + content).hexdigest()[:12]
+
+
 def fetch(root: Root, found: ModelVersion, folder: Path) -> Path:
     """Return a local folder with the bundle of a version: the store's own, or a copy below ``folder``.
 
@@ -197,9 +203,7 @@ def fetch(root: Root, found: ModelVersion, folder: Path) -> Path:
     """
     if root.is_local:
         return Path(root.path_of(found.path))
-    content = root.read_bytes(f"{found.path}/{_LINEAGE}")  # a store that was emptied may hold another model 1
-    store = hashlib.sha256(str(root).encode() + content).hexdigest()[:12]
-    return downloaded(root, found.path, folder / store / found.name / str(found.version))
+    return downloaded(root, found.path, folder / identity(root, found) / found.name / str(found.version))
 
 
 def downloaded(root: Root, path: str, target: Path) -> Path:

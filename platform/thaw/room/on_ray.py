@@ -52,11 +52,11 @@ def ensure(what: str, slots: Sequence[Slot], wait_s: float, advice: str) -> None
     say(f"the cluster has {had(nodes())}")
 
 
-def possible(slots: Sequence[Slot]) -> bool:
-    """Return whether the cluster has room for some slots, or an autoscaler that could make room for them."""
+def possible(slots: Sequence[Slot], wait_s: float) -> bool:
+    """Return whether the cluster has room for some slots, or an autoscaler that could make room and is given time."""
     if hold(nodes(), slots):
         return True
-    if not _grows():
+    if not wait_s or not _grows():
         return False
     with _asked_for(slots) as wish:
         until = time.monotonic() + _SILENT_S
@@ -155,9 +155,10 @@ class _Wish:
             coming=[*starting, *(one.ray_node_type_name for one in said.pending_instances)],
             failed=[one.reason for one in said.failed_instance_requests],
             is_in_use=any(
-                free < node.total_resources[name]
+                node.available_resources.get(name, 0) < total  # what is all in use is not listed
                 for node in there.node_states
-                for name, free in node.available_resources.items()
+                if node.status != autoscaler_pb2.NodeStatus.DEAD  # type: ignore[attr-defined] # generated
+                for name, total in node.total_resources.items()
                 if name in ("CPU", "GPU")
             ),
         )

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 _LEAST = 1e-6
 """Ray counts in ten-thousandths."""
+_COMMON = {"CPU", "memory", "object_store_memory"}
+"""What every node has."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,12 @@ def hold(nodes: Sequence[Node], slots: Iterable[Slot]) -> bool:
     """Return whether nodes can hold all slots at once, each on one node; the dearest are placed first."""
     left = [dict(node.resources) for node in nodes]
     for slot in sorted(slots, key=_dearness, reverse=True):
-        room = next(
-            (free for node, free in zip(nodes, left, strict=True) if _has(node, slot) and _fits(free, slot)), None
-        )
-        if room is None:
+        fitting = [free for node, free in zip(nodes, left, strict=True) if _has(node, slot) and _fits(free, slot)]
+        if not fitting:
             return False
+        room = min(fitting, key=lambda free: _wasted(free, slot))
         for name, amount in slot.resources.items():
-            room[name] -= amount
+            room[name] -= _taken(name, amount)
     return True
 
 
@@ -73,7 +74,11 @@ def had(nodes: Sequence[Node]) -> str:
 
 
 def _dearness(slot: Slot) -> tuple[bool, float, float]:
-    return bool(slot.labels), slot.resources.get("GPU", 0), slot.resources.get("CPU", 0)
+    return (
+        bool(slot.labels) or bool(set(slot.resources) - _COMMON - {"GPU"}),
+        slot.resources.get("GPU", 0),
+        slot.resources.get("CPU", 0),
+    )
 
 
 def _has(node: Node, slot: Slot) -> bool:
@@ -81,7 +86,18 @@ def _has(node: Node, slot: Slot) -> bool:
 
 
 def _fits(free: Mapping[str, float], slot: Slot) -> bool:
-    return all(free.get(name, 0) >= amount - _LEAST for name, amount in slot.resources.items())
+    return all(free.get(name, 0) >= _taken(name, amount) - _LEAST for name, amount in slot.resources.items())
+
+
+def _taken(name: str, amount: float) -> float:
+    """Return what a slot takes of a node: part of a GPU is of one GPU, and what is left of that may be of no use."""
+    return 1 / int(1 / amount + _LEAST) if name == "GPU" and amount < 1 else amount
+
+
+def _wasted(free: Mapping[str, float], slot: Slot) -> tuple[int, float]:
+    """Return how many scarce resources of a node a slot has no use for, and the node's CPUs."""
+    others = set(free) - set(slot.resources) - _COMMON
+    return sum(free[name] > 0 for name in others if not name.startswith("node:")), free.get("CPU", 0)
 
 
 def _plural(name: str, amount: float) -> str:

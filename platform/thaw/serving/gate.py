@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import time
 import uuid
 
 from starlette.middleware import Middleware
@@ -30,8 +31,14 @@ MOST_HELD = 1000
 """Requests that are held back at once; those beyond are refused without delay."""
 KEPT_BYTES = 2**20
 """What is kept of a request's body to send it again."""
-PAUSES_S = (0.0, 0.1, 0.3, 1.0)
-"""Seconds before each time that a request is sent again; Ray takes a moment to learn that a replica is gone."""
+RECEIVED_S = 30.0
+"""Most seconds that a caller may take to send a request: it holds a place from its first byte on."""
+PAUSES_S = (0.0, 0.0, 0.1, 0.3, 1.0)
+"""Seconds before each time that a request is sent; Ray takes a moment to learn that a replica is gone."""
+QUICK_S = 0.05
+"""What ends sooner reached no replica."""
+REPLICAS = 2
+"""Replicas that one request may reach: one that replicas die of must not go through all of them."""
 
 _FOR_RAY = frozenset(
     {
@@ -96,27 +103,39 @@ class Gate:
         finally:
             self._held -= 1
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and again where nothing comes of it: answering an image changes nothing.
+    async def _hold_outside(self) -> None:
+        """Hold a refusal back while another request has its place."""
+        self._under_way -= 1
+        try:
+            await self._hold()
+        finally:
+            self._under_way += 1
 
-        Ray's proxy returns without a word when the replica ends that had the request.
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and again where nothing comes of it.
+
+        Ray's proxy returns without a word when the replica ends that had the request. Answering an image changes
+        nothing, and of what is told twice of an image the last counts.
         """
-        body, begun = _Body(receive), False
+        body, begun, reached = _Body(receive), False, 0
 
         async def noting(message: Message) -> None:
             nonlocal begun
             begun = True
             if message.get("status") == 503:  # of a replica that proxies of other nodes ask too
-                await self._hold()
+                await self._hold_outside()
             await send(message)
 
-        await self._app(dict(scope), body, noting)
         for pause in PAUSES_S:
-            if begun or not body.again():
-                break
             await asyncio.sleep(pause)
+            sent = time.monotonic()
             await self._app(dict(scope), body, noting)
-        if not begun and not body.left:
+            reached += time.monotonic() - sent > QUICK_S
+            if begun or reached == REPLICAS or not body.again():
+                break
+        if body.late and not begun:
+            await _problem(scope, send, 408, "slow_body", f"the request was not whole after {RECEIVED_S:g} s")
+        elif not begun and not body.left:
             told = "the replica that had this request ended before it answered; send it again"
             await _problem(scope, send, 502, "replica_ended", told)
 
@@ -126,10 +145,12 @@ class _Body:
 
     Attributes:
         left: whether the caller has left.
+        late: whether it took too long to send all of it.
     """
 
     def __init__(self, receive: Receive) -> None:
-        self._receive, self.left = receive, False
+        self._receive, self.left, self.late, self._whole = receive, False, False, False
+        self._until = time.monotonic() + RECEIVED_S
         self._parts: list[Message] = []
         self._bytes = self._next = 0
 
@@ -138,11 +159,20 @@ class _Body:
         if self._next < len(self._parts):
             self._next += 1
             return self._parts[self._next - 1]
-        message = await self._receive()
+        message = await self._received()
         self.left = self.left or message["type"] == "http.disconnect"
         if message["type"] == "http.request":
+            self._whole = not message.get("more_body", False)
             self._keep(message)
         return message
+
+    async def _received(self) -> Message:
+        wait = None if self._whole else max(0.0, self._until - time.monotonic())
+        try:
+            return await asyncio.wait_for(self._receive(), wait)
+        except TimeoutError:
+            self.late = True
+            return {"type": "http.disconnect"}
 
     def again(self) -> bool:
         """Begin anew, and return whether that can be: whether all that has been received is kept, and wanted."""

@@ -122,7 +122,8 @@ class Opener:
         else:
             work = partial(_each, partial(_answer, Finite(network)))
         begin = partial(torch.set_num_threads, self._threads)  # each thread of a process has a number of its own
-        return Batcher(work, most, settings.max_queued + most, settings.batch_wait_ms / 1000, f"forward {name}", begin)
+        room = max(settings.max_queued, settings.max_images) + most  # one request may bring as many as it is allowed
+        return Batcher(work, most, room, settings.batch_wait_ms / 1000, f"forward {name}", begin)
 
 
 def _answer(network: Backend, placed: list[Placed]) -> list[Found]:

@@ -124,7 +124,8 @@ def endpoint(
     secure = _checked_https(options)
     load(root, found, artifact)  # what a replica refuses, Ray Serve would try again and again
     with on_ray.cluster(options.most_replicas, wait_s):
-        on_ray.check_gpus("serve.gpus", options.gpus, wait_s, options.most_replicas)
+        fewest = options.autoscale.min if options.autoscale else options.replicas
+        on_ray.check_gpus("serve.gpus", options.gpus, wait_s, fewest)
         port = free_port(options.host, options.port)
         if port != options.port:
             say(f"port {options.port} is taken; using {port}")

@@ -168,7 +168,7 @@ def resolve(experiment: Experiment) -> Experiment:
     Raises:
         ClusterError: workers, and decoding beside them, could never begin, and everything would wait for ever.
     """
-    chosen, device = experiment.train, device_of(experiment.train)
+    chosen, device = experiment.train, device_of(experiment)
     otherwise = "set train.device=cpu, " if device == "gpu" else ""
     advice = f"lower train.workers or train.cpus_per_worker, {otherwise}or add a node"
     room.ensure("train.workers, train.cpus_per_worker", _taken(chosen, device), experiment.cluster.wait_s, advice)
@@ -176,9 +176,10 @@ def resolve(experiment: Experiment) -> Experiment:
     return experiment.model_copy(update={"train": chosen.model_copy(update={"device": device, "prefetch": prefetch})})
 
 
-def device_of(chosen: Train) -> Literal["cpu", "gpu"]:
+def device_of(experiment: Experiment) -> Literal["cpu", "gpu"]:
     """Return what is trained on: where it was left out, GPUs if the cluster has one for every worker, or brings it."""
-    return chosen.device or ("gpu" if room.possible(_taken(chosen, "gpu")) else "cpu")
+    chosen, wait_s = experiment.train, experiment.cluster.wait_s
+    return chosen.device or ("gpu" if room.possible(_taken(chosen, "gpu"), wait_s) else "cpu")
 
 
 def _taken(chosen: Train, device: str) -> list[Slot]:

@@ -141,7 +141,7 @@ def _on_device(experiment: Experiment, study: Study) -> Experiment:
         return training.resolve(experiment)
     cpus, gpus = experiment.train.cpus_per_worker, study.budget.gpus_per_trial
     on_gpu = Slot.of(cpus=cpus, gpus=gpus)
-    device = experiment.train.device or ("gpu" if room.possible([on_gpu]) else "cpu")
+    device = experiment.train.device or ("gpu" if room.possible([on_gpu], experiment.cluster.wait_s) else "cpu")
     trial = on_gpu if device == "gpu" else Slot.of(cpus=cpus)
     _ensure([trial] * (study.budget.concurrent or 1), experiment.cluster.wait_s)
     return experiment.model_copy(update={"train": experiment.train.model_copy(update={"device": device})})

@@ -13,6 +13,7 @@ from PIL import Image
 
 import stored as storing
 from thaw.config.limits import Limits
+from thaw.errors import ConfigError, StorageError
 from thaw.evaluation.predict import predict
 from thaw.evaluation.predicting import part
 from thaw.evaluation.predicting.answerer import Answerer, Asked
@@ -41,7 +42,15 @@ IMAGES = ["a.png", "b.png", "broken.png", "d.png", "deep/c.png", "e.png", "gone.
 
 
 def asked(found, folder, tmp_path, **changed):
-    given = {"artifact": None, "limits": Limits(), "batch": 2, "device": "cpu", "threads": 2, **changed}
+    given = {
+        "artifact": None,
+        "identity": "one",
+        "limits": Limits(),
+        "batch": 2,
+        "device": "cpu",
+        "threads": 2,
+        **changed,
+    }
     version = store.resolve(found.root, found.reference)
     return Asked(root=found.root, found=version, folder=str(folder), out=open_root(str(tmp_path / "out")), **given)
 
@@ -79,6 +88,43 @@ def test_a_part_that_is_there_is_left_alone_until_an_image_or_the_model_is_anoth
     assert answerer.part("", images).was_there
     assert not Answerer(asked(found, folder, tmp_path, limits=Limits(max_pixels=100))).part("", images).was_there
     assert {row["refused"] is None for row in rows(tmp_path)} == {False}
+
+
+def test_a_part_of_another_model_of_the_same_name_is_made_anew(found, folder, tmp_path):
+    Answerer(asked(found, folder, tmp_path)).part("", ["a.png"])
+    assert not Answerer(asked(found, folder, tmp_path, identity="two")).part("", ["a.png"]).was_there
+
+
+def test_a_part_with_an_image_that_could_not_be_read_is_made_anew(tmp_path):
+    root = open_root(str(tmp_path))
+    part.write(root, "0", "mark", {}, {"a.png": ("not_an_image", "no image")})
+    part.write(root, "1", "mark", {}, {"a.png": (part.UNREADABLE, "unreadable: Stale file handle")})
+    assert part.kept(root, "0", "mark") is not None
+    assert part.kept(root, "1", "mark") is None
+
+
+def test_a_node_that_does_not_see_the_images_says_so(found, tmp_path):
+    with pytest.raises(StorageError, match="give a path or URI that every node reaches"):
+        Answerer(asked(found, tmp_path / "nowhere", tmp_path))
+
+
+def test_parts_of_others_are_neither_deleted_nor_mixed_with(tmp_path):
+    root, own = open_root(str(tmp_path)), {"model": "boards/1", "images": "/data", "identity": "one"}
+    part.claim(root, own)
+    part.claim(root, own)
+    for other in ({"model": "boards/2"}, {"images": "/more"}, {"identity": "two"}):
+        with pytest.raises(ConfigError, match="holds answers of boards/1 to /data"):
+            part.claim(root, own | other)
+    root.write_bytes("part0.parquet", b"")
+    root.remove(part.BEGUN)
+    with pytest.raises(ConfigError, match="nothing says whose"):
+        part.claim(root, own)
+
+
+def test_parts_that_are_not_there_are_told(tmp_path):
+    root = open_root(str(tmp_path))
+    root.write_bytes("part0.parquet", b"")
+    assert part.lacking(root, ["0", "10", "11"]) == ["part10.parquet", "part11.parquet"]
 
 
 def test_parts_may_lie_in_an_object_store(found, folder, tmp_path, root):

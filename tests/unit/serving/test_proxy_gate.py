@@ -186,7 +186,7 @@ def test_one_that_nobody_answers_is_told_so_in_the_end(monkeypatch):
     monkeypatch.setattr(gate, "PAUSES_S", (0.0, 0.0))
     proxy = Dying(9)
     status, headers, body = asyncio.run(ask(Gate(proxy, most=1), receive=sent([b"body"])))
-    assert (status, json.loads(body)["error"], proxy.asked) == (502, "replica_ended", 3)
+    assert (status, json.loads(body)["error"], proxy.asked) == (502, "replica_ended", 2)
     assert headers["retry-after"]
 
 
@@ -252,3 +252,51 @@ def test_what_steers_ray_itself_does_not_reach_it_and_ids_are_plain_words():
 
 async def _nothing():
     return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def test_who_sends_no_body_for_too_long_gives_the_place_back(monkeypatch):
+    monkeypatch.setattr(gate, "RECEIVED_S", 0.1)
+
+    async def reads(scope, receive, send):
+        while (await receive()).get("more_body"):
+            pass
+
+    async def stalled():
+        await asyncio.Event().wait()
+
+    async def scenario():
+        app = Gate(reads, most=1)
+        return await ask(app, receive=stalled), app._under_way
+
+    (status, _, body), under_way = asyncio.run(scenario())
+    assert (status, json.loads(body)["error"], under_way) == (408, "slow_body", 0)
+
+
+def test_a_request_that_replicas_die_of_reaches_two_of_them_and_no_more(monkeypatch):
+    monkeypatch.setattr(gate, "PAUSES_S", (0.0,) * 9)
+    reached = []
+
+    async def dies(scope, receive, send):
+        reached.append(await receive())
+        await asyncio.sleep(gate.QUICK_S * 1.5)
+
+    status, *_ = asyncio.run(ask(Gate(dies, most=1), receive=_nothing))
+    assert (status, len(reached)) == (502, gate.REPLICAS)
+
+
+def test_a_refusal_of_a_replica_is_held_back_outside(monkeypatch):
+    monkeypatch.setattr(gate, "PACE", 5.0)
+    answers = iter((503, 200))
+
+    async def busy(scope, receive, send):
+        await send({"type": "http.response.start", "status": next(answers), "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def scenario():
+        app = Gate(busy, most=1)
+        refused = asyncio.create_task(ask(app))
+        await asyncio.sleep(0.05)
+        answered = await ask(app)
+        return (await refused)[0], answered[0], app._under_way
+
+    assert asyncio.run(scenario()) == (503, 200, 0)

@@ -4,6 +4,7 @@ While the network answers a batch, threads read and decode the images of the nex
 """
 
 import json
+import platform
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,7 @@ from thaw.backends.load import load
 from thaw.config.limits import Limits
 from thaw.data import quality
 from thaw.data.files import open_folder
+from thaw.errors import StorageError
 from thaw.evaluation.predicting import part
 from thaw.evaluation.predicting.part import Counted
 from thaw.predictor import Placed
@@ -38,6 +40,7 @@ class Asked:
     Attributes:
         root: the storage root.
         found: the version that answers, or the one whose artifact does.
+        identity: what tells what answers from all others.
         folder: URI of the images.
         out: where parts are written.
         batch: images in a forward pass.
@@ -47,6 +50,7 @@ class Asked:
     root: Root
     found: ModelVersion
     artifact: str | None
+    identity: str
     folder: str
     out: Root
     limits: Limits
@@ -67,11 +71,15 @@ class Answerer:
         """Load the network.
 
         Raises:
-            StorageError: the version has no such artifact.
+            StorageError: the version has no such artifact, or this node does not see the images.
             ModelError: it cannot be read or run here, or answers otherwise than when it was made.
         """
         torch.set_num_threads(asked.threads)
         self._asked, self._folder = asked, open_folder(asked.folder)
+        if self._folder.root.is_local and not self._folder.is_folder(""):
+            raise StorageError(
+                f"{asked.folder}: not there on {platform.node()}; give a path or URI that every node reaches"
+            )
         self._network = load(asked.root, asked.found, asked.artifact, asked.device)
 
     def part(self, bits: str, images: Sequence[str]) -> Counted:
@@ -81,7 +89,7 @@ class Answerer:
             StorageError: a store does not answer.
         """
         asked = self._asked
-        made_of = part.mark(asked.model, asked.limits, images, self._folder.stamps(images))
+        made_of = part.mark(asked.identity, asked.limits, images, self._folder.stamps(images))
         return part.kept(asked.out, bits, made_of) or self._answered(bits, made_of, images)
 
     def _answered(self, bits: str, made_of: str | None, images: Sequence[str]) -> Counted:
@@ -110,7 +118,7 @@ class Answerer:
         try:
             decoded = quality.decode(self._folder.read(image, limits.max_bytes + 1), limits)
         except OSError as error:
-            return "unreadable", f"unreadable: {error.strerror}"
+            return part.UNREADABLE, f"unreadable: {error.strerror}"
         except quality.BadImage as error:
             return error.reason, str(error)
         return predictor.place(self._network.description.preprocess, decoded)

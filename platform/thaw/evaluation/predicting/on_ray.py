@@ -22,11 +22,11 @@ from thaw.data.cut import Piece
 from thaw.data.files import Folder, is_picture, open_folder
 from thaw.data.listing import listed, references
 from thaw.data.sources.contract import Reference, as_text
-from thaw.errors import ConfigError, DataError, ThawError
+from thaw.errors import ConfigError, DataError, StorageError, ThawError
 from thaw.evaluation.predicting import part
 from thaw.evaluation.predicting.answerer import Answerer, Asked
 from thaw.evaluation.predicting.part import Counted
-from thaw.registry import store
+from thaw.registry import artifacts, store
 from thaw.registry.record import utc_now
 from thaw.room import on_ray as room
 from thaw.room.slot import Slot
@@ -119,9 +119,9 @@ def predict(
         wait_s: most seconds that a cluster which grows is given to bring nodes.
 
     Raises:
-        StorageError: there is no such model or artifact, or a store does not answer.
+        StorageError: there is no such model or artifact, a store does not answer, or nodes do not share the parts.
         DataError: the folder holds no image.
-        ConfigError: answers would lie among the images.
+        ConfigError: answers would lie among the images, or among those of another model or to other images.
         ClusterError: the cluster has no room for one process.
     """
     wait_s = Cluster().wait_s if wait_s is None else wait_s
@@ -133,9 +133,19 @@ def predict(
     found = store.resolve(root, reference)
     device = "cuda" if processes.gpus else "cpu"
     asked = Asked(
-        root, found, artifact, images.root.uri, answers, limits or Limits(), processes.batch, device, processes.cpus
+        root=root,
+        found=found,
+        artifact=artifact,
+        identity=artifacts.identity(root, found, artifact) if artifact else store.identity(root, found),
+        folder=images.root.uri,
+        out=answers,
+        limits=limits or Limits(),
+        batch=processes.batch,
+        device=device,
+        threads=processes.cpus,
     )
     listing, passed_over = _listed(images)
+    part.claim(answers, {"model": asked.model, "identity": asked.identity, "images": redacted(asked.folder)})
     pieces = cut.pieces(listing["key"].to_numpy(), part.most_images(len(listing)))
     answers.remove(SUMMARY)
     with on_ray.cluster(processes.cpus, wait_s):
@@ -143,7 +153,13 @@ def predict(
         room.ensure("--cpus, --gpus", [one], wait_s, "lower them, or add a node")
         say(f"{asked.model} answers {len(listing)} images of {images} in {len(pieces)} parts")
         counts = _counted(asked, processes, listing, pieces)
-    for name in part.others(answers, [piece.bits for piece in pieces]):
+    bits = [piece.bits for piece in pieces]
+    if lacking := part.lacking(answers, bits):
+        raise StorageError(
+            f"--out: {answers}: {len(lacking)} of {len(bits)} parts, such as {lacking[0]}, are not to be seen here; "
+            "give a path or URI that every node reaches"
+        )
+    for name in part.others(answers, bits):
         answers.remove(name)
     done = Predicted.of(asked, counts, passed_over)
     answers.write_json(SUMMARY, done.model_dump(mode="json"))

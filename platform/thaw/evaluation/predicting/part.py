@@ -15,10 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from thaw.config.limits import Limits
+from thaw.errors import ConfigError
 from thaw.storage import Root
 
 SCHEMA = pa.schema({"image": pa.string(), "answers": pa.string(), "refused": pa.string()})
 """Path below the folder; answers by task as JSON, as HTTP gives them; why it is no usable image. One of the two."""
+BEGUN = "begun.json"
+"""Whose parts lie in a folder; they are left to nobody else."""
+UNREADABLE = "unreadable"
+"""Why an image is refused that another time, or another node, may read: a part with such is made anew."""
 _VERSION = 1
 _KEY = b"thaw"
 _BEGINS, _ENDS = "part", ".parquet"
@@ -40,6 +45,26 @@ class Counted:
     was_there: bool = False
 
 
+def claim(root: Root, own: Mapping[str, str]) -> None:
+    """Write down whose parts will lie in a folder, before the first one does.
+
+    Args:
+        own: ``model`` and ``images``, in words, and whatever else tells them from others.
+
+    Raises:
+        ConfigError: parts of others do.
+    """
+    there = root.read_json(BEGUN) if root.exists(BEGUN) else None
+    if there is None and others(root, []):
+        raise ConfigError(f"--out: {root} holds files that are called like parts, and nothing says whose; name another")
+    if there not in (None, own):
+        raise ConfigError(
+            f"--out: {root} holds answers of {there.get('model')} to {there.get('images')}; name another place, or "
+            "remove them"
+        )
+    root.write_json(BEGUN, own)
+
+
 def most_images(total: int) -> int:
     """Return how many images a part may hold: enough parts for many nodes, and none too large to lose.
 
@@ -53,17 +78,23 @@ def file_of(bits: str) -> str:
     return f"{_BEGINS}{bits}{_ENDS}"
 
 
+def lacking(root: Root, bits: Sequence[str]) -> list[str]:
+    """Return the files of these parts that are not there."""
+    there = set(root.list(""))
+    return [name for name in map(file_of, bits) if name not in there]
+
+
 def others(root: Root, bits: Sequence[str]) -> list[str]:
     """Return the files of parts that are not among these, such as those of images that are gone."""
     wanted = {file_of(one) for one in bits}
     return [name for name in root.list("") if _is_part(name) and name not in wanted]
 
 
-def mark(model: str, limits: Limits, images: Sequence[str], stamps: Sequence[str | None]) -> str | None:
+def mark(identity: str, limits: Limits, images: Sequence[str], stamps: Sequence[str | None]) -> str | None:
     """Return a hash of all that a part's answers follow from; None where the images cannot be told from others."""
     if None in stamps:
         return None
-    made_of = [_VERSION, model, limits.model_dump(), list(zip(images, stamps, strict=True))]
+    made_of = [_VERSION, identity, limits.model_dump(), list(zip(images, stamps, strict=True))]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
@@ -95,7 +126,7 @@ def write(
     rows: list[tuple[str, str | None, str | None]] = [(image, given, None) for image, given in answers.items()]
     rows += [(image, None, told) for image, (_, told) in refused.items()]
     columns = [list(column) for column in zip(*sorted(rows), strict=True)]
-    known = {"mark": made_of, **asdict(counted)}
+    known = {"mark": None if UNREADABLE in counted.refused else made_of, **asdict(counted)}
     table = pa.table(columns, SCHEMA.with_metadata({_KEY: json.dumps(known).encode()}))
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, compression="zstd")

@@ -39,8 +39,8 @@ ANYWHERE = responses(422, 500)
 """What every request may come to."""
 GUARDED = responses(401, 403, 429)
 """What every request that asks for a key may come to beside."""
-RESPONSES = responses(400, 404, 413, 415, 422, 502, 503, 504)
-"""What a request for answers may come to; 502 is of what stands in front of the replicas."""
+RESPONSES = responses(400, 404, 408, 413, 415, 422, 502, 503, 504)
+"""What a request for answers may come to; 408 and 502 are of what stands in front of the replicas."""
 
 
 def add(app: FastAPI) -> None:

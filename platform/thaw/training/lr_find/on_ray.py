@@ -63,7 +63,7 @@ def find(experiment: Experiment, chosen: Range, out: Path | None = None) -> Foun
     root = open_root(experiment.storage.root)
     with on_ray.cluster(experiment.train.cpus_per_worker):
         prepared = run.dataset_of(experiment, data.prepare(experiment))
-        device = training.device_of(experiment.train)
+        device = training.device_of(experiment)
         experiment = training.resolve(_alone(experiment, device))
         experiment = run.check(root, experiment, prepared)
         say(f"rates {chosen.low:g} to {chosen.high:g}: {run.describe(experiment, prepared)}")
