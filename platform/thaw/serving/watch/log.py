@@ -153,14 +153,18 @@ class PredictionLog:
                 break
 
     def _enter(self, seen: Seen, size: int) -> None:
-        """Write a row down; ``size`` is what was held for it so far."""
+        """Write a row down where it still has room; ``size`` is what was held for it so far."""
         row = self._row(seen)
         now = _ROW_BYTES + len(row["image"] or b"") + len(row["answer"]) + _nbytes(seen.embedding)
+        with self._changed:
+            fits = self._held + now - size <= MOST_BYTES  # an answer is longer than was known when it was offered
+            self._held += (now if fits else 0) - size
+        if not fits:
+            self._count("dropped", 1)
+            return
         page = self._pages.setdefault((seen.model, seen.time.date()), _Page(self._clock()))
         page.rows.append(row)
         page.bytes += now
-        with self._changed:
-            self._held += now - size
         if page.due(self._clock()):
             self._write(closing=False)
 
