@@ -37,6 +37,9 @@ from thaw import on_ray
 from thaw.config.serving import Serve
 from thaw.serving import deployed
 
+sys.path.append(str(Path(__file__).parents[1]))
+from apart import haproxy_places
+
 WARM_S = 4.0
 REST_S = 3.0
 
@@ -65,24 +68,11 @@ def _apart(options: argparse.Namespace, proxy: str) -> dict[str, Any]:
     """Return what is measured of one proxy in a process of its own: Ray reads its environment once."""
     settings = _settings(options, proxy)
     with tempfile.TemporaryDirectory() as place:
-        given = deployed.LOCAL | deployed.environment(settings) | _own_places(Path(place))
+        given = deployed.LOCAL | deployed.environment(settings) | haproxy_places(Path(place))
         command = [sys.executable, __file__, *sys.argv[1:], "--one", "--proxies", proxy]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=given | dict(os.environ))
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
-
-
-def _own_places(place: Path) -> dict[str, str]:
-    """Return where HAProxy keeps what it keeps: other endpoints of this machine have theirs."""
-    files = {
-        "CONFIG_FILE_LOC": "haproxy.cfg",
-        "SOCKET_PATH": "admin.sock",
-        "SERVER_STATE_FILE": "state",
-        "METRICS_SOCKET_PATH": "metrics.sock",
-    }
-    told = {f"RAY_SERVE_HAPROXY_{name}": str(place / file) for name, file in files.items()}
-    ports = {"RAY_SERVE_HAPROXY_METRICS_PORT": "9311", "RAY_SERVE_HAPROXY_STATS_PORT": "9312"}
-    return {**told, **ports, "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(place)}
 
 
 def _settings(options: argparse.Namespace, proxy: str) -> Serve:

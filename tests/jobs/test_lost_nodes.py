@@ -196,17 +196,22 @@ def small(cluster: Cluster, folder: Path) -> str:
     return trained(cluster, folder, "small.yaml", "finetune.phases=[{epochs: 1}]")
 
 
+def ended_without_a_node(begun: Begun, cluster: Cluster, name: str, tell: Callable[..., None]) -> Any:
+    """Take a node from a command that answers images, give another one, and return what the command comes to."""
+    known = begun.wait_until(lambda: begun.count("answering images"))
+    since = lose(cluster, "MapBatches")
+    cluster.add()
+    begun.wait_until(lambda: begun.count("answering images") > known)
+    tell(**{f"{name}_answered": known, f"{name}_seconds_to_next_line": round(time.monotonic() - since, 1)})
+    return begun.ended()
+
+
 def test_evaluating_goes_on_and_comes_to_the_same(
     cluster: Cluster, folder: Path, large: str, tell: Callable[..., None]
 ) -> None:
     evaluate = (*SUBMIT, "evaluate", "large.yaml", "--model", large)
     with Begun(folder, *evaluate, **cluster.environment) as begun:
-        known = begun.wait_until(lambda: begun.count("answering images"))
-        since = lose(cluster, "MapBatches")
-        cluster.add()
-        begun.wait_until(lambda: begun.count("answering images") > known)
-        tell(evaluate_answered=known, evaluate_seconds_to_next_line=round(time.monotonic() - since, 1))
-        shaken = begun.ended()
+        shaken = ended_without_a_node(begun, cluster, "evaluate", tell)
     assert (shaken["status"], shaken["images"]) == ("SUCCEEDED", round(IMAGES * 0.85))
     with Begun(folder, *evaluate, **cluster.environment) as begun:
         calm = begun.ended()
@@ -225,12 +230,7 @@ def test_answering_a_folder_goes_on_and_every_image_is_answered_once(
     places = (str(folder / "images"), "--out", str(folder / "answers"), "--storage", str(folder / "store"))
     predict = (*SUBMIT, "predict", small, *places, "--batch", "4")
     with Begun(folder, *predict, **cluster.environment) as begun:
-        known = begun.wait_until(lambda: begun.count("answering images"))
-        since = lose(cluster, "MapBatches")
-        cluster.add()
-        begun.wait_until(lambda: begun.count("answering images") > known)
-        tell(predict_answered=known, predict_seconds_to_next_line=round(time.monotonic() - since, 1))
-        shaken = begun.ended()
+        shaken = ended_without_a_node(begun, cluster, "predict", tell)
     assert (shaken["images"], shaken["refused"]) == (IMAGES + 1, {"not_an_image": 1})
     tables = [pq.read_table(file) for file in (folder / "answers").glob("*.parquet")]
     answered = [name for table in tables for name in table["image"].to_pylist()]
