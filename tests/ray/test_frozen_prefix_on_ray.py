@@ -8,6 +8,7 @@ import pytest
 import ray
 import torch
 
+from killed import killed
 from thaw.config.experiment import Cache
 from thaw.storage import open_root
 from thaw.training import on_ray as training
@@ -56,7 +57,7 @@ def test_the_budget_holds_and_is_half_of_a_nodes_store_where_none_is_set(one_ray
 def test_without_its_keeper_a_store_has_nothing_and_takes_nothing(one_ray):
     with shared_store(Cache(max_bytes=10**7)) as store:
         store.put("a", 0, block(1.0))
-        ray.kill(store._keeper)
+        killed(store._keeper, "places", "a")
         assert store.get("a") == {}
         assert store.places("a") == set()
         store.put("a", 0, block(1.0))

@@ -11,6 +11,7 @@ import ray
 from PIL import Image
 
 import hostile
+from killed import killed
 from thaw import on_ray
 from thaw.data import dataset
 from thaw.data import on_ray as data
@@ -229,7 +230,7 @@ def test_a_librarian_that_is_gone_stops_nobody(large):
     experiment, prepared = large
     root = open_root(experiment.storage.root)
     held = data.lent_shards(root, prepared, "train", changed(experiment, train__shuffle_mb=16).train)
-    ray.kill(held._librarian)
+    killed(held._librarian, "lend", "one", [3])
     assert ray.get(held.lend("one", [3])[3]).num_rows == prepared.splits["train"][3].rows
 
 
