@@ -17,6 +17,8 @@ from thaw.errors import ClusterError
 from thaw.room import on_ray as room
 from thaw.room.slot import Slot, meets
 
+TRIED_AGAIN = "THAW_TRIED_AGAIN"
+"""Variable that is set for a job which an earlier one of the same submission came to no end with."""
 _SPARE_CPUS = 1
 """CPUs beside the training processes, so that decoding always has one to run on."""
 
@@ -43,6 +45,11 @@ def cluster(cpus: float = 1.0, wait_s: float | None = None) -> Iterator[None]:
     finally:
         if started:
             ray.shutdown()
+
+
+def is_tried_again() -> bool:
+    """Return whether chance ended an earlier job of the submission that this process belongs to."""
+    return TRIED_AGAIN in os.environ
 
 
 def in_order(calls: Iterable[Callable[[], "ray.ObjectRef[Any]"]], most: int) -> Iterator[Any]:

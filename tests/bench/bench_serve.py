@@ -3,12 +3,13 @@
     python tests/bench/bench_serve.py [--backbone tf_efficientnet_lite0] [--size 224] [--seconds 4] [--replicas 1]
         [--servers NAME ...] [--heads]
 
-A load generator in a process of its own sends JPEGs of 640 x 480 over kept connections, 1, 8, 64 and 256 at a time, to
-Thaw (the bundle in fp32 and bf16, and an ONNX artifact in 8 bits), to LitServe (`lit_server.py`) and to plain FastAPI
-under uvicorn (`plain_server.py`). All have the same weights, the same cores and the same images, one after the other.
-Ray gives its workers a niceness of 15, which is set to 0 here as `thaw serve` does. The bare figure is a loop in one
-process that decodes in threads and computes batches, without any server. Where a machine has other work, requests/s say
-as much of it as of the servers; the processor's time of all of a server's processes for each answer says less of it.
+A load generator in a process of its own (`load.py`) sends JPEGs of 640 x 480 over kept connections, 1, 8, 64 and 256 at
+a time, to Thaw (the bundle in fp32 and bf16, and an ONNX artifact in 8 bits), to LitServe (`lit_server.py`) and to
+plain FastAPI under uvicorn (`plain_server.py`). All have the same weights, the same cores and the same images, one
+after the other. Ray gives its workers a niceness of 15, which is set to 0 here as `thaw serve` does. The bare figure is
+a loop in one process that decodes in threads and computes batches, without any server. Where a machine has other work,
+requests/s say as much of it as of the servers; the processor's time of all of a server's processes for each answer says
+less of it.
 
 Lines with figures go to stderr; the last line of stdout is one JSON object:
 
@@ -21,7 +22,6 @@ Lines with figures go to stderr; the last line of stdout is one JSON object:
 """
 
 import argparse
-import asyncio
 import http.client
 import importlib.util
 import json
@@ -38,6 +38,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import load
 import psutil
 import torch
 from served import IMAGES, TASKS, endpoint, photographs, stored
@@ -56,9 +57,6 @@ SERVERS = ("thaw", "uvicorn", "litserve", "thaw_bf16", "thaw_int8")
 
 def main() -> None:
     """Run what is asked for."""
-    if sys.argv[1:2] == ["load"]:
-        _load(*sys.argv[2:])
-        return
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--backbone", default="tf_efficientnet_lite0")
     parser.add_argument("--size", type=int, default=224)
@@ -198,10 +196,8 @@ def _server(file: str, folder: Path) -> Iterator[str]:
 
 def _ask(url: str, place: Path, at_once: int, seconds: float) -> dict[str, float]:
     """Return what a load generator in another process sees."""
-    command = [sys.executable, __file__, "load", url, str(place / "images"), str(at_once), str(seconds)]
     before = _spent()
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout)
+    found = load.ask(url, place / "images", seconds, "--callers", str(at_once))
     return found | {"cpu_ms": 1000 * (_spent() - before) / max(1, found["answered"])}
 
 
@@ -209,58 +205,6 @@ def _spent() -> float:
     """Return the processor seconds of all processes below this one: those of a server, and of Ray's for Thaw."""
     times = [one.cpu_times() for one in psutil.Process().children(recursive=True)]
     return sum(one.user + one.system for one in times)
-
-
-def _load(url: str, images: str, at_once: str, seconds: str) -> None:
-    host, _, path = url.removeprefix("http://").partition("/")
-    name, _, port = host.partition(":")
-    bodies = [
-        b"POST /%s HTTP/1.1\r\nhost: %s\r\ncontent-type: image/jpeg\r\ncontent-length: %d\r\n\r\n%s"
-        % (path.encode(), host.encode(), len(content), content)
-        for content in _images(Path(images).parent)
-    ]
-    print(json.dumps(asyncio.run(_loaded(name, int(port), bodies, int(at_once), float(seconds)))))
-
-
-async def _loaded(host: str, port: int, bodies: list[bytes], at_once: int, seconds: float) -> dict[str, float]:
-    until = time.monotonic() + seconds
-    took: list[float] = []
-    statuses: list[int] = []
-
-    async def caller(own: int) -> None:
-        reader, writer = await asyncio.open_connection(host, port)
-        count = own
-        while time.monotonic() < until:
-            began = time.monotonic()
-            writer.write(bodies[count % len(bodies)])
-            status = await _response(reader)
-            statuses.append(status)
-            if status == 200:
-                took.append(time.monotonic() - began)
-            count += 1
-        writer.close()
-
-    began = time.monotonic()
-    ended = await asyncio.gather(*(caller(own) for own in range(at_once)), return_exceptions=True)
-    spent = time.monotonic() - began
-    broken = sum(isinstance(one, BaseException) for one in ended)
-    ordered = sorted(took) or [float("inf")]
-    at = {f"p{share}_ms": 1000 * ordered[min(len(ordered) - 1, len(ordered) * share // 100)] for share in (50, 95, 99)}
-    refused = statuses.count(503)
-    other = len(statuses) - len(took) - refused + broken
-    return {"per_s": len(took) / spent, **at, "answered": len(took), "refused": refused, "other": other}
-
-
-async def _response(reader: asyncio.StreamReader) -> int:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-    fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
-    if "content-length" in fields:
-        await reader.readexactly(int(fields["content-length"]))
-    else:
-        while size := int((await reader.readline()).strip(), 16):
-            await reader.readexactly(size + 2)
-        await reader.readline()
-    return int(head.split(" ", 2)[1])
 
 
 def _images(place: Path) -> list[bytes]:
@@ -291,7 +235,7 @@ def _line(one: dict[str, float]) -> str:
     return (
         f"{one['per_s']:.1f} requests/s, p50 {one['p50_ms']:.0f} ms, p95 {one['p95_ms']:.0f} ms, "
         f"p99 {one['p99_ms']:.0f} ms, {one['cpu_ms']:.1f} ms of processors each, {one['refused']:.0f} refused, "
-        f"{one['other']:.0f} failed"
+        f"{one['failed']:.0f} failed"
     )
 
 

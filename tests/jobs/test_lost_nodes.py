@@ -84,6 +84,15 @@ def lose(cluster: Cluster, title: str) -> float:
     return since
 
 
+def kill_driver(cluster: Cluster, script: str) -> None:
+    """Kill the process that a job's command is."""
+    for node in cluster.nodes:
+        for one in node.family():
+            with suppress(psutil.NoSuchProcess):  # others come and go meanwhile
+                if one.name().startswith("python") and script in " ".join(one.cmdline()):
+                    one.kill()
+
+
 def working(cluster: Cluster, title: str) -> list[Node]:
     return [node for node in reversed(cluster.nodes) if node.is_working(title)]
 
@@ -126,11 +135,7 @@ def test_a_job_whose_driver_is_killed_is_tried_again_with_the_same_run(
 ) -> None:
     with Begun(folder, *SUBMIT, "train", "small.yaml", "--run", "twice", **cluster.environment) as begun:
         begun.wait_until(lambda: len(epochs(root, "twice")) >= 3)
-        for node in cluster.nodes:
-            for one in node.family():
-                with suppress(psutil.NoSuchProcess):  # others come and go meanwhile
-                    if one.name().startswith("python") and "jobs/train.py" in " ".join(one.cmdline()):
-                        one.kill()
+        kill_driver(cluster, "jobs/train.py")
         told = begun.ended()
     assert told["run"] == "twice"
     assert [int(row["epoch"]) for row in epochs(root, "twice")] == list(range(1, 11))
@@ -296,6 +301,27 @@ def test_an_endpoint_goes_on_answering_and_has_all_replicas_again(
         begun.ended(130)
     with Begun(folder, *serve, **cluster.environment) as begun:
         begun.wait_until(lambda: "answers at" in begun.told)
+
+
+def test_an_endpoint_whose_driver_is_killed_is_found_again_and_misses_no_request(
+    cluster: Cluster, folder: Path, small: str, tell: Callable[..., None]
+) -> None:
+    serve = (*SUBMIT, "serve", small, "--storage", str(folder / "store"))
+    with Begun(folder, *serve, **cluster.environment) as begun:
+        begun.wait_until(lambda: "answers at" in begun.told)
+        caller = Caller(begun.told.partition("answers at ")[2].split()[0], drawn())
+        asking = threading.Thread(target=caller.go_on)
+        asking.start()
+        kill_driver(cluster, "jobs/serve.py")
+        begun.wait_until(lambda: "an earlier try began this endpoint" in begun.told)
+        begun.wait_until(lambda: begun.told.count(f"answers at {caller.url}") == 2)
+        caller.over.set()
+        asking.join()
+        tell(serve_asked_without_driver=len(caller.came))
+        assert {told for _, _, told in caller.came} == {"200"}
+        stop(cluster)
+        assert begun.ended(130)["status"] == "STOPPED"
+    assert not asked(cluster, "GET", "/api/serve/applications/")["applications"]
 
 
 def drawn() -> bytes:

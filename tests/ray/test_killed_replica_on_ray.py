@@ -1,7 +1,9 @@
-"""A replica of two is killed under steady load, as `thaw serve` set them up."""
+"""An endpoint of two replicas as `thaw serve` sets it up: one is killed under steady load, and too much is asked."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,8 @@ import yaml
 import stored as made
 from apart import free_ports, haproxy_places
 from callers import steady, until
+from thaw.config.serving import Serve
+from thaw.serving.gating.on_ray import REFUSED
 
 pytestmark = pytest.mark.slow
 
@@ -102,3 +106,26 @@ def test_a_replica_that_is_killed_under_steady_load_fails_no_request(endpoint, k
         time.sleep(3)
         oldest(process).kill()
         time.sleep(8)
+
+
+def refusals(process):
+    """Return what Ray exports of requests that the gate refused, for there were too many."""
+    arguments = (word for one in psutil.Process(process.pid).children(recursive=True) for word in one.cmdline())
+    [port] = {word.partition("=")[2] for word in arguments if word.startswith("--metrics-export-port=")}
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    lines = [line for line in text.splitlines() if line.startswith(f"ray_{REFUSED}{{")]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if 'error="overloaded"' in line)
+
+
+def test_what_is_refused_in_front_of_the_proxy_is_exported_by_ray(endpoint):
+    proxy, process, url = endpoint
+    if proxy != "ray":
+        pytest.skip("HAProxy counts what it refuses itself")
+    before = refusals(process)
+    address = httpx.URL(url)
+    with contextlib.ExitStack() as stack:
+        for _ in range(2 * Serve().max_queued):
+            begun = stack.enter_context(socket.create_connection((address.host, address.port)))
+            begun.sendall(b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\n")
+        until(lambda: httpx.post(f"{url}/predict", content=b"x").status_code == 503)
+    until(lambda: refusals(process) > before)

@@ -10,15 +10,14 @@ Ray imports this in its proxy on every node: it needs neither torch nor the rest
 import asyncio
 import json
 import math
-import os
 import re
 import time
 import uuid
+from collections.abc import Callable
 
-from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-CALLBACK = "thaw.serving.gate:middlewares"
+CALLBACK = "thaw.serving.gating.on_ray:middlewares"
 """What Ray calls, named by RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH."""
 VARIABLE = "THAW_SERVE_UNDER_WAY"
 """The variable that says how many requests a proxy lets through."""
@@ -61,17 +60,17 @@ def id_of(sent: str) -> str:
     return sent if WORD.fullmatch(sent) else uuid.uuid4().hex
 
 
-def middlewares() -> list[Middleware]:
-    """Return what Ray puts in front of its proxy; nothing where the variable is not set."""
-    most = os.environ.get(VARIABLE, "")
-    return [Middleware(Gate, most=int(most))] if most else []
-
-
 class Gate:
     """An ASGI application in front of another one; it bounds the requests with a body, and lets others through."""
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self._app, self._most = app, most
+    def __init__(self, app: ASGIApp, most: int, count: Callable[[str], None] | None = None) -> None:
+        """Stand in front of an application.
+
+        Args:
+            most: requests that may be under way.
+            count: is told the error of each request that is answered here.
+        """
+        self._app, self._most, self._count = app, most, count
         self._under_way = self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,7 +85,7 @@ class Gate:
         if self._under_way >= self._most:
             await self._hold()
             told = f"{self._most} requests are under way; send it again later"
-            await _problem(scope, send, 503, "overloaded", told)
+            await self._problem(scope, send, 503, "overloaded", told)
             return
         self._under_way += 1
         try:
@@ -134,10 +133,25 @@ class Gate:
             if begun or reached == REPLICAS or not body.again():
                 break
         if body.late and not begun:
-            await _problem(scope, send, 408, "slow_body", f"the request was not whole after {RECEIVED_S:g} s")
+            await self._problem(scope, send, 408, "slow_body", f"the request was not whole after {RECEIVED_S:g} s")
         elif not begun and not body.left:
             told = "the replica that had this request ended before it answered; send it again"
-            await _problem(scope, send, 502, "replica_ended", told)
+            await self._problem(scope, send, 502, "replica_ended", told)
+
+    async def _problem(self, scope: Scope, send: Send, status: int, error: str, detail: str) -> None:
+        if self._count:
+            self._count(error)
+        own = id_of(dict(scope["headers"]).get(_ID, b"").decode("latin-1"))
+        body = json.dumps({"error": error, "detail": detail, "request_id": own}).encode()
+        headers = {
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            "retry-after": str(math.ceil(LONGEST_S)),
+            "x-request-id": own,
+        }
+        sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": sent})
+        await send({"type": "http.response.body", "body": body})
 
 
 class _Body:
@@ -201,17 +215,3 @@ def _meant_for_us(scope: Scope) -> Scope:
     sent = [(name, value) for name, value in scope["headers"] if name not in _FOR_RAY]
     plain = [(name, id_of(value.decode("latin-1")).encode() if name == _ID else value) for name, value in sent]
     return {**scope, "headers": plain}
-
-
-async def _problem(scope: Scope, send: Send, status: int, error: str, detail: str) -> None:
-    own = id_of(dict(scope["headers"]).get(_ID, b"").decode("latin-1"))
-    body = json.dumps({"error": error, "detail": detail, "request_id": own}).encode()
-    headers = {
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-        "retry-after": str(math.ceil(LONGEST_S)),
-        "x-request-id": own,
-    }
-    sent = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": sent})
-    await send({"type": "http.response.body", "body": body})

@@ -35,6 +35,8 @@ from thaw.storage import Root, open_root
 
 _PORTS_TRIED = 100
 _QUIET = LoggingConfig(enable_access_log=False, log_level="WARNING")
+_ANSWERING = ("RUNNING", "UNHEALTHY")
+"""States of an application whose replicas answer, or some of them."""
 _ONGOING = 4
 """Requests that Ray lets into a replica for each one that it has room for."""
 
@@ -48,6 +50,7 @@ class Replica:
         self, root: Root, options: dict[str, Any], key: Key, alias: str | None, controller: DeploymentHandle[Any]
     ) -> None:
         settings = Serve.model_validate(options)
+        self._port = settings.port
         answering = begun(root, settings, key, alias, max(1, on_ray.cores() // settings.most_replicas))
         counted = Metrics()
         self._following = Following(answering, counted)
@@ -57,6 +60,10 @@ class Replica:
     def __serve_build_asgi_app__(self) -> FastAPI:
         kept = self._guarding
         return build_app(kept.watched(self._following), kept.keyring, kept.keep, self._link)
+
+    def port(self) -> int:
+        """Return the port that Ray's proxy was started with; whoever begins it has settled which one is free."""
+        return self._port
 
     def __del__(self) -> None:
         if hasattr(self, "_guarding"):  # Ray Serve calls this when it takes a replica away in peace
@@ -126,19 +133,17 @@ def endpoint(
     with on_ray.cluster(options.most_replicas, wait_s):
         fewest = options.autoscale.min if options.autoscale else options.replicas
         on_ray.check_gpus("serve.gpus", options.gpus, wait_s, fewest)
-        port = free_port(options.host, options.port)
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        found_port = _port_of_earlier_try()
+        port = found_port or free_port(options.host, options.port)
         if port != options.port:
             say(f"port {options.port} is taken; using {port}")
-        logging.getLogger("ray.serve").setLevel(logging.WARNING)
-        if serve.status().proxies:
-            raise ClusterError(
-                "Ray Serve runs on this cluster already, and this would take its place; end it with `serve shutdown`, "
-                "or serve from another cluster"
-            )
-        serve.start(http_options=HTTPOptions(host=options.host, port=port, **secure), logging_config=_QUIET)
-        application = build(Arguments(model=reference, storage=storage_root, artifact=artifact, serve=options))
         try:
-            serve.run(application, name=APPLICATION, route_prefix="/")
+            if not found_port:
+                serve.start(http_options=HTTPOptions(host=options.host, port=port, **secure), logging_config=_QUIET)
+                chosen = options.model_copy(update={"port": port})
+                given = Arguments(model=reference, storage=storage_root, artifact=artifact, serve=chosen)
+                serve.run(build(given), name=APPLICATION, route_prefix="/")
             shown = "127.0.0.1" if options.host == "0.0.0.0" else options.host  # noqa: S104 - compared, not bound
             url = f"{'https' if secure else 'http'}://{shown}:{port}"
             say(f"{found.name}/{found.version} answers at {url}{' to whoever shows a key' * options.asks_for_keys}")
@@ -156,6 +161,29 @@ def serve_until_stopped(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         stop.wait()
+
+
+def _port_of_earlier_try() -> int | None:
+    """Return the port of an endpoint that outlived the job which began it, where this one is that job tried again.
+
+    Raises:
+        ClusterError: what runs on Ray Serve is not this job's.
+    """
+    status = serve.status()
+    if not status.proxies:
+        return None
+    if not on_ray.is_tried_again() or set(status.applications) - {APPLICATION}:
+        raise ClusterError(
+            "Ray Serve runs on this cluster already, and this would take its place; end it with `serve shutdown`, or "
+            "serve from another cluster"
+        )
+    found = status.applications.get(APPLICATION)
+    if found is None or found.status not in _ANSWERING:
+        serve.shutdown()  # type: ignore[no-untyped-call]
+        return None
+    port: int = serve.get_app_handle(APPLICATION).port.remote().result()
+    say("an earlier try began this endpoint; it was not interrupted")
+    return port
 
 
 def _checked_https(options: Serve) -> dict[str, str]:

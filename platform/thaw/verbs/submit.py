@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="N",
         help="hand a job that chance ended, such as a dead node, over again, at most N times; train and tune go on "
-        "where they were",
+        "where they were, serve finds its endpoint again",
     )
     parser.add_argument(
         "--shared-path",

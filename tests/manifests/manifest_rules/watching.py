@@ -10,6 +10,7 @@ from typing import Any
 import promql_parser
 from rendered import Document, of_kind, place
 
+from thaw.serving.gating.on_ray import REFUSED
 from thaw.training.pulse.on_ray import GAUGES
 
 _COUNTERS = {"requests", "request_errors", "predictions", "abstained"}
@@ -21,7 +22,7 @@ SERVING = {f"thaw_{name}_total" for name in _COUNTERS} | {
 OPERATOR = {"kuberay_job_deployment_status", "kuberay_job_info", "kuberay_job_execution_duration_seconds"}
 NEEDED = {
     "ThawTrainingStalled", "ThawTrainingStarved", "ThawLossNotFinite", "ThawJobFailed", "ThawGpuIdle",
-    "ThawEndpointErrors", "ThawEndpointSlow", "ThawDrift", "ThawDiskFull", "ThawHeadMemory",
+    "ThawEndpointErrors", "ThawEndpointRefuses", "ThawEndpointSlow", "ThawDrift", "ThawDiskFull", "ThawHeadMemory",
 }  # fmt: skip
 _INNER = ("lhs", "rhs", "args", "expr", "param", "vector_selector")
 _NAME = re.compile(r"[a-z][a-z0-9_]*(:[a-z0-9_]+)*")
@@ -49,7 +50,7 @@ def names(expression: Any) -> set[str]:
 
 def _known(documents: list[Document]) -> set[str]:
     recorded = {rule["record"] for rule in _rules(documents) if "record" in rule}
-    return {*of_ray(), *SERVING, *OPERATOR, *recorded, *(f"ray_{name}" for name in GAUGES)}
+    return {*of_ray(), *SERVING, *OPERATOR, *recorded, *(f"ray_{name}" for name in (REFUSED, *GAUGES))}
 
 
 def _rules(documents: list[Document]) -> Iterator[Document]:

@@ -18,6 +18,7 @@ from ray.util.state.exception import RayStateApiException
 
 from thaw.console import MARKED, result_in, say
 from thaw.errors import ClusterError
+from thaw.on_ray import TRIED_AGAIN
 from thaw.registry import record as records
 from thaw.submission import parcel, refusal
 from thaw.submission.outcome import Outcome
@@ -84,6 +85,8 @@ def _check(client: JobSubmissionClient, work: Work, shared: bool) -> None:
 
 def _attempt(client: JobSubmissionClient, work: Work, packed: Parcel, attempt: int) -> Outcome:
     variables = packed.environment | {MARKED: "1"}
+    if attempt > 1:
+        variables[TRIED_AGAIN] = "1"
     if commit := os.environ.get("THAW_GIT_COMMIT") or records.git_commit(Path.cwd()):
         variables["THAW_GIT_COMMIT"] = commit
     job = client.submit_job(

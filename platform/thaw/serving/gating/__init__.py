@@ -1,0 +1,1 @@
+"""The gate as Ray's proxies take it."""
