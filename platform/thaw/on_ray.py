@@ -4,10 +4,10 @@ import json
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 
@@ -16,6 +16,8 @@ from thaw.console import say
 from thaw.errors import ClusterError
 from thaw.room import on_ray as room
 from thaw.room.slot import Slot, meets
+
+T = TypeVar("T")
 
 TRIED_AGAIN = "THAW_TRIED_AGAIN"
 """Variable that is set for a job which an earlier one of the same submission came to no end with."""
@@ -69,6 +71,31 @@ def in_order(calls: Iterable[Callable[[], "ray.ObjectRef[Any]"]], most: int) -> 
     finally:
         for rest in begun:
             ray.cancel(rest)
+
+
+def in_turn(work: Callable[..., T], calls: Sequence[Sequence[Any]], **options: Any) -> "list[ray.ObjectRef[T]]":
+    """Begin some work for each of many arguments, without CPUs of its own, and return references in order.
+
+    No more are under way than the cluster has CPUs. Ray would start all that ask for no CPU at once, each in a process
+    with all its imports.
+
+    Args:
+        calls: arguments; none of them is a reference.
+        options: of Ray, such as on which nodes.
+    """
+    most = max(1, int(num_cpus()))
+    begin: Any = ray.remote(_worked).options(num_cpus=0, num_returns=2, name=work.__name__, **options)
+    found, over = list[ray.ObjectRef[T]](), list[ray.ObjectRef[None]]()
+    for place, given in enumerate(calls):
+        done, end = begin.remote(work, given, over[place - most] if place >= most else None)
+        found.append(done)
+        over.append(end)
+    return found
+
+
+def _worked(work: Callable[..., T], given: Sequence[Any], _before: None) -> tuple[T, None]:
+    """Work, once what was begun before is over: Ray waits for its result, and runs nothing of this until then."""
+    return work(*given), None
 
 
 def decoding_cpus(reserved: float, resources: Mapping[str, float], labels: Mapping[str, str]) -> float:

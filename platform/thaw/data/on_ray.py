@@ -80,23 +80,37 @@ def prepare(experiment: Experiment) -> Dataset:
     return plan.dataset
 
 
+def encoded_rows(root: Root, prepared: Dataset, split: str) -> ray.data.Dataset:
+    """Return the encoded rows of a split as Ray Data streams them: a block each shard, read where there is room."""
+    files = [pa.table({"file": [path]}) for path in _paths(prepared, split)]
+
+    def read_file(rows: pa.Table) -> pa.Table:
+        return dataset.read_shard(root, rows["file"][0].as_py())
+
+    return ray.data.from_arrow(files).map_batches(read_file, batch_size=None, batch_format="pyarrow")
+
+
 def encoded_shards(root: Root, prepared: Dataset, split: str) -> list["ray.ObjectRef[pa.Table]"]:
     """Return the encoded rows of a split in the object store, one reference a shard, read on any node."""
-    return [encoded_shard(root, prepared, shard) for shard in prepared.splits[split]]
+    return read(root, _paths(prepared, split), {})
 
 
 def encoded_shard(root: Root, prepared: Dataset, shard: Shard) -> "ray.ObjectRef[pa.Table]":
     """Return the encoded rows of one shard in the object store; see `encoded_shards`."""
-    return read(root, f"{prepared.path}/{shard.file}", {})
+    [found] = read(root, [f"{prepared.path}/{shard.file}"], {})
+    return found
+
+
+def _paths(prepared: Dataset, split: str) -> list[str]:
+    return [f"{prepared.path}/{shard.file}" for shard in prepared.splits[split]]
 
 
 def lent_shards(root: Root, prepared: Dataset, split: str, chosen: Train) -> "Lendable":
     """Return the encoded rows of a split for `stream`: all of them, or those that are about to be read."""
-    shards, labels = prepared.splits[split], chosen.decode.labels
-    paths = [f"{prepared.path}/{shard.file}" for shard in shards]
-    if sum(shard.bytes for shard in shards) > chosen.shuffle_mb * 2**20:
+    paths, labels = _paths(prepared, split), chosen.decode.labels
+    if sum(shard.bytes for shard in prepared.splits[split]) > chosen.shuffle_mb * 2**20:
         return Lent(root, paths, labels)
-    return [read(root, path, labels) for path in paths]
+    return read(root, paths, labels)
 
 
 Held: TypeAlias = "Sequence[ray.ObjectRef[pa.Table]]"
@@ -107,8 +121,7 @@ Lendable: TypeAlias = "Held | Lent"
 
 def decoded_shards(root: Root, prepared: Dataset, split: str, limits: Limits) -> list["ray.ObjectRef[pa.Table]"]:
     """Return the rows of a split with their images decoded, once for all who read them; see `encoded_shards`."""
-    read = ray.remote(_read_bitmaps).options(num_cpus=0)
-    return [read.remote(root, f"{prepared.path}/{shard.file}", limits) for shard in prepared.splits[split]]
+    return on_ray.in_turn(_read_bitmaps, [(root, path, limits) for path in _paths(prepared, split)])
 
 
 def _read_bitmaps(root: Root, path: str, limits: Limits) -> pa.Table:

@@ -14,6 +14,7 @@ import ray
 from ray.exceptions import RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from thaw import on_ray
 from thaw.data import dataset
 from thaw.storage import Root
 
@@ -49,7 +50,7 @@ class Lent:
         try:
             found: list[ray.ObjectRef[pa.Table]] = ray.get(self._librarian.lend.remote(reader, wanted))
         except RayActorError:
-            found = [read(self._root, self._paths[place], self._labels) for place in wanted]
+            found = read(self._root, [self._paths[place] for place in wanted], self._labels)
         return dict(zip(wanted, found, strict=True))
 
 
@@ -65,18 +66,18 @@ class _Librarian:
         self._lent[reader] = set(places)
         wanted = set[int]().union(*self._lent.values())
         self._there = {place: shard for place, shard in self._there.items() if place in wanted}
-        for place in places:
-            if place not in self._there:
-                self._there[place] = read(self._root, self._paths[place], self._labels)
+        missing = [place for place in places if place not in self._there]
+        shards = read(self._root, [self._paths[place] for place in missing], self._labels)
+        self._there |= zip(missing, shards, strict=True)
         return [self._there[place] for place in places]
 
 
-def read(root: Root, path: str, labels: Mapping[str, str]) -> "ray.ObjectRef[pa.Table]":
-    """Begin to read a shard, on any node that has these labels.
+def read(root: Root, paths: Sequence[str], labels: Mapping[str, str]) -> "list[ray.ObjectRef[pa.Table]]":
+    """Begin to read shards, on any nodes that have these labels.
 
-    Without a CPU of its own: what training processes wait for must not wait for the CPUs that they hold.
+    Without CPUs of their own: what training processes wait for must not wait for the CPUs that they hold.
     """
-    return ray.remote(_read).options(num_cpus=0, label_selector=dict(labels)).remote(root, path)
+    return on_ray.in_turn(_read, [(root, path) for path in paths], label_selector=dict(labels))
 
 
 def _read(root: Root, path: str) -> pa.Table:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 import ray
-import ray.data
 
 from thaw import bundle, predictor
 from thaw.backends.load import load
@@ -46,8 +45,7 @@ def answers(
         return _answer(network(device), rows, limits)
 
     data.quiet()
-    shards = ray.data.from_arrow_refs(data.encoded_shards(root, prepared, split))  # type: ignore[arg-type] # invariant
-    batches = shards.map_batches(
+    batches = data.encoded_rows(root, prepared, split).map_batches(
         answer,
         batch_size=experiment.evaluate.batch,
         batch_format="pyarrow",  # numpy would turn class indices into floats where one is missing
