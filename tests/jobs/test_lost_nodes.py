@@ -314,7 +314,7 @@ def test_an_endpoint_whose_driver_is_killed_is_found_again_and_misses_no_request
         asking.start()
         kill_driver(cluster, "jobs/serve.py")
         begun.wait_until(lambda: "an earlier try began this endpoint" in begun.told)
-        begun.wait_until(lambda: begun.told.count(f"answers at {caller.url}") == 2)
+        begun.wait_until(lambda: begun.told.count(f"answers at {caller.url}") == 2)  # each try's own line, and no other
         caller.over.set()
         asking.join()
         tell(serve_asked_without_driver=len(caller.came))

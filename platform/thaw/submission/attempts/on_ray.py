@@ -30,6 +30,8 @@ _POLL_S = 1.0
 _SILENT_S = 300
 """How long a dashboard may not answer before a job is taken for lost."""
 _MOST_NODES = 10_000
+_SHOWN = ", last available logs"
+"""From here on Ray's message repeats the log, which was shown as it came."""
 
 
 def submit(work: Work, address: str | None, retries: int, shared: bool) -> Outcome:
@@ -57,7 +59,8 @@ def submit(work: Work, address: str | None, retries: int, shared: bool) -> Outco
 
 def _client(address: str | None) -> JobSubmissionClient:
     asked = address or os.environ.get("RAY_API_SERVER_ADDRESS")
-    logging.getLogger("ray").setLevel(logging.WARNING)  # the job's own lines are what is to be read
+    for one in ("ray", *(each.__module__ for each in JobSubmissionClient.__mro__)):
+        logging.getLogger(one).setLevel(logging.WARNING)  # the job's own lines are what is to be read
     try:
         return JobSubmissionClient(asked)
     except AuthenticationError:
@@ -102,7 +105,8 @@ def _attempt(client: JobSubmissionClient, work: Work, packed: Parcel, attempt: i
         say(f"job {job} goes on; `ray job stop --address {client.get_address()} {job}` ends it")
         raise
     info = client.get_job_info(job)
-    return Outcome(job, str(info.status.value), info.driver_exit_code, lines, info.message or "")
+    message = (info.message or "").partition(_SHOWN)[0]
+    return Outcome(job, str(info.status.value), info.driver_exit_code, lines, message)
 
 
 class _Follower:
