@@ -277,7 +277,7 @@ def test_an_endpoint_goes_on_answering_and_has_all_replicas_again(
     with Begun(folder, *serve, **cluster.environment) as begun:
         begun.wait_until(lambda: "answers at" in begun.told)
         caller = Caller(begun.told.partition("answers at ")[2].split()[0], drawn())
-        asking = [threading.Thread(target=caller.go_on) for _ in range(2)]
+        asking = [threading.Thread(target=caller.go_on, daemon=True) for _ in range(2)]
         before = begun.wait_until(lambda: answering if len(answering := replicas(cluster)) == 2 else None)
         for thread in asking:
             thread.start()
@@ -310,7 +310,7 @@ def test_an_endpoint_whose_driver_is_killed_is_found_again_and_misses_no_request
     with Begun(folder, *serve, **cluster.environment) as begun:
         begun.wait_until(lambda: "answers at" in begun.told)
         caller = Caller(begun.told.partition("answers at ")[2].split()[0], drawn())
-        asking = threading.Thread(target=caller.go_on)
+        asking = threading.Thread(target=caller.go_on, daemon=True)
         asking.start()
         kill_driver(cluster, "jobs/serve.py")
         begun.wait_until(lambda: "an earlier try began this endpoint" in begun.told)
