@@ -33,8 +33,11 @@ class Host:
 
     @property
     def through(self) -> Sequence[str]:
-        """What runs the command after it on this host."""
-        return ("nsenter", f"--target={self.pid}", "--net", "--")
+        """What runs the command after it on this host.
+
+        Its name leads to the loopback, as names do in /etc/hosts of many machines: Gloo is told which network is meant.
+        """
+        return ("nsenter", f"--target={self.pid}", "--net", "--", "env", "GLOO_SOCKET_IFNAME=cable")
 
     def do(self, *command: str) -> None:
         """Run a command here.
