@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from ray.train.v2.api.exceptions import ControllerError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from thaw.errors import ClusterError, ConfigError
@@ -174,3 +175,11 @@ def test_a_loss_that_explodes_is_told_without_being_tried_again(experiment, prep
         training.train(explosive, prepared)
     runs = record.runs(open_root(experiment.storage.root)).records
     assert [run.stage for run in runs if run.id.startswith("wild-")] == ["failed"]
+
+
+def test_workers_that_do_not_reach_each_other_are_for_the_user_to_mend():
+    said = "Gloo connectFullMesh failed with timed out connecting: Connection refused, remote=[127.0.0.1]:43905"
+    found = training._refusal_in(ControllerError(RuntimeError(said)))
+    assert isinstance(found, ClusterError)
+    assert "GLOO_SOCKET_IFNAME" in str(found)
+    assert training._refusal_in(ControllerError(RuntimeError("anything else"))) is None

@@ -28,7 +28,7 @@ from thaw.config.experiment import Experiment, Train
 from thaw.console import say
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
-from thaw.errors import ThawError
+from thaw.errors import ClusterError, ThawError
 from thaw.evaluation import card
 from thaw.evaluation import on_ray as evaluation
 from thaw.evaluation import settled as settling
@@ -271,8 +271,18 @@ def fit(
     return trained, best, int(figures["epoch"])
 
 
+_UNREACHED = "connectFullMesh failed"
+"""What Gloo says where one process finds another at no address."""
+
+
 def _refusal_in(failure: TrainingFailedError) -> ThawError | None:
-    """Return what a user can mend among the workers' failures, if that is what ended the run."""
+    """Return what a user can mend among the workers' failures, or between them, if that is what ended the run."""
+    if _UNREACHED in str(failure):
+        return ClusterError(
+            "the workers did not reach each other: a host's name leads to its own loopback, or a port is closed; set "
+            "GLOO_SOCKET_IFNAME (and NCCL_SOCKET_IFNAME) on every node to the network between them, such as eth0, and "
+            "see what `thaw doctor` says of the all-reduce"
+        )
     causes = (getattr(error, "cause", error) for error in getattr(failure, "worker_failures", {}).values())
     return next((error for error in causes if isinstance(error, ThawError)), None)
 
