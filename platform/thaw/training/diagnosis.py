@@ -267,7 +267,7 @@ def _plateau(curves: _Curves) -> Diagnosis | None:
 def _learning(curves: _Curves) -> Diagnosis:
     if len(curves.history) < 2:
         return curves.says("learning", 0, "too early to say more")
-    return curves.says("learning", 0, f"validation loss {curves.val_loss[-2]:.3g} -> {curves.val_loss[-1]:.3g}")
+    return curves.says("learning", 0, f"validation loss {curves.val_loss[0]:.3g} -> {curves.val_loss[-1]:.3g}")
 
 
 def _stalled(curves: _Curves, epochs: int) -> bool:
