@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
+from ray.exceptions import RayTaskError
 
 import thaw
 from thaw.console import say
-from thaw.errors import ClusterError
+from thaw.errors import ClusterError, ThawError
 from thaw.room import on_ray as room
 from thaw.room.slot import Slot, meets
 
@@ -71,6 +72,22 @@ def in_order(calls: Iterable[Callable[[], "ray.ObjectRef[Any]"]], most: int) -> 
     finally:
         for rest in begun:
             ray.cancel(rest)
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Raise what a user can mend as itself where it ended work on a node: Ray hands it over inside an error of its own.
+
+    Raises:
+        ThawError: what ended it.
+        RayTaskError: anything else did.
+    """
+    try:
+        yield
+    except RayTaskError as error:
+        if isinstance(error.cause, ThawError):
+            raise error.cause from None
+        raise
 
 
 def in_turn(work: Callable[..., T], calls: Sequence[Sequence[Any]], **options: Any) -> "list[ray.ObjectRef[T]]":

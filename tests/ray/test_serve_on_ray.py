@@ -1,5 +1,6 @@
 """From a trained model to an answer over HTTP: what is served is what was scored."""
 
+import functools
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from thaw.data.sources import boards
 from thaw.errors import DataError, StorageError
 from thaw.evaluation import kept, ledger
 from thaw.evaluation import on_ray as evaluation
+from thaw.evaluation.answering import on_ray as answering
 from thaw.evaluation.comparing import on_ray as comparing
 from thaw.evaluation.ledger import Look
 from thaw.evaluation.predict import predict
@@ -251,6 +253,15 @@ def test_a_dataset_with_other_classes_cannot_measure_a_model(experiment, referen
     strange = prepared.model_copy(update={"labels": {**prepared.labels, "verdict": other}})
     with pytest.raises(DataError, match="task verdict knows the classes"):
         evaluation.evaluate(experiment, reference, strange)
+
+
+def test_a_shard_that_is_gone_is_named(experiment, reference, prepared):
+    [shard] = prepared.splits["test"]
+    gone = {**prepared.splits, "test": (shard.model_copy(update={"file": "gone.parquet"}),)}
+    root = open_root(experiment.storage.root)
+    network = functools.partial(answering.loaded, root, store.resolve(root, reference), None)
+    with pytest.raises(DataError, match="gone.parquet"):
+        answering.answers(root, network, prepared.model_copy(update={"splits": gone}), "test", experiment)
 
 
 def test_an_alias_serves_what_it_points_at(experiment, reference):

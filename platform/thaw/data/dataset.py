@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from thaw.config.experiment import Limits
 from thaw.data import quality
 from thaw.data.labels import Annotation, Boxes, LabelSchema
-from thaw.errors import DataError
+from thaw.errors import DataError, StorageError
 from thaw.storage import Root
 
 FORMAT = 3
@@ -200,8 +200,18 @@ def write_shard(root: Root, path: str, rows: pa.Table) -> None:
 
 
 def read_shard(root: Root, path: str) -> pa.Table:
-    """Read the rows of a shard."""
-    return pq.read_table(root.path_of(path), filesystem=root.filesystem)
+    """Read the rows of a shard.
+
+    Raises:
+        StorageError: it is missing, broken, or cannot be reached.
+    """
+    try:
+        return pq.read_table(root.path_of(path), filesystem=root.filesystem)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise StorageError(
+            f"{root.shown(path)}: cannot be read ({error}); where it is lost, restore it, or remove the dataset.json "
+            "beside it and prepare the dataset again"
+        ) from None
 
 
 def as_bitmaps(shard: pa.Table, limits: Limits) -> pa.Table:

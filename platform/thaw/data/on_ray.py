@@ -80,14 +80,35 @@ def prepare(experiment: Experiment) -> Dataset:
     return plan.dataset
 
 
-def encoded_rows(root: Root, prepared: Dataset, split: str) -> ray.data.Dataset:
-    """Return the encoded rows of a split as Ray Data streams them: a block each shard, read where there is room."""
-    files = [pa.table({"file": [path]}) for path in _paths(prepared, split)]
+def shard_files(prepared: Dataset, split: str) -> list[pa.Table]:
+    """Return a piece of work for `done` for each shard of a split: its path below the root, as ``file``."""
+    return [pa.table({"file": [path]}) for path in _paths(prepared, split)]
 
-    def read_file(rows: pa.Table) -> pa.Table:
-        return dataset.read_shard(root, rows["file"][0].as_py())
 
-    return ray.data.from_arrow(files).map_batches(read_file, batch_size=None, batch_format="pyarrow")
+def done(work: Callable[[pa.Table], bytes], pieces: Sequence[pa.Table], **options: Any) -> Iterator[bytes]:
+    """Yield what work makes of each piece, in order, on all nodes.
+
+    Args:
+        options: of Ray, such as how many GPUs work takes.
+
+    Raises:
+        DataError: what a user can mend. It is handed over as a value: Ray Data would show it as a fault of its own.
+    """
+
+    def told(piece: pa.Table) -> pa.Table:
+        done, refusal = b"", ""
+        try:
+            done = work(piece)
+        except ThawError as error:
+            refusal = str(error)
+        return pa.table({"done": pa.array([done], pa.large_binary()), "refusal": [refusal]})
+
+    quiet()
+    blocks = ray.data.from_arrow(list(pieces)).map_batches(told, batch_size=None, batch_format="pyarrow", **options)
+    for row in blocks.iter_rows():
+        if row["refusal"]:
+            raise DataError(row["refusal"])
+        yield row["done"]
 
 
 def encoded_shards(root: Root, prepared: Dataset, split: str) -> list["ray.ObjectRef[pa.Table]"]:
@@ -269,8 +290,7 @@ def _examine(root: Root, experiment: Experiment, listing: pa.Table) -> Found:
         facts = shelf.facts(bits, stages.open_source(data.source), questions, data.limits)
         return Found.of(experiment, named, facts).packed()
 
-    quiet()
-    parts = (Found.unpacked(part) for part in _done(examine, asked))
+    parts = (Found.unpacked(part) for part in done(examine, asked))
     found = joined(track(parts, "checking images", len(listing), lambda part: part.listed))
     shelf.tidy([piece.bits for piece in pieces])
     return found
@@ -279,28 +299,6 @@ def _examine(root: Root, experiment: Experiment, listing: pa.Table) -> Found:
 def _with(rows: pa.Table, name: str, value: str) -> pa.Table:
     """Return rows with a column of one value."""
     return rows.append_column(name, pa.repeat(pa.scalar(value, pa.string()), len(rows)))
-
-
-def _done(work: Callable[[pa.Table], bytes], pieces: Sequence[pa.Table]) -> Iterator[bytes]:
-    """Yield what work makes of each piece, on all nodes.
-
-    Raises:
-        DataError: what a user can mend. It is handed over as a value: Ray Data would show it as a fault of its own.
-    """
-
-    def told(piece: pa.Table) -> pa.Table:
-        done, refusal = b"", ""
-        try:
-            done = work(piece)
-        except ThawError as error:
-            refusal = str(error)
-        return pa.table({"done": pa.array([done], pa.large_binary()), "refusal": [refusal]})
-
-    rows = ray.data.from_arrow(list(pieces)).map_batches(told, batch_size=None, batch_format="pyarrow").iter_rows()
-    for row in rows:
-        if row["refusal"]:
-            raise DataError(row["refusal"])
-        yield row["done"]
 
 
 def _set_aside(root: Root, experiment: Experiment, plan: Plan) -> None:
@@ -341,7 +339,7 @@ def _write(root: Root, experiment: Experiment, plan: Plan) -> None:
 
     if new:
         images = sum(len(table) for table in tables)
-        for _ in track(_done(write, tables), "writing images", images, int.from_bytes):
+        for _ in track(done(write, tables), "writing images", images, int.from_bytes):
             pass
     prepared.save(root)
 

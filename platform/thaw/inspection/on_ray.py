@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import ray
 from numpy.typing import NDArray
-from ray.exceptions import RayTaskError
 
 from thaw import on_ray
 from thaw.config.experiment import Experiment, Limits
@@ -20,7 +19,7 @@ from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
 from thaw.data.labels import Annotation, LabelSchema
 from thaw.data.visiting.on_ray import visit
-from thaw.errors import ModelError, ThawError
+from thaw.errors import ModelError
 from thaw.inspection import checking, pictures, regroup, report
 from thaw.inspection.finding import Finding
 from thaw.inspection.gather import gather
@@ -95,12 +94,9 @@ def _checked(material: Material, names: Sequence[str]) -> list[Finding]:
     try:
         while left:
             [done], left = ray.wait(left)
-            found[names_of[done]] = ray.get(done)
+            with on_ray.plainly():
+                found[names_of[done]] = ray.get(done)
             say(f"[{len(found)}/{len(names)}] {_told(names_of[done], found[names_of[done]])}")
-    except RayTaskError as error:
-        if isinstance(error.cause, ThawError):
-            raise error.cause from None
-        raise
     finally:
         for rest in left:
             ray.cancel(rest)

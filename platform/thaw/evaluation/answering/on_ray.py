@@ -4,7 +4,7 @@ import functools
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,35 +38,29 @@ def answers(
 
     Args:
         network: returns what answers on a device, quickly where a process has done so before.
+
+    Raises:
+        DataError: a shard cannot be read, or a node answers otherwise than the model did when it was made.
     """
     limits, device = experiment.data.limits, "cuda" if experiment.evaluate.gpus else "cpu"
 
-    def answer(rows: pa.Table) -> pa.Table:
-        return _answer(network(device), rows, limits)
+    def answer(piece: pa.Table) -> bytes:
+        shard, batch = dataset.read_shard(root, piece["file"][0].as_py()), experiment.evaluate.batch
+        parts = (shard.slice(first, batch) for first in range(0, len(shard), batch))
+        return json.dumps([row for part in parts for row in _answer(network(device), part, limits)]).encode()
 
-    data.quiet()
-    batches = data.encoded_rows(root, prepared, split).map_batches(
-        answer,
-        batch_size=experiment.evaluate.batch,
-        batch_format="pyarrow",  # numpy would turn class indices into floats where one is missing
-        num_gpus=experiment.evaluate.gpus or None,
-    )
-    rows = track(batches.iter_rows(), "answering images", prepared.rows(split))
-    return sorted(rows, key=lambda row: str(row["id"]))
+    parts = data.done(answer, data.shard_files(prepared, split), num_gpus=experiment.evaluate.gpus or None)
+    told = track(map(json.loads, parts), "answering images", prepared.rows(split), len)
+    return sorted((row for part in told for row in part), key=lambda row: str(row["id"]))
 
 
-def _answer(network: Backend, rows: pa.Table, limits: Limits) -> pa.Table:
+def _answer(network: Backend, rows: pa.Table, limits: Limits) -> Iterator[dict[str, str]]:
     ids, images, annotations = zip(*(dataset.encoded(rows, row) for row in range(len(rows))), strict=True)
     given = predictor.answer(network, [quality.decode(image, limits) for image in images])
     schemas = network.description.labels
-    carried = [{task: schema.to_json(one[task]) for task, schema in schemas.items()} for one in annotations]
-    return pa.table(
-        {
-            "id": list(ids),
-            "answer": [json.dumps(predictor.as_json(one)) for one in given],
-            "annotations": [json.dumps(one) for one in carried],
-        }
-    )
+    for own, answer, known in zip(ids, given, annotations, strict=True):
+        carried = {task: schema.to_json(known[task]) for task, schema in schemas.items()}
+        yield {"id": own, "answer": json.dumps(predictor.as_json(answer)), "annotations": json.dumps(carried)}
 
 
 @functools.lru_cache(maxsize=2)

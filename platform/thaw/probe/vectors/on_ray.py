@@ -13,7 +13,6 @@ import pyarrow as pa
 import ray
 import torch
 from numpy.typing import NDArray
-from ray.exceptions import RayTaskError
 
 from thaw import on_ray
 from thaw.config.experiment import Experiment
@@ -21,7 +20,6 @@ from thaw.console import say, track
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
 from thaw.data.preprocess import Preprocess
-from thaw.errors import ThawError
 from thaw.probe import embedding
 from thaw.probe.candidates import Candidate
 from thaw.probe.embedding import Embedder, Vectors, View
@@ -71,7 +69,7 @@ def of_all(root: Root, experiment: Experiment, prepared: Dataset) -> NDArray[np.
     """
     on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus, experiment.cluster.wait_s)
     eye = Eye.of(experiment)
-    try:
+    with on_ray.plainly():
         place = _place(prepared, eye)
         if root.exists(place):
             say(f"vectors of {eye.candidate.backbone} from an earlier call: {root.shown(place)}")
@@ -79,10 +77,6 @@ def of_all(root: Root, experiment: Experiment, prepared: Dataset) -> NDArray[np.
         images = sum(prepared.rows(split) for split in prepared.splits)
         parts = embedded(eye, _chunks(root, prepared))
         found = embedding.joined(list(track(parts, f"{eye.candidate.backbone}, batches", -(-images // CHUNK)))).features
-    except RayTaskError as error:
-        if isinstance(error.cause, ThawError):
-            raise error.cause from None
-        raise
     _write(root, place, found)
     return found
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import ray
 import torch
-from ray.exceptions import RayTaskError
 
 from thaw import on_ray
 from thaw.config import load as config
@@ -17,7 +16,7 @@ from thaw.config.experiment import Experiment
 from thaw.console import say, track
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
-from thaw.errors import ConfigError, ThawError
+from thaw.errors import ConfigError
 from thaw.registry import record as records
 from thaw.storage import Root, open_root
 from thaw.training import on_ray as training
@@ -117,16 +116,12 @@ def _work(setup: dict[str, Any]) -> Generator[Step | tuple[Finding, tuple[int, .
 def _watched(told: "ray.ObjectRefGenerator") -> tuple[Finding, tuple[int, ...]]:
     """Show how far the task is, and return what it hands over at the end."""
     values: Iterator[Any] = map(ray.get, told)
-    try:
+    with on_ray.plainly():
         for stage, results in itertools.groupby(values, lambda one: getattr(one, "stage", None)):
             if stage is None:
                 found: tuple[Finding, tuple[int, ...]] = next(results)
                 return found
             _show(stage, results)
-    except RayTaskError as error:
-        if isinstance(error.cause, ThawError):
-            raise error.cause from None
-        raise
     raise RuntimeError("the range test ended without a finding")
 
 
