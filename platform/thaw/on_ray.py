@@ -20,8 +20,8 @@ from thaw.room.slot import Slot, meets
 
 T = TypeVar("T")
 
-TRIED_AGAIN = "THAW_TRIED_AGAIN"
-"""Variable that is set for a job which an earlier one of the same submission came to no end with."""
+SUBMISSION = "THAW_SUBMISSION"
+"""Variable that is the same for all jobs of one submission: those after the first find what it began."""
 _SPARE_CPUS = 1
 """CPUs beside the training processes, so that decoding always has one to run on."""
 
@@ -50,9 +50,9 @@ def cluster(cpus: float = 1.0, wait_s: float | None = None) -> Iterator[None]:
             ray.shutdown()
 
 
-def is_tried_again() -> bool:
-    """Return whether chance ended an earlier job of the submission that this process belongs to."""
-    return TRIED_AGAIN in os.environ
+def submission() -> str | None:
+    """Return what all jobs of the submission have in common that this process belongs to, if it belongs to one."""
+    return os.environ.get(SUBMISSION)
 
 
 def in_order(calls: Iterable[Callable[[], "ray.ObjectRef[Any]"]], most: int) -> Iterator[Any]:
@@ -90,21 +90,24 @@ def plainly() -> Iterator[None]:
         raise
 
 
-def in_turn(work: Callable[..., T], calls: Sequence[Sequence[Any]], **options: Any) -> "list[ray.ObjectRef[T]]":
+def in_lanes(
+    work: Callable[..., T], calls: Sequence[Sequence[Any]], lanes: int, **options: Any
+) -> "list[ray.ObjectRef[T]]":
     """Begin some work for each of many arguments, without CPUs of its own, and return references in order.
 
-    No more are under way than the cluster has CPUs. Ray would start all that ask for no CPU at once, each in a process
-    with all its imports.
+    Each call of this function has so many under way, and no more: Ray would start all that ask for no CPU at once, each
+    in a process with all its imports. What is lost with a node, Ray does again at once. One that fails, fails those
+    that come after it in its lane.
 
     Args:
         calls: arguments; none of them is a reference.
+        lanes: how many are under way.
         options: of Ray, such as on which nodes.
     """
-    most = max(1, int(num_cpus()))
     begin: Any = ray.remote(_worked).options(num_cpus=0, num_returns=2, name=work.__name__, **options)
     found, over = list[ray.ObjectRef[T]](), list[ray.ObjectRef[None]]()
     for place, given in enumerate(calls):
-        done, end = begin.remote(work, given, over[place - most] if place >= most else None)
+        done, end = begin.remote(work, given, over[place - lanes] if place >= lanes else None)
         found.append(done)
         over.append(end)
     return found
@@ -115,20 +118,28 @@ def _worked(work: Callable[..., T], given: Sequence[Any], _before: None) -> tupl
     return work(*given), None
 
 
+def fitting_cpus(resources: Mapping[str, float], labels: Mapping[str, str]) -> float:
+    """Return the CPUs of the nodes that have these resources and labels."""
+    return sum(float(node["Resources"].get("CPU", 0)) for node in _fitting(resources, labels))
+
+
+def _fitting(resources: Mapping[str, float], labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [
+        node
+        for node in ray.nodes()  # type: ignore[no-untyped-call]
+        if node["Alive"]
+        and all(node["Resources"].get(name, 0) >= amount for name, amount in resources.items())
+        and all(meets(node["Labels"].get(name), wanted) for name, wanted in labels.items())
+    ]
+
+
 def decoding_cpus(reserved: float, resources: Mapping[str, float], labels: Mapping[str, str]) -> float:
     """Return the CPUs of the nodes that have these resources and labels: of all nodes, those beside ``reserved`` ones.
 
     Raises:
         ClusterError: there is no such node, so decoding could never start and everything would wait for ever.
     """
-    every = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    fitting = [
-        node
-        for node in every
-        if all(node["Resources"].get(name, 0) >= amount for name, amount in resources.items())
-        and all(meets(node["Labels"].get(name), wanted) for name, wanted in labels.items())
-    ]
-    cpus = sum(float(node["Resources"].get("CPU", 0)) for node in fitting)
+    every, fitting, cpus = nodes(), _fitting(resources, labels), fitting_cpus(resources, labels)
     if not cpus:
         asked = ", ".join(f"{name}: {value}" for name, value in {**resources, **labels}.items())
         raise ClusterError(

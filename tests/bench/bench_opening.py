@@ -65,7 +65,7 @@ def measured(name: str, chosen: Experiment) -> dict[str, Any]:
         "tasks": {task: _told(chosen, task, one) for task, one in found.tasks.items()},
         "operating_points": {
             task: [[_point(one) for one in score.figures[task].kept] for score in scores]
-            for task in chosen.tasks
+            for task in scores[1].figures
             if scores[1].figures[task].kept
         },
     }

@@ -313,11 +313,14 @@ def test_an_endpoint_whose_driver_is_killed_is_found_again_and_misses_no_request
         asking = threading.Thread(target=caller.go_on, daemon=True)
         asking.start()
         kill_driver(cluster, "jobs/serve.py")
-        begun.wait_until(lambda: "an earlier try began this endpoint" in begun.told)
+        begun.wait_until(lambda: "an earlier try of this job began the endpoint" in begun.told)
         begun.wait_until(lambda: begun.told.count(f"answers at {caller.url}") == 2)  # each try's own line, and no other
         caller.over.set()
         asking.join()
         tell(serve_asked_without_driver=len(caller.came))
+        with Begun(folder, *serve, **cluster.environment) as other:
+            other.ended(2)
+            assert "Ray Serve runs on this cluster already" in other.told
         assert {told for _, _, told in caller.came} == {"200"}
         stop(cluster)
         assert begun.ended(130)["status"] == "STOPPED"

@@ -20,7 +20,7 @@ import stored as made
 from apart import free_ports, haproxy_places
 from callers import steady, until
 from thaw.config.serving import Serve
-from thaw.serving.gating.on_ray import REFUSED
+from thaw.serving.gate.on_ray import ERRORS
 
 pytestmark = pytest.mark.slow
 
@@ -113,7 +113,7 @@ def refusals(process):
     arguments = (word for one in psutil.Process(process.pid).children(recursive=True) for word in one.cmdline())
     [port] = {word.partition("=")[2] for word in arguments if word.startswith("--metrics-export-port=")}
     text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-    lines = [line for line in text.splitlines() if line.startswith(f"ray_{REFUSED}{{")]
+    lines = [line for line in text.splitlines() if line.startswith(f"ray_{ERRORS}{{")]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if 'error="overloaded"' in line)
 
 

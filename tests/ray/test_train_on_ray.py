@@ -182,4 +182,5 @@ def test_workers_that_do_not_reach_each_other_are_for_the_user_to_mend():
     found = training._refusal_in(ControllerError(RuntimeError(said)))
     assert isinstance(found, ClusterError)
     assert "GLOO_SOCKET_IFNAME" in str(found)
-    assert training._refusal_in(ControllerError(RuntimeError("anything else"))) is None
+    by_chance = said.replace("127.0.0.1", "10.0.0.7")  # the other one's process may have been killed
+    assert training._refusal_in(ControllerError(RuntimeError(by_chance))) is None

@@ -203,13 +203,14 @@ def read_shard(root: Root, path: str) -> pa.Table:
     """Read the rows of a shard.
 
     Raises:
-        StorageError: it is missing, broken, or cannot be reached.
+        StorageError: it is missing or broken.
+        OSError: it cannot be reached at present.
     """
     try:
         return pq.read_table(root.path_of(path), filesystem=root.filesystem)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (FileNotFoundError, pa.ArrowInvalid) as error:
         raise StorageError(
-            f"{root.shown(path)}: cannot be read ({error}); where it is lost, restore it, or remove the dataset.json "
+            f"{root.shown(path)}: cannot be read ({error}); restore it, or remove the dataset.json "
             "beside it and prepare the dataset again"
         ) from None
 

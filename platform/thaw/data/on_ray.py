@@ -20,7 +20,7 @@ import ray.data
 import torch
 from numpy.typing import NDArray
 
-from thaw import on_ray
+from thaw import errors, on_ray
 from thaw.config.experiment import Decode, Experiment, Limits, Train
 from thaw.console import say, track
 from thaw.data import check, cut, dataset, facts, split_file
@@ -92,23 +92,23 @@ def done(work: Callable[[pa.Table], bytes], pieces: Sequence[pa.Table], **option
         options: of Ray, such as how many GPUs work takes.
 
     Raises:
-        DataError: what a user can mend. It is handed over as a value: Ray Data would show it as a fault of its own.
+        ThawError: what a user can mend. It is handed over as a value: Ray Data would show it as a fault of its own.
     """
 
     def told(piece: pa.Table) -> pa.Table:
-        done, refusal = b"", ""
+        result, kind, refusal = b"", "", ""
         try:
-            done = work(piece)
+            result = work(piece)
         except ThawError as error:
-            refusal = str(error)
-        return pa.table({"done": pa.array([done], pa.large_binary()), "refusal": [refusal]})
+            kind, refusal = type(error).__name__, str(error)
+        return pa.table({"result": pa.array([result], pa.large_binary()), "kind": [kind], "refusal": [refusal]})
 
     quiet()
     blocks = ray.data.from_arrow(list(pieces)).map_batches(told, batch_size=None, batch_format="pyarrow", **options)
     for row in blocks.iter_rows():
-        if row["refusal"]:
-            raise DataError(row["refusal"])
-        yield row["done"]
+        if row["kind"]:
+            raise getattr(errors, row["kind"])(row["refusal"])
+        yield row["result"]
 
 
 def encoded_shards(root: Root, prepared: Dataset, split: str) -> list["ray.ObjectRef[pa.Table]"]:
@@ -142,7 +142,8 @@ Lendable: TypeAlias = "Held | Lent"
 
 def decoded_shards(root: Root, prepared: Dataset, split: str, limits: Limits) -> list["ray.ObjectRef[pa.Table]"]:
     """Return the rows of a split with their images decoded, once for all who read them; see `encoded_shards`."""
-    return on_ray.in_turn(_read_bitmaps, [(root, path, limits) for path in _paths(prepared, split)])
+    calls = [(root, path, limits) for path in _paths(prepared, split)]
+    return on_ray.in_lanes(_read_bitmaps, calls, max(1, int(on_ray.num_cpus())))
 
 
 def _read_bitmaps(root: Root, path: str, limits: Limits) -> pa.Table:

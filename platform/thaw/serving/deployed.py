@@ -7,7 +7,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from thaw.config.serving import Serve
-from thaw.serving import gate, haproxy
+from thaw.serving import haproxy
+from thaw.serving.gate import gate
 
 APPLICATION = "thaw"
 """Name of the application on Ray Serve."""

@@ -6,14 +6,16 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve import Application
 from ray.serve.config import HTTPOptions
+from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
@@ -35,8 +37,8 @@ from thaw.storage import Root, open_root
 
 _PORTS_TRIED = 100
 _QUIET = LoggingConfig(enable_access_log=False, log_level="WARNING")
-_ANSWERING = ("RUNNING", "UNHEALTHY")
-"""States of an application whose replicas answer, or some of them."""
+_ANSWERS_S = 120.0
+"""Most seconds that an endpoint which runs already is given to say whose it is; its replicas may be on their way."""
 _ONGOING = 4
 """Requests that Ray lets into a replica for each one that it has room for."""
 
@@ -47,10 +49,16 @@ class Replica:
     """One process that answers over HTTP."""
 
     async def __init__(  # type: ignore[misc]  # Ray Serve awaits it
-        self, root: Root, options: dict[str, Any], key: Key, alias: str | None, controller: DeploymentHandle[Any]
+        self,
+        root: Root,
+        options: dict[str, Any],
+        key: Key,
+        alias: str | None,
+        controller: DeploymentHandle[Any],
+        submission: str | None,
     ) -> None:
         settings = Serve.model_validate(options)
-        self._port = settings.port
+        self._begun_by = (submission, settings.port)
         answering = begun(root, settings, key, alias, max(1, on_ray.cores() // settings.most_replicas))
         counted = Metrics()
         self._following = Following(answering, counted)
@@ -61,17 +69,20 @@ class Replica:
         kept = self._guarding
         return build_app(kept.watched(self._following), kept.keyring, kept.keep, self._link)
 
-    def port(self) -> int:
-        """Return the port that Ray's proxy was started with; whoever begins it has settled which one is free."""
-        return self._port
+    def begun_by(self) -> tuple[str | None, int]:
+        """Return the submission that began this endpoint, and the port that was free for it."""
+        return self._begun_by
 
     def __del__(self) -> None:
         if hasattr(self, "_guarding"):  # Ray Serve calls this when it takes a replica away in peace
             self._guarding.close()
 
 
-def build(arguments: Arguments) -> Application:
+def build(arguments: Arguments, submission: str | None = None) -> Application:
     """Return the application that answers for a model; Ray Serve calls this with what a config file says.
+
+    Args:
+        submission: what the jobs have in common that may find this endpoint again.
 
     Raises:
         StorageError: there is no such model.
@@ -103,7 +114,7 @@ def build(arguments: Arguments) -> Application:
         max_queued_requests=options.max_queued,
         logging_config=_QUIET,
         ray_actor_options={"num_gpus": options.gpus},
-    ).bind(root, options.model_dump(mode="json"), key, alias, controller)
+    ).bind(root, options.model_dump(mode="json"), key, alias, controller, submission)
     return made
 
 
@@ -131,22 +142,28 @@ def endpoint(
     secure = _checked_https(options)
     load(root, found, artifact)  # what a replica refuses, Ray Serve would try again and again
     with on_ray.cluster(options.most_replicas, wait_s):
-        fewest = options.autoscale.min if options.autoscale else options.replicas
-        on_ray.check_gpus("serve.gpus", options.gpus, wait_s, fewest)
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
-        found_port = _port_of_earlier_try()
-        port = found_port or free_port(options.host, options.port)
-        if port != options.port:
-            say(f"port {options.port} is taken; using {port}")
+        port = _port_of_earlier_try()
+        if port is None:
+            fewest = options.autoscale.min if options.autoscale else options.replicas
+            on_ray.check_gpus("serve.gpus", options.gpus, wait_s, fewest)
+            port = free_port(options.host, options.port)
+            if port != options.port:
+                say(f"port {options.port} is taken; using {port}")
+            chosen = options.model_copy(update={"port": port})
+            given = Arguments(model=reference, storage=storage_root, artifact=artifact, serve=chosen)
+            application = build(given, on_ray.submission())
+            serve.start(http_options=HTTPOptions(host=options.host, port=port, **secure), logging_config=_QUIET)
+        else:
+            application = None
+            say("an earlier try of this job began the endpoint, and it goes on")
         try:
-            if not found_port:
-                serve.start(http_options=HTTPOptions(host=options.host, port=port, **secure), logging_config=_QUIET)
-                chosen = options.model_copy(update={"port": port})
-                given = Arguments(model=reference, storage=storage_root, artifact=artifact, serve=chosen)
-                serve.run(build(given), name=APPLICATION, route_prefix="/")
+            if application:
+                serve.run(application, name=APPLICATION, route_prefix="/")
             shown = "127.0.0.1" if options.host == "0.0.0.0" else options.host  # noqa: S104 - compared, not bound
             url = f"{'https' if secure else 'http'}://{shown}:{port}"
-            say(f"{found.name}/{found.version} answers at {url}{' to whoever shows a key' * options.asks_for_keys}")
+            what = f"{found.name}/{found.version}" if application else reference
+            say(f"{what} answers at {url}{' to whoever shows a key' * options.asks_for_keys}")
             yield url
         finally:
             serve.shutdown()  # type: ignore[no-untyped-call]
@@ -164,26 +181,24 @@ def serve_until_stopped(
 
 
 def _port_of_earlier_try() -> int | None:
-    """Return the port of an endpoint that outlived the job which began it, where this one is that job tried again.
+    """Return the port of an endpoint that an earlier try of this job began, and which outlived it; None without any.
 
     Raises:
-        ClusterError: what runs on Ray Serve is not this job's.
+        ClusterError: Ray Serve runs, and for somebody else, or nothing answers there that says for whom.
     """
     status = serve.status()
     if not status.proxies:
         return None
-    if not on_ray.is_tried_again() or set(status.applications) - {APPLICATION}:
-        raise ClusterError(
-            "Ray Serve runs on this cluster already, and this would take its place; end it with `serve shutdown`, or "
-            "serve from another cluster"
-        )
-    found = status.applications.get(APPLICATION)
-    if found is None or found.status not in _ANSWERING:
-        serve.shutdown()  # type: ignore[no-untyped-call]
-        return None
-    port: int = serve.get_app_handle(APPLICATION).port.remote().result()
-    say("an earlier try began this endpoint; it was not interrupted")
-    return port
+    if APPLICATION in status.applications and (own := on_ray.submission()):
+        with suppress(TimeoutError, RayError, RayServeException):
+            asked = serve.get_app_handle(APPLICATION).begun_by.remote()
+            submission, port = asked.result(timeout_s=_ANSWERS_S)
+            if submission == own:
+                return int(port)
+    raise ClusterError(
+        "Ray Serve runs on this cluster already, and this would take its place; end it with `serve shutdown`, or serve "
+        "from another cluster"
+    )
 
 
 def _checked_https(options: Serve) -> dict[str, str]:

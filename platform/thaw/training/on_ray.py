@@ -5,6 +5,7 @@ How a model learns stands in the modules beside this one; here is only what runs
 
 import functools
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -271,20 +272,21 @@ def fit(
     return trained, best, int(figures["epoch"])
 
 
-_UNREACHED = "connectFullMesh failed"
-"""What Gloo says where one process finds another at no address."""
+_LOOPBACK = re.compile(r"connectFullMesh failed.*remote=\[(127\.|::1)", re.DOTALL)
+"""What Gloo says where one process finds another at no address that leads to it."""
 
 
 def _refusal_in(failure: TrainingFailedError) -> ThawError | None:
     """Return what a user can mend among the workers' failures, or between them, if that is what ended the run."""
-    if _UNREACHED in str(failure):
-        return ClusterError(
-            "the workers did not reach each other: a host's name leads to its own loopback, or a port is closed; set "
-            "GLOO_SOCKET_IFNAME (and NCCL_SOCKET_IFNAME) on every node to the network between them, such as eth0, and "
-            "see what `thaw doctor` says of the all-reduce"
-        )
     causes = (getattr(error, "cause", error) for error in getattr(failure, "worker_failures", {}).values())
-    return next((error for error in causes if isinstance(error, ThawError)), None)
+    mendable = next((error for error in causes if isinstance(error, ThawError)), None)
+    if mendable is None and _LOOPBACK.search(str(failure)):
+        return ClusterError(
+            "the workers did not reach each other: a host's name leads to its own loopback; start Ray on every node "
+            "with GLOO_SOCKET_IFNAME (and NCCL_SOCKET_IFNAME) set to the network between them, such as eth0, and see "
+            "what `thaw doctor` says of the all-reduce"
+        )
+    return mendable
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import promql_parser
 from rendered import Document, of_kind, place
 
-from thaw.serving.gating.on_ray import REFUSED
+from thaw.serving.gate.on_ray import ERRORS
 from thaw.training.pulse.on_ray import GAUGES
 
 _COUNTERS = {"requests", "request_errors", "predictions", "abstained"}
@@ -50,7 +50,7 @@ def names(expression: Any) -> set[str]:
 
 def _known(documents: list[Document]) -> set[str]:
     recorded = {rule["record"] for rule in _rules(documents) if "record" in rule}
-    return {*of_ray(), *SERVING, *OPERATOR, *recorded, *(f"ray_{name}" for name in (REFUSED, *GAUGES))}
+    return {*of_ray(), *SERVING, *OPERATOR, *recorded, *(f"ray_{name}" for name in (ERRORS, *GAUGES))}
 
 
 def _rules(documents: list[Document]) -> Iterator[Document]:

@@ -9,8 +9,8 @@ from ray.serve.schema import ServeDeploySchema
 import stored as made
 from thaw import cli
 from thaw.config.serving import Serve
-from thaw.serving import gate
 from thaw.serving.deployed import Arguments, environment, written
+from thaw.serving.gate import gate
 
 
 def test_the_file_says_what_is_served_and_no_default():

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from thaw.serving import gate
-from thaw.serving.gate import Gate
-from thaw.serving.gating.on_ray import middlewares
+from thaw.serving.gate import gate
+from thaw.serving.gate.gate import Gate
+from thaw.serving.gate.on_ray import middlewares
 
 
 class Proxy:
@@ -66,6 +66,16 @@ def test_what_is_beyond_the_bound_is_refused_and_not_passed_on(at_once):
     assert int(headers["content-length"]) == len(body)
     assert json.loads(body)["error"] == "overloaded"
     assert headers["x-request-id"] == json.loads(body)["request_id"]
+
+
+def test_what_it_answers_itself_is_counted_by_its_error(at_once):
+    counted = []
+    proxy = Proxy()
+    proxy.open.set()
+    asyncio.run(ask(Gate(proxy, most=1, count=counted.append)))
+    assert counted == []
+    asyncio.run(ask(Gate(proxy, most=0, count=counted.append)))
+    assert counted == ["overloaded"]
 
 
 def test_a_refusal_says_when_to_ask_again():
@@ -224,7 +234,7 @@ def test_ray_is_given_a_gate_where_the_variable_says_how_many(monkeypatch):
 
 def test_the_proxy_imports_nothing_heavy_for_it():
     code = (
-        "import sys, ray; before = set(sys.modules); import thaw.serving.gating.on_ray; "
+        "import sys, ray; before = set(sys.modules); import thaw.serving.gate.on_ray; "
         "print([name for name in ('torch', 'fastapi', 'numpy') if name in set(sys.modules) - before])"
     )
     own = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

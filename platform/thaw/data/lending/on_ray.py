@@ -77,7 +77,8 @@ def read(root: Root, paths: Sequence[str], labels: Mapping[str, str]) -> "list[r
 
     Without CPUs of their own: what training processes wait for must not wait for the CPUs that they hold.
     """
-    return on_ray.in_turn(_read, [(root, path) for path in paths], label_selector=dict(labels))
+    lanes = max(1, int(on_ray.fitting_cpus({}, labels)))
+    return on_ray.in_lanes(_read, [(root, path) for path in paths], lanes, label_selector=dict(labels))
 
 
 def _read(root: Root, path: str) -> pa.Table:

@@ -40,7 +40,8 @@ def answers(
         network: returns what answers on a device, quickly where a process has done so before.
 
     Raises:
-        DataError: a shard cannot be read, or a node answers otherwise than the model did when it was made.
+        StorageError: a shard is missing or broken.
+        ModelError: a node answers otherwise than the model did when it was made.
     """
     limits, device = experiment.data.limits, "cuda" if experiment.evaluate.gpus else "cpu"
 

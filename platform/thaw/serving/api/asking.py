@@ -10,7 +10,7 @@ from fastapi import Request
 from starlette.requests import HTTPConnection
 
 from thaw.serving.api.contract import Asked, Endpoint, Refused
-from thaw.serving.gate import WORD, id_of
+from thaw.serving.gate.gate import WORD, id_of
 from thaw.tasks.contract import Masks
 
 REQUEST_ID, ROUTE_KEY, DEADLINE = "x-request-id", "x-route-key", "x-deadline-ms"

@@ -18,7 +18,7 @@ from ray.util.state.exception import RayStateApiException
 
 from thaw.console import MARKED, result_in, say
 from thaw.errors import ClusterError
-from thaw.on_ray import TRIED_AGAIN
+from thaw.on_ray import SUBMISSION
 from thaw.registry import record as records
 from thaw.submission import parcel, refusal
 from thaw.submission.outcome import Outcome
@@ -48,18 +48,21 @@ def submit(work: Work, address: str | None, retries: int, shared: bool) -> Outco
     """
     client = _client(address)
     _check(client, work, shared)
+    submission = secrets.token_hex(8)
     with parcel.packed(work) as packed:
         for attempt in range(1, retries + 2):
-            found = _attempt(client, work, packed, attempt)
+            found = _attempt(client, work, packed, attempt, submission)
             if attempt > retries or not found.is_worth_another_try:
                 break
             say(f"job {found.job} {found.status.lower()} ({found.message or found.code}); trying again")
+    if work.verb == "serve" and found.status == "FAILED":
+        say("what it served may go on answering; `serve shutdown` on the cluster ends it")
     return found
 
 
 def _client(address: str | None) -> JobSubmissionClient:
     asked = address or os.environ.get("RAY_API_SERVER_ADDRESS")
-    for one in ("ray", *(each.__module__ for each in JobSubmissionClient.__mro__)):
+    for one in ("ray", *(each.__module__ for each in JobSubmissionClient.__mro__[:-1])):
         logging.getLogger(one).setLevel(logging.WARNING)  # the job's own lines are what is to be read
     try:
         return JobSubmissionClient(asked)
@@ -86,10 +89,8 @@ def _check(client: JobSubmissionClient, work: Work, shared: bool) -> None:
     refusal.check_storage(work, client.get_address(), len(nodes), shared)
 
 
-def _attempt(client: JobSubmissionClient, work: Work, packed: Parcel, attempt: int) -> Outcome:
-    variables = packed.environment | {MARKED: "1"}
-    if attempt > 1:
-        variables[TRIED_AGAIN] = "1"
+def _attempt(client: JobSubmissionClient, work: Work, packed: Parcel, attempt: int, submission: str) -> Outcome:
+    variables = packed.environment | {MARKED: "1", SUBMISSION: submission}
     if commit := os.environ.get("THAW_GIT_COMMIT") or records.git_commit(Path.cwd()):
         variables["THAW_GIT_COMMIT"] = commit
     job = client.submit_job(

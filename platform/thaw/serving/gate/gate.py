@@ -4,7 +4,7 @@ A replica that refuses has cost the proxy a hop, and callers who ask again at on
 Here a refusal costs next to nothing, and the more there are, the longer each is held back: whoever asks again only when
 told so is slowed down. What is held is bounded too; of a body that nobody reads the server keeps 64 KiB.
 
-Ray imports this in its proxy on every node: it needs neither torch nor the rest of the package.
+Ray's proxy on every node imports this, by the module beside it: it needs neither torch nor the rest of the package.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-CALLBACK = "thaw.serving.gating.on_ray:middlewares"
+CALLBACK = "thaw.serving.gate.on_ray:middlewares"
 """What Ray calls, named by RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH."""
 VARIABLE = "THAW_SERVE_UNDER_WAY"
 """The variable that says how many requests a proxy lets through."""

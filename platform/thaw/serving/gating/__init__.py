@@ -1,1 +1,0 @@
-"""The gate as Ray's proxies take it."""
