@@ -1,15 +1,14 @@
 """What serving costs beside what is served: requests a second and latency, against others with the same model.
 
     python tests/bench/bench_serve.py [--backbone tf_efficientnet_lite0] [--size 224] [--seconds 4] [--replicas 1]
-        [--servers NAME ...] [--heads]
+        [--servers NAME ...] [--proxy haproxy] [--heads]
 
 A load generator in a process of its own (`load.py`) sends JPEGs of 640 x 480 over kept connections, 1, 8, 64 and 256 at
 a time, to Thaw (the bundle in fp32 and bf16, and an ONNX artifact in 8 bits), to LitServe (`lit_server.py`) and to
 plain FastAPI under uvicorn (`plain_server.py`). All have the same weights, the same cores and the same images, one
-after the other. Ray gives its workers a niceness of 15, which is set to 0 here as `thaw serve` does. The bare figure is
-a loop in one process that decodes in threads and computes batches, without any server. Where a machine has other work,
-requests/s say as much of it as of the servers; the processor's time of all of a server's processes for each answer says
-less of it.
+after the other. Ray is started as `thaw serve` does it. The bare figure is a loop in one process that decodes in
+threads and computes batches, without any server. Where a machine has other work, requests/s say as much of it as of the
+servers; the processor's time of all of a server's processes for each answer says less of it.
 
 Lines with figures go to stderr; the last line of stdout is one JSON object:
 
@@ -32,7 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
@@ -48,10 +47,12 @@ from thaw.config.limits import Limits
 from thaw.config.serving import Serve
 from thaw.data import quality
 from thaw.serving import deployed
-from thaw.serving.batcher import best_batch, measured
-from thaw.serving.loaded import _answer_blanks
+
+sys.path.append(str(Path(__file__).parents[1]))
+from apart import haproxy_places
 
 AT_ONCE = (1, 8, 64, 256)
+_BATCHES, _BARE_S = (1, 4, 8, 16), 4.0
 SERVERS = ("thaw", "uvicorn", "litserve", "thaw_bf16", "thaw_int8")
 
 
@@ -63,13 +64,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--replicas", type=int, default=1)
     parser.add_argument("--servers", nargs="*", help=f"these alone, of {', '.join(SERVERS)}")
+    parser.add_argument("--proxy", choices=("ray", "haproxy"), default="ray", help="that Thaw is behind")
     parser.add_argument("--heads", action="store_true")
     options = parser.parse_args()
+    settings = Serve(port=8300, replicas=options.replicas, proxy=options.proxy, auth="none")
     with tempfile.TemporaryDirectory() as place:
-        print(json.dumps(_all(options, Path(place))))
+        given = deployed.LOCAL | deployed.environment(settings) | haproxy_places(Path(place))  # as `thaw serve` does
+        for name, value in given.items():
+            os.environ.setdefault(name, value)
+        print(json.dumps(_all(options, settings, Path(place))))
 
 
-def _all(options: argparse.Namespace, place: Path) -> dict[str, Any]:
+def _all(options: argparse.Namespace, settings: Serve, place: Path) -> dict[str, Any]:
     photographs(place)
     reference = stored(place, options.backbone, options.size, "boards", tuple(TASKS))
     folder = place / "store" / "models" / reference
@@ -77,13 +83,13 @@ def _all(options: argparse.Namespace, place: Path) -> dict[str, Any]:
     told["bare"] = bare = _bare(folder, place)
     _say("bare", f"{bare['images_per_s']:.1f} images/s in batches of {bare['batch']}, {bare['alone_ms']:.1f} ms alone")
     for name in options.servers or _known():
-        with _begun(name, place, reference, Serve(port=8300, replicas=options.replicas)) as url:
+        with _begun(name, place, reference, settings) as url:
             _ask(url, place, 8, 1.0)
             told[name] = {str(at_once): _ask(url, place, at_once, options.seconds) for at_once in AT_ONCE}
             for at_once, one in told[name].items():
                 _say(f"{name}, {at_once} at a time", _line(one))
     if options.heads:
-        told["heads"] = _heads(place, options)
+        told["heads"] = _heads(place, options, settings)
     return told | _ratios(told)
 
 
@@ -126,13 +132,12 @@ def _begun(name: str, place: Path, reference: str, settings: Serve) -> AbstractC
     return endpoint(place, reference, settings)
 
 
-def _heads(place: Path, options: argparse.Namespace) -> dict[str, Any]:
+def _heads(place: Path, options: argparse.Namespace, settings: Serve) -> dict[str, Any]:
     """Return what three endpoints of one head each cost beside one endpoint of three, asked for the same answers."""
-    found = {"together": _one_endpoint(place, "boards/1", options.seconds)}
+    found = {"together": _one_endpoint(place, "boards/1", options.seconds, settings)}
     for name in TASKS:
-        found[name] = _one_endpoint(
-            place, stored(place, options.backbone, options.size, name, (name,)), options.seconds
-        )
+        reference = stored(place, options.backbone, options.size, name, (name,))
+        found[name] = _one_endpoint(place, reference, options.seconds, settings)
         _say(f"{name} alone", _line(found[name]))
     _say("all heads together", _line(found["together"]))
     return {
@@ -142,18 +147,17 @@ def _heads(place: Path, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _one_endpoint(place: Path, reference: str, seconds: float) -> dict[str, float]:
-    with endpoint(place, reference, Serve(port=8300)) as url:
+def _one_endpoint(place: Path, reference: str, seconds: float, settings: Serve) -> dict[str, float]:
+    with endpoint(place, reference, settings) as url:
         _ask(url, place, 8, 1.0)
         return _ask(url, place, 8, seconds)
 
 
 def _bare(folder: Path, place: Path) -> dict[str, float]:
-    """Return what decoding in threads and computing batches gives without a server."""
+    """Return what decoding in threads and computing batches gives without a server, with the batch it likes best."""
     torch.set_num_threads(on_ray.cores())
     loaded = bundle.load(folder)
     images = _images(place)
-    batch = best_batch(measured(lambda size: _answer_blanks(loaded, size), 16))
     preprocess = loaded.description.preprocess
 
     def placed(content: bytes) -> predictor.Placed:
@@ -165,10 +169,17 @@ def _bare(folder: Path, place: Path) -> dict[str, float]:
         return time.perf_counter() - began
 
     alone_s = statistics.median(alone() for _ in range(15))
+    found = max((_looped(placed, loaded, images, batch) for batch in _BATCHES), key=lambda one: one["images_per_s"])
+    return {**found, "alone_ms": 1000 * alone_s}
+
+
+def _looped(
+    placed: Callable[[bytes], predictor.Placed], loaded: bundle.Bundle, images: list[bytes], batch: int
+) -> dict[str, float]:
     with ThreadPoolExecutor(on_ray.cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         count, began, spent = 0, time.perf_counter(), time.process_time()
         ahead = [pool.submit(placed, images[place % IMAGES]) for place in range(2 * batch)]
-        while time.perf_counter() - began < 6:
+        while time.perf_counter() - began < _BARE_S:
             ahead += [pool.submit(placed, images[place % IMAGES]) for place in range(batch)]
             predictor.answer_placed(loaded, [one.result() for one in ahead[:batch]])
             del ahead[:batch]
@@ -176,7 +187,7 @@ def _bare(folder: Path, place: Path) -> dict[str, float]:
         took, spent = time.perf_counter() - began, time.process_time() - spent
         for one in ahead:
             one.cancel()
-    return {"images_per_s": count / took, "batch": batch, "alone_ms": 1000 * alone_s, "cpu_ms": 1000 * spent / count}
+    return {"images_per_s": count / took, "batch": batch, "cpu_ms": 1000 * spent / count}
 
 
 @contextmanager
@@ -244,6 +255,4 @@ def _say(what: str, line: str) -> None:
 
 
 if __name__ == "__main__":
-    for name, value in deployed.LOCAL.items():
-        os.environ.setdefault(name, value)
     main()

@@ -1,7 +1,7 @@
-"""Batcher: one queue and one thread that computes; whoever waits when the thread is free goes together.
+"""Batcher: one queue, and threads that compute, each a lane; whoever waits when a lane is free goes together.
 
-The thread takes its next batch itself, so that between two batches it waits for nothing, least of all for the event
-loop. Nothing here knows what is computed.
+A lane takes its next batch itself, so that between two batches it waits for nothing, least of all for the event loop.
+Nothing here knows what is computed.
 """
 
 import asyncio
@@ -63,25 +63,30 @@ class Batcher(Generic[One, Told]):
         room: int,
         wait_s: float = 0.0,
         name: str = "forward",
+        lanes: int = 1,
         begin: Callable[[], object] = lambda: None,
     ) -> None:
         """Begin to wait for what is to be computed.
 
         Args:
-            work: what computes; called in one thread alone. What it returns of one may be an error, to be raised.
+            work: what computes; called in as many threads as there are lanes. What it returns of one may be an error,
+                to be raised.
             most: in a batch.
             room: how many may be under way, in all.
-            wait_s: how long an idle thread waits for more to come once one is there.
-            begin: called once, in the thread.
+            wait_s: how long an idle lane waits for more to come once one is there.
+            lanes: most batches that are computed at the same time.
+            begin: called once in each lane.
         """
-        self.most, self._work, self._room, self._wait_s, self._begin = most, work, room, wait_s, begin
+        self.most, self._work, self._room, self._wait_s = most, work, room, wait_s
+        self._begin = begin
         self._queue: deque[_Waiting[One, Told]] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._under_way = 0
         self._each_s = 0.0
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._run, name=name, daemon=True) for _ in range(lanes)]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def under_way(self) -> int:
@@ -90,12 +95,12 @@ class Batcher(Generic[One, Told]):
 
     @property
     def waiting(self) -> int:
-        """How many wait until the thread is free."""
+        """How many wait until a lane is free."""
         return len(self._queue)
 
     @property
     def each_s(self) -> float:
-        """Seconds of computation for each one, of late; 0 before the first."""
+        """Seconds in which one is computed, of late, all lanes together; 0 before the first."""
         return self._each_s
 
     @contextmanager
@@ -139,10 +144,10 @@ class Batcher(Generic[One, Told]):
                 self._leave(waiting)
 
     def close(self) -> None:
-        """End the thread once all that waits is computed."""
+        """End all lanes once what waits is computed."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
+            self._changed.notify_all()
 
     def _leave(self, waiting: _Waiting[One, Told]) -> None:
         with self._changed:
@@ -159,7 +164,7 @@ class Batcher(Generic[One, Told]):
                 _tell(batch, [error] * len(batch))
                 continue
             took = time.monotonic() - began
-            self._learn(took / len(batch))
+            self._learn(took / len(batch) / len(self._threads))
             results = [
                 value if isinstance(value, BaseException) else Result(value, began - waiting.since, took, len(batch))
                 for waiting, value in zip(batch, values, strict=True)

@@ -1,4 +1,4 @@
-"""Loaded: one version of a model in memory, ready to answer, with its queue and its thread."""
+"""Loaded: one version of a model in memory, ready to answer, with its queue and its threads."""
 
 import logging
 import math
@@ -27,6 +27,9 @@ from thaw.serving.tuning import InBf16, plain, tuned
 from thaw.storage import Root, local_cache
 
 _log = logging.getLogger("thaw.serving")
+
+_MOST_LANES = 4
+"""Most forward passes of a model at the same time in one process: beyond, they wait for Python's lock."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ class Opener:
     def _batch(self, network: Backend) -> int:
         """Return how many images are best answered together here."""
         target_s = None if self._settings.latency_target_ms is None else self._settings.latency_target_ms / 1000
+        torch.set_num_threads(self._threads // self._lanes(network))  # as it will be when many ask
         run = partial(_answer_blanks, network)
         return best_batch(measured(run, self._settings.max_batch, target_s), target_s)
 
@@ -121,9 +125,19 @@ class Opener:
             work = partial(_each, partial(_embed, FiniteBundle(network)))
         else:
             work = partial(_each, partial(_answer, Finite(network)))
-        begin = partial(torch.set_num_threads, self._threads)  # each thread of a process has a number of its own
         room = max(settings.max_queued, settings.max_images) + most  # one request may bring as many as it is allowed
-        return Batcher(work, most, room, settings.batch_wait_ms / 1000, f"forward {name}", begin)
+        wait_s, lanes = settings.batch_wait_ms / 1000, self._lanes(network)
+        begin = partial(torch.set_num_threads, self._threads // lanes)  # each thread of a process has its own number
+        return Batcher(work, most, room, wait_s, f"forward {name}", lanes, begin)
+
+    def _lanes(self, network: Backend) -> int:
+        """Return how many forward passes may go on at the same time, each on its share of the cores.
+
+        On CPUs several answer more than one on all cores, which waits at every layer for its slowest thread while
+        decoding takes cores away. What is compiled keeps its number of threads; what is exported has its own.
+        """
+        alone = self._settings.gpus or self._settings.compile or plain(network) is None
+        return 1 if alone else min(self._threads, _MOST_LANES)
 
 
 def _answer(network: Backend, placed: list[Placed]) -> list[Found]:

@@ -168,7 +168,28 @@ def test_a_fault_is_told_to_its_own_batch_alone(gate):
     assert run(gate, scenario).value == "answer to 1"
 
 
-def test_closing_ends_the_thread_after_what_waits(gate):
+def test_lanes_compute_at_the_same_time(gate):
+    begun = []
+
+    async def scenario(batcher):
+        first = asyncio.create_task(batcher.ask(0))
+        await gate.begun(1)
+        second = asyncio.create_task(batcher.ask(1))
+        await gate.begun(2)  # though the first one is not done
+        others = [asyncio.create_task(batcher.ask(one)) for one in range(2, 6)]
+        await asyncio.sleep(0)
+        gate.open.set()
+        return await asyncio.gather(first, second, *others)
+
+    results = run(gate, scenario, lanes=2, begin=lambda: begun.append(threading.get_ident()))
+    assert [result.value for result in results] == [f"answer to {one}" for one in range(6)]
+    assert gate.batches[:2] == [[0], [1]]
+    assert sorted(one for batch in gate.batches[2:] for one in batch) == [2, 3, 4, 5]
+    assert len(set(begun)) == 2
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_closing_ends_every_lane_after_what_waits(gate, lanes):
     async def scenario(batcher):
         asking = asyncio.create_task(batcher.ask(0))
         await gate.begun(1)
@@ -177,10 +198,11 @@ def test_closing_ends_the_thread_after_what_waits(gate):
         batcher.close()
         gate.open.set()
         await asyncio.gather(asking, last)
-        batcher._thread.join(5)
-        return batcher._thread.is_alive()
+        for thread in batcher._threads:
+            thread.join(5)
+        return any(thread.is_alive() for thread in batcher._threads)
 
-    assert not run(gate, scenario)
+    assert not run(gate, scenario, lanes=lanes)
 
 
 @pytest.mark.parametrize(
