@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from ray.serve import Application
+from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 
 import hostile
 from reading import Reader
@@ -255,12 +257,17 @@ def test_a_dataset_with_other_classes_cannot_measure_a_model(experiment, referen
         evaluation.evaluate(experiment, reference, strange)
 
 
+def test_ray_makes_an_application_of_what_a_config_file_says(experiment, reference):
+    given = {"model": reference, "storage": experiment.storage.root, "serve": {"auth": "none"}}
+    assert isinstance(call_user_app_builder_with_args_if_necessary(serving.build, given), Application)
+
+
 def test_a_shard_that_is_gone_is_named(experiment, reference, prepared):
     [shard] = prepared.splits["test"]
     gone = {**prepared.splits, "test": (shard.model_copy(update={"file": "gone.parquet"}),)}
     root = open_root(experiment.storage.root)
     network = functools.partial(answering.loaded, root, store.resolve(root, reference), None)
-    with pytest.raises(DataError, match="gone.parquet"):
+    with pytest.raises(StorageError, match="gone.parquet"):
         answering.answers(root, network, prepared.model_copy(update={"splits": gone}), "test", experiment)
 
 

@@ -78,16 +78,18 @@ class Replica:
             self._guarding.close()
 
 
-def build(arguments: Arguments, submission: str | None = None) -> Application:
+def build(arguments: Arguments) -> Application:
     """Return the application that answers for a model; Ray Serve calls this with what a config file says.
-
-    Args:
-        submission: what the jobs have in common that may find this endpoint again.
 
     Raises:
         StorageError: there is no such model.
         ConfigError: keys are asked for, and there is none.
     """
+    return _built(arguments, None)
+
+
+def _built(arguments: Arguments, submission: str | None) -> Application:
+    """Return the application, which ``submission``'s later jobs find again."""
     options = arguments.serve
     root = open_root(arguments.storage)
     found = store.resolve(root, arguments.model)
@@ -152,7 +154,7 @@ def endpoint(
                 say(f"port {options.port} is taken; using {port}")
             chosen = options.model_copy(update={"port": port})
             given = Arguments(model=reference, storage=storage_root, artifact=artifact, serve=chosen)
-            application = build(given, on_ray.submission())
+            application = _built(given, on_ray.submission())
             serve.start(http_options=HTTPOptions(host=options.host, port=port, **secure), logging_config=_QUIET)
         else:
             application = None
