@@ -209,9 +209,9 @@ def read_shard(root: Root, path: str) -> pa.Table:
     try:
         return pq.read_table(root.path_of(path), filesystem=root.filesystem)
     except (FileNotFoundError, pa.ArrowInvalid) as error:
+        what = "missing" if isinstance(error, FileNotFoundError) else f"broken ({error})"
         raise StorageError(
-            f"{root.shown(path)}: cannot be read ({error}); restore it, or remove the dataset.json "
-            "beside it and prepare the dataset again"
+            f"{root.shown(path)}: {what}; restore it, or remove the dataset.json beside it and prepare again"
         ) from None
 
 
