@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -110,8 +111,10 @@ def test_a_replica_that_is_killed_under_steady_load_fails_no_request(endpoint, k
 
 def refusals(process):
     """Return what Ray exports of requests that the gate refused, for there were too many."""
-    arguments = (word for one in psutil.Process(process.pid).children(recursive=True) for word in one.cmdline())
-    [port] = {word.partition("=")[2] for word in arguments if word.startswith("--metrics-export-port=")}
+    every = psutil.Process(process.pid).children(recursive=True)
+    raylet = next(" ".join(one.cmdline()) for one in every if one.name() == "raylet")
+    [file] = Path(re.search(r"--raylet_socket_name=(\S+)/sockets/", raylet)[1]).glob("metrics_export_port_*")
+    port = file.read_text()
     text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
     lines = [line for line in text.splitlines() if line.startswith(f"ray_{ERRORS}{{")]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if 'error="overloaded"' in line)
