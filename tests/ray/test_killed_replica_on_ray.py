@@ -129,6 +129,8 @@ def test_what_is_refused_in_front_of_the_proxy_is_exported_by_ray(endpoint):
     with contextlib.ExitStack() as stack:
         for _ in range(2 * Serve().max_queued):
             begun = stack.enter_context(socket.create_connection((address.host, address.port)))
-            begun.sendall(b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\n")
+            begun.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n"
+            )
         until(lambda: httpx.post(f"{url}/predict", content=b"x").status_code == 503)
     until(lambda: refusals(process) > before)
