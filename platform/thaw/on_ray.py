@@ -120,7 +120,11 @@ def _worked(work: Callable[..., T], given: Sequence[Any], _before: None) -> tupl
 
 def fitting_cpus(resources: Mapping[str, float], labels: Mapping[str, str]) -> float:
     """Return the CPUs of the nodes that have these resources and labels."""
-    return sum(float(node["Resources"].get("CPU", 0)) for node in _fitting(resources, labels))
+    return _cpus(_fitting(resources, labels))
+
+
+def _cpus(nodes: Iterable[Mapping[str, Any]]) -> float:
+    return sum(float(node["Resources"].get("CPU", 0)) for node in nodes)
 
 
 def _fitting(resources: Mapping[str, float], labels: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -139,7 +143,8 @@ def decoding_cpus(reserved: float, resources: Mapping[str, float], labels: Mappi
     Raises:
         ClusterError: there is no such node, so decoding could never start and everything would wait for ever.
     """
-    every, fitting, cpus = nodes(), _fitting(resources, labels), fitting_cpus(resources, labels)
+    every, fitting = nodes(), _fitting(resources, labels)
+    cpus = _cpus(fitting)
     if not cpus:
         asked = ", ".join(f"{name}: {value}" for name, value in {**resources, **labels}.items())
         raise ClusterError(

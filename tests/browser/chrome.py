@@ -28,6 +28,8 @@ _FLAGS = (
     "--remote-debugging-port=0",
 )
 _PATIENCE_S = 20.0
+_LEFT = ("Inspected target navigated or closed", "Execution context was destroyed")
+"""What is said of an expression whose page was left meanwhile."""
 _KEYS = {
     "Tab": (9, ""),
     "Enter": (13, "\r"),
@@ -67,6 +69,10 @@ def _address(process: subprocess.Popen[bytes], file: Path) -> tuple[str, str]:
     raise RuntimeError("Chromium did not start")
 
 
+class PageLeft(RuntimeError):  # noqa: N818 - no mistake of anybody
+    """The page was left for another one before it answered."""
+
+
 class Chrome:
     """A running Chromium."""
 
@@ -82,6 +88,8 @@ class Chrome:
         while True:
             came = json.loads(self._socket.recv(_PATIENCE_S))
             if came.get("id") == self._number:
+                if any(told in str(came.get("error", "")) for told in _LEFT):
+                    raise PageLeft(method)
                 if "error" in came:
                     raise RuntimeError(f"{method}: {came['error']}")
                 result: dict[str, Any] = came["result"]
@@ -141,10 +149,17 @@ class Page:
     def until(self, expression: str) -> None:
         """Wait until an expression holds."""
         deadline = time.monotonic() + _PATIENCE_S
-        while not self.js(f"!!({expression})"):
+        while not self._holds(expression):
             if time.monotonic() > deadline:
                 raise AssertionError(f"never so: {expression}; the page says: {self.js('document.body.innerText')}")
             time.sleep(0.02)
+
+    def _holds(self, expression: str) -> bool:
+        """Return whether an expression holds; it does not on a page that is just being left."""
+        try:
+            return bool(self.js(f"!!({expression})"))
+        except PageLeft:
+            return False
 
     def press(self, key: str, times: int = 1) -> None:
         code, text = _KEYS[key]

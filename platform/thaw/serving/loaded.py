@@ -29,7 +29,8 @@ from thaw.storage import Root, local_cache
 _log = logging.getLogger("thaw.serving")
 
 _MOST_LANES = 4
-"""Most forward passes of a model at the same time in one process: beyond, they wait for Python's lock."""
+"""Most forward passes of a model at the same time in one process, which take turns with Python's lock; a choice: more
+than two have not been measured."""
 
 
 @dataclass(frozen=True)
