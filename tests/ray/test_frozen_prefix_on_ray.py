@@ -8,7 +8,7 @@ import pytest
 import ray
 import torch
 
-from killed import killed
+from actors import killed
 from thaw.config.experiment import Cache
 from thaw.storage import open_root
 from thaw.training import on_ray as training

@@ -11,7 +11,7 @@ import ray
 from PIL import Image
 
 import hostile
-from killed import killed
+from actors import killed
 from thaw import on_ray
 from thaw.data import dataset
 from thaw.data import on_ray as data
