@@ -4,6 +4,7 @@ They travel with it. Whatever loads the model later, with other libraries, on an
 answers them again first, and is refused where it answers otherwise. How good the answers are is not asked here.
 """
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from PIL import Image
 
 from thaw import predictor
 from thaw.config.experiment import Limits
@@ -29,6 +31,8 @@ MAX_BYTES = 4 * 2**20
 """Most bytes of all encoded images together; larger images are passed over."""
 TOLERANCE = 0.005
 """How far answers may be apart, as `Answer.distance` has it: other processors and libraries round otherwise."""
+_LARGE, _SIDE = MAX_BYTES // IMAGES, 1024
+"""Bytes beyond which an image is kept with a longer side of so many pixels."""
 _TRIED = 3 * IMAGES
 """Images that are looked at, of which some may be too large."""
 
@@ -38,7 +42,7 @@ class Golden:
     """One image and what was answered.
 
     Attributes:
-        image: encoded, as it is stored in the dataset.
+        image: encoded, as it is stored in the dataset, or smaller where that is large.
     """
 
     id: str
@@ -53,7 +57,7 @@ def draw(root: Root, prepared: Dataset, seed: int) -> dict[str, bytes]:
     chosen = excerpt.choose(rows, IMAGES, seed)
     found: dict[str, bytes] = {}
     for place in (*chosen, *(one for one in known if one not in chosen)):
-        name, image = known[place]
+        name, image = known[place][0], _small(known[place][1])
         if len(found) < IMAGES and sum(map(len, found.values())) + len(image) <= MAX_BYTES:
             found[name] = image
     return found
@@ -119,6 +123,16 @@ def check(network: Backend, folder: Path, tolerance: float = TOLERANCE) -> float
             "compare the versions of torch, torchvision, timm, pillow and onnxruntime with those of its run"
         )
     return largest
+
+
+def _small(image: bytes) -> bytes:
+    pixels = _decoded(image) if len(image) > _LARGE else None
+    if pixels is None:
+        return image
+    picture, buffer = Image.fromarray(pixels), io.BytesIO()
+    picture.thumbnail((_SIDE, _SIDE))
+    picture.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
 
 
 def _decoded(image: bytes) -> NDArray[np.uint8] | None:

@@ -325,7 +325,7 @@ def test_a_sample_comes_to_what_the_meter_says(name: str) -> None:
     sample = task.sample(answers, annotations)
     found = {key: value for key, [value] in sample.metrics(np.ones((1, 6))).items() if not np.isnan(value)}
     assert found == pytest.approx(summary.overall(meter.compute()), abs=1e-6)
-    assert len(sample.strata()) == len(sample.goodness()) == len(sample) == 6
+    assert len(sample.goodness()) == len(sample) == 6
     assert ((sample.goodness() >= 0) & (sample.goodness() <= 1)).all()
 
 

@@ -280,7 +280,7 @@ def test_an_alias_serves_what_it_points_at(experiment, reference):
 
 def test_every_look_at_the_test_images_is_counted(experiment, prepared, scores, reference, trained):
     root = open_root(experiment.storage.root)
-    folder = ledger.place(prepared)
+    folder = ledger.place(open_root(experiment.storage.root), prepared)
     before = len(root.list(folder))
     assert scores.looks == 1
     again = evaluation.evaluate(experiment, reference)
@@ -290,6 +290,15 @@ def test_every_look_at_the_test_images_is_counted(experiment, prepared, scores, 
     on_val = changed(experiment, evaluate__split="val")
     assert evaluation.evaluate(on_val, reference).looks == 0
     assert len(root.list(folder)) == before + 1
+
+
+def test_two_splits_measured_at_once_are_both_kept(experiment, reference, trained):
+    root = open_root(experiment.storage.root)
+    record.save(root, record.load(root, trained.id).model_copy(update={"metrics": {}}))
+    each = [changed(experiment, evaluate__split=split) for split in ("val", "test")]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(evaluation.evaluate, each, [reference] * 2))
+    assert record.load(root, trained.id).metrics.keys() == {"val", "test"}
 
 
 def test_figures_have_intervals_around_what_was_scored(scores):
@@ -308,8 +317,11 @@ def test_a_page_shows_every_task_with_the_images_answered_worst(experiment, scor
     assert "no picture" not in page
 
 
-def test_a_model_is_as_good_as_itself(experiment, scores, reference):
+def test_a_model_is_as_good_as_itself(experiment, scores, reference, prepared):
+    root = open_root(experiment.storage.root)
+    before = len(root.list(ledger.place(root, prepared)))
     found, page = comparing.compare(experiment.storage.root, reference, reference, "test")
+    assert len(root.list(ledger.place(root, prepared))) == before + 1
     assert reference in Reader(open_root(experiment.storage.root).read_bytes(page).decode()).text
     assert set(found.tasks) == set(scores.metrics)
     for one in found.tasks.values():

@@ -1,13 +1,16 @@
 """Golden images travel with a model and tell, wherever it is loaded, whether it still answers as it did."""
 
 import copy
+import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 import stored as made
 from stored import Stored
@@ -45,6 +48,20 @@ def test_all_images_together_are_bounded_in_size(stored: Stored, monkeypatch: py
     drawn = golden.draw(stored.root, stored.prepared, 3)
     assert 0 < len(drawn) < golden.IMAGES
     assert sum(map(len, drawn.values())) <= most
+
+
+def test_a_large_image_is_kept_smaller(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "PNG")
+    large = buffer.getvalue()
+    assert len(large) > golden.MAX_BYTES
+    monkeypatch.setattr(golden.dataset, "images_at", lambda *_: [(place, (f"val{place}", large)) for place in range(3)])
+    monkeypatch.setattr(golden.excerpt, "choose", lambda *_: [0, 1, 2])
+    drawn = golden.draw(stored.root, stored.prepared, 3)
+    assert len(drawn) == 3
+    assert sum(map(len, drawn.values())) <= golden.MAX_BYTES
+    assert Image.open(io.BytesIO(drawn["val0"])).size == (1024, 768)
 
 
 def test_a_model_that_is_the_same_answers_them_the_same(stored: Stored) -> None:

@@ -120,13 +120,16 @@ def load(folder: Path, device: str = "cpu") -> Exported:
     """Read an artifact, ready to answer, once it answers its golden images as it did when it was made.
 
     Raises:
-        ModelError: the folder holds no artifact that this version of Thaw can read, a file of it was changed, or it
-            answers otherwise here.
+        ModelError: the folder holds no artifact that this version of Thaw can read, a file of it was changed or added,
+            or it answers otherwise here.
     """
     described = describe(folder)
     chosen = _format(described, folder)
     if chosen.UNSAFE:
         raise ModelError(f"{folder}: {chosen.UNSAFE}")
+    strange = {path.name for path in folder.iterdir()} - {*described.files, DESCRIPTION}
+    if strange:
+        raise ModelError(f"{folder}: {DESCRIPTION} does not name {', '.join(sorted(strange))}; remove what is strange")
     for file, digest in described.files.items():
         if sha256(folder / file) != digest:
             raise ModelError(f"{folder / file}: not the file that was registered; export {described.parent} again")

@@ -153,7 +153,7 @@ def digests(root: Root, prepared: Dataset, splits: Sequence[str]) -> set[str]:
     Raises:
         DataError: as `read`.
     """
-    every, first, found = read(root, prepared)["sha256"].to_pylist(), 0, set[str]()
+    every, first, found = read(root, prepared, ["sha256"])["sha256"].to_pylist(), 0, set[str]()
     for split in prepared.splits:
         after = first + prepared.rows(split)
         if split in splits:
@@ -162,8 +162,11 @@ def digests(root: Root, prepared: Dataset, splits: Sequence[str]) -> set[str]:
     return found
 
 
-def read(root: Root, prepared: Dataset) -> pa.Table:
+def read(root: Root, prepared: Dataset, columns: Sequence[str] | None = None) -> pa.Table:
     """Return the facts of a dataset's images, in the order of its shards.
+
+    Args:
+        columns: those that are wanted; all when left out.
 
     Raises:
         DataError: the dataset has none, or those of another version of Thaw.
@@ -174,4 +177,4 @@ def read(root: Root, prepared: Dataset) -> pa.Table:
             f"{root.shown(place)} is missing or of another version; run `thaw prepare` with the experiment again to "
             "write it"
         )
-    return pq.read_table(root.path_of(place), filesystem=root.filesystem)
+    return pq.read_table(root.path_of(place), filesystem=root.filesystem, columns=columns)

@@ -100,7 +100,8 @@ def done(work: Callable[[pa.Table], bytes], pieces: Sequence[pa.Table], **option
         try:
             result = work(piece)
         except ThawError as error:
-            kind, refusal = type(error).__name__, str(error)
+            kind = next(one.__name__ for one in type(error).__mro__ if one.__module__ == errors.__name__)
+            refusal = str(error)
         return pa.table({"result": pa.array([result], pa.large_binary()), "kind": [kind], "refusal": [refusal]})
 
     quiet()

@@ -1,24 +1,28 @@
 """Bootstrap: how far a figure would move with other test images of the same kind.
 
-Images are drawn with replacement, as many from each stratum as it has, so that a draw has the classes of the set. All
-figures of a task are computed from the same draws, and those of two models compared on the same images as well: the
-difference is then that of pairs.
+Images are drawn with replacement, as many as there are. How many show each class is left to chance, as it was when the
+test images came together: draws that kept it would hold too few of the true precisions. All figures of a task are
+computed from the same draws, and those of two models compared on the same images as well: the difference is then that
+of pairs.
 """
 
 from collections.abc import Callable, Mapping
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from thaw.metrics.weighted.contract import Sample, Values, Weights
+from thaw.metrics.weighted.contract import INTERPOLATED, Sample, Values, Weights
 
 DRAWS = 2000
 LEVEL = 0.95
 _GROUPS = 200
 """Most groups of images that are left out in turn, to learn how skewed a figure is."""
 _NORMAL = NormalDist()
+_ENDS = tuple(_NORMAL.inv_cdf(share) for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+_SHOWN = 2**0.5 - 1
+"""Share of the bias of an interpolated metric that draws show: it grows as the noise does, and noise upon noise of the
+same size is only so much wider."""
 _LEAST = 0.5
 """Share of the draws in which a figure must have a value for an interval to be told."""
 
@@ -33,18 +37,10 @@ class Interval(BaseModel):
     high: float
 
 
-def draws(strata: NDArray[np.int64], seed: int, count: int = DRAWS) -> Weights:
-    """Return (count, N) how often each image is drawn, the same for the same seed.
-
-    Args:
-        strata: (N,) which images are alike.
-    """
+def draws(images: int, seed: int, count: int = DRAWS) -> Weights:
+    """Return (count, N) how often each of N images is drawn, the same for the same seed."""
     random = np.random.default_rng(seed)
-    found = np.zeros((count, len(strata)))
-    for stratum in np.unique(strata):
-        members = np.flatnonzero(strata == stratum)
-        found[:, members] = random.multinomial(len(members), np.full(len(members), 1 / len(members)), count)
-    return found
+    return random.multinomial(images, np.full(images, 1 / images), count).astype(np.float64)
 
 
 def intervals(
@@ -54,7 +50,7 @@ def intervals(
 
     Args:
         metrics: what a sample, or a part of one, comes to under weightings.
-        weights: what `draws` returned for the sample's strata.
+        weights: what `draws` returned.
         of: how many images, or boxes, the figures are of; all images when left out.
     """
     images = weights.shape[1]
@@ -82,10 +78,10 @@ def told(
     """Return metric -> interval.
 
     Of a figure that is 0 or 1 in every draw, such as that of a model without a mistake, draws say nothing: its interval
-    is then that of so many cases of which none, or all, were right.
+    is then that of so many cases of which none, or all, were right; without a case it is known of nothing.
 
     The percentiles of the draws are taken where bias and skewness of the figure ask for it (BCa), because figures near
-    1, such as AUROC, move further down than up.
+    1, such as AUROC, move further down than up. Interpolated metrics are more biased than draws show.
 
     Args:
         whole: (1,) metrics of all images once.
@@ -100,24 +96,29 @@ def told(
     for name, [value] in whole.items():
         values = _known(drawn.get(name))
         if not np.isnan(value) and len(values) >= _LEAST * len(drawn.get(name, values)):
-            low, high = np.quantile(values, _levels(float(value), values, _known(without.get(name))))
-            if of and of[name] and low == high:
-                gap = 1 - ((1 - LEVEL) / 2) ** (1 / of[name])
+            levels = _levels(float(value), values, _known(without.get(name)), 1 / _SHOWN if name in INTERPOLATED else 1)
+            low, high = np.quantile(values, levels)
+            if of and low == high:
+                gap = 1 - ((1 - LEVEL) / 2) ** (1 / of[name]) if of[name] else 1.0
                 low, high = (low - gap if value == 1 else low), (high + gap if value == 0 else high)
             found[name] = Interval(value=float(value), low=float(low), high=float(high))
     return found
 
 
-def _levels(value: float, values: Values, without: Values) -> tuple[float, float]:
-    """Return which shares of the draws lie below the two ends."""
+def _levels(value: float, values: Values, without: Values, hidden: float) -> tuple[float, float]:
+    """Return which shares of the draws lie below the two ends.
+
+    Args:
+        hidden: how many times the bias of the draws the metric's own one is.
+    """
     below = float((values < value).mean() + (values == value).mean() / 2)
     if not 0 < below < 1:
         return (1 - LEVEL) / 2, (1 + LEVEL) / 2
-    bias, change = _NORMAL.inv_cdf(below), without.mean() - without if len(without) else np.zeros(1)
+    shown, change = _NORMAL.inv_cdf(below), without.mean() - without if len(without) else np.zeros(1)
     spread = float((change**2).sum() ** 1.5)
     skew = float((change**3).sum()) / (6 * spread) if spread else 0.0
-    ends = (bias + _NORMAL.inv_cdf(share) for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    low, high = (_NORMAL.cdf(bias + end / (1 - skew * end)) for end in ends)
+    bias = min(max(hidden * shown, _ENDS[0]), _ENDS[1])  # so that the interval has the figure in it
+    low, high = (_NORMAL.cdf(shown + (bias + end) / (1 - skew * (bias + end))) for end in _ENDS)
     return low, high
 
 

@@ -89,7 +89,7 @@ def compare(before: Mapping[str, Labelled], after: Mapping[str, Labelled], seed:
 def _compared(task: str, before: Labelled, after: Labelled, seed: int) -> TaskComparison:
     if before.ids != after.ids:
         raise DataError(f"task {task}: the models were measured on different images; evaluate both on the same dataset")
-    ones, weights = bootstrap.once(len(before.ids)), bootstrap.draws(before.sample.strata(), seed)
+    ones, weights = bootstrap.once(len(before.ids)), bootstrap.draws(len(before.ids), seed)
     first, second = before.sample.metrics(ones), after.sample.metrics(ones)
     intervals = bootstrap.told(
         _less(second, first),

@@ -80,7 +80,7 @@ def figures(
     """
     found = {}
     for name, one in seen.items():
-        weights = bootstrap.draws(one.sample.strata(), seed)
+        weights = bootstrap.draws(len(one.ids), seed)
         task, point = tasks[name], tasks[name].options.operating_point
         settled = point is not None and task.answering.thresholds
         found[name] = Figures(
@@ -100,7 +100,7 @@ def figures(
 
 
 def _slice(sample: Sample, seed: int) -> Slice:
-    weights = bootstrap.draws(sample.strata(), seed)
+    weights = bootstrap.draws(len(sample), seed)
     return Slice(images=len(sample), metrics=bootstrap.intervals(sample.metrics, weights))
 
 

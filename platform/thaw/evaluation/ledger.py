@@ -1,8 +1,8 @@
-"""Ledger: every look at a set of test images, whatever dataset they are part of.
+"""Ledger: every look at a set of test images, whatever dataset they are part of and whatever is said of them.
 
 A test set is worn out by looking: whoever picks the best of twenty models by it has chosen on it, and its figure is too
-good. So each look is written down before anything is answered, and every report says how many there have been.
-Validation images are for looking and have no ledger.
+good. So each look is written down before anything is answered or compared, and every report says how many there have
+been. A set that has got or lost an image is another one. Validation images are for looking and have no ledger.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import secrets
 
 from pydantic import BaseModel, ConfigDict
 
+from thaw.data import facts
 from thaw.data.dataset import Dataset
 from thaw.registry.record import utc_now
 from thaw.storage import Root
@@ -28,9 +29,9 @@ class Look(BaseModel):
     dataset: str
     """Below the root; others may have the same test images."""
     run_id: str
-    """The run whose model was measured."""
+    """The run whose model was measured, of two the second."""
     model: str
-    """``name/version``, and which of its artifacts answered in its place."""
+    """``name/version``, and which of its artifacts answered in its place, or what it was compared with."""
     metrics: dict[str, tuple[str, ...]]
     """Task -> what was measured."""
 
@@ -39,14 +40,18 @@ def write(root: Root, prepared: Dataset, run_id: str, model: str, metrics: dict[
     """Write down a look that is about to be taken, and return how many there have been with it.
 
     Each is a file of its own, so that looks at the same time are all counted.
+
+    Raises:
+        DataError: the dataset has no facts, by which its images are told from others.
     """
+    folder = place(root, prepared)
     look = Look(when=utc_now(), dataset=prepared.path, run_id=run_id, model=model, metrics=metrics)
     name = f"{look.when.replace(':', '').replace('+0000', 'Z')}-{secrets.token_hex(4)}.json"
-    root.write_json(f"{place(prepared)}/{name}", look.model_dump(mode="json"))
-    return len(root.list(place(prepared)))
+    root.write_json(f"{folder}/{name}", look.model_dump(mode="json"))
+    return len(root.list(folder))
 
 
-def place(prepared: Dataset) -> str:
-    """Return where looks at a dataset's test images are kept; shards are named by their content."""
-    shards = "\n".join(sorted(shard.file for shard in prepared.splits["test"]))
-    return f"{FOLDER}/{hashlib.sha256(shards.encode()).hexdigest()[:16]}"
+def place(root: Root, prepared: Dataset) -> str:
+    """Return where looks at a dataset's test images are kept, by what their files hold."""
+    images = "\n".join(sorted(facts.digests(root, prepared, ["test"])))
+    return f"{FOLDER}/{hashlib.sha256(images.encode()).hexdigest()[:16]}"

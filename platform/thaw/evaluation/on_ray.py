@@ -66,7 +66,7 @@ def evaluate(
     with on_ray.cluster(wait_s=experiment.cluster.wait_s):
         on_ray.check_gpus("evaluate.gpus", experiment.evaluate.gpus, experiment.cluster.wait_s)
         say(f"evaluating {called} on {prepared.rows(split)} {split} images of {prepared.path}")
-        metrics = {name: task.metrics for name, task in loaded.tasks.items()}
+        metrics = {name: task.metrics for name, task in loaded.tasks.items() if name in prepared.labels}
         looks = ledger.write(root, prepared, lineage.run_id, called, metrics) if split == "test" else 0
         rows = answering.answers(
             root, functools.partial(answering.loaded, root, found, artifact), prepared, split, experiment
@@ -93,13 +93,21 @@ def evaluate(
         looks=looks,
         answers=f"{place}/{split}.parquet",
     )
-    report.publish(root, scores, parts, drawn, loaded.description, record)
+    report.publish(root, scores, parts, drawn, loaded.description, record, prepared.path)
     if record.dataset == prepared.path and not artifact:
-        card.write(root, found, loaded.description, record, scores)
-        metrics_of = {**record.metrics, split: scores.metrics}
-        records.save(root, record.model_copy(update={"stage": "evaluated", "metrics": metrics_of}))
-    root.write_json(f"{place}/{split}.json", scores.model_dump(mode="json"))  # the last: it says that all is there
+        with records.hold(root, record.id):  # another split may have been measured meanwhile
+            record = records.load(root, record.id)
+            card.write(root, found, loaded.description, record, scores)
+            metrics_of = {**record.metrics, split: scores.metrics}
+            records.save(root, record.model_copy(update={"stage": "evaluated", "metrics": metrics_of}))
+            _say_that_all_is_there(root, place, scores)
+    else:
+        _say_that_all_is_there(root, place, scores)
     return scores
+
+
+def _say_that_all_is_there(root: Root, place: str, scores: Scores) -> None:
+    root.write_json(f"{place}/{scores.split}.json", scores.model_dump(mode="json"))
 
 
 def _say_where_data_differ(experiment: Experiment, record: RunRecord) -> None:
@@ -155,10 +163,19 @@ def settle(root: Root, folder: Path, experiment: Experiment, prepared: Dataset) 
 
 
 def _check_labels(loaded: Backend, prepared: Dataset, found: ModelVersion) -> None:
-    for task, schema in loaded.description.labels.items():
+    """Refuse a dataset whose classes are others; tasks that it has no labels for are answered and not scored."""
+    model, known = f"{found.name}/{found.version}", loaded.description.labels
+    if not known.keys() & prepared.labels.keys():
+        raise DataError(
+            f"{model} answers {', '.join(known)}; dataset {prepared.path} has labels for {', '.join(prepared.labels)} "
+            "alone: measure it on one that has a task of the same name"
+        )
+    for task, schema in known.items():
         other = prepared.labels.get(task)
-        if other is None or other.fingerprint != schema.fingerprint:
+        if other is None:
+            say(f"{model}: {task} is not scored; {prepared.path} has no labels for it")
+        elif other.fingerprint != schema.fingerprint:
             raise DataError(
-                f"{found.name}/{found.version}: task {task} knows the classes {', '.join(schema.names[:8])}; dataset "
-                f"{prepared.path} has {', '.join(other.names[:8]) if other else 'no such task'}: they must be the same"
+                f"{model}: task {task} knows the classes {', '.join(schema.names[:8])}; dataset {prepared.path} has "
+                f"{', '.join(other.names[:8])}: they must be the same"
             )

@@ -149,6 +149,8 @@ def by_false(group: Candidates, most: float) -> tuple[float, bool]:
     Source: Angelopoulos et al. 2024, arXiv:2208.02814 (conformal risk control), theorem 1.
     """
     count = float(group.negatives.sum())
+    if not count:
+        return _EVEN, False
     bound = int(np.bincount(group.wrong_images).max(initial=1))
     through = math.floor(most * (count + 1) + 1e-9) - bound
     wrong = np.sort(group.wrong)[::-1]
@@ -160,10 +162,14 @@ def by_false(group: Candidates, most: float) -> tuple[float, bool]:
 def by_recall(group: Candidates, least: float) -> tuple[float, bool]:
     """Return the highest threshold at which new ones are found at a rate, and whether that is promised.
 
-    Where it is not, the threshold is the highest one at which all are found that can be.
+    A new image may hold as many as any image here, and all of them may be missed. Where the rate is not promised, the
+    threshold is the highest one at which all are found that can be.
+
+    Source: as `by_false`, of what is missed beyond the share that may be.
     """
     count = float(group.positives.sum())
-    missed = math.floor((1 - least) * (count + 1) + 1e-9) - 1
+    bound = float(group.positives.max(initial=1.0))
+    missed = math.floor((1 - least) * count - least * bound + 1e-9)
     unseen = round(count) - len(group.right)
     if missed < unseen:
         return (_between(float(group.right.min()), group, False) if len(group.right) else _EVEN), False
@@ -173,10 +179,11 @@ def by_recall(group: Candidates, least: float) -> tuple[float, bool]:
 def by_precision(group: Candidates, least: float) -> tuple[float, bool]:
     """Return the least threshold from which on new answers are right at a rate, and whether that is promised.
 
-    Of n answers here k are right; k / (n + 1) of new ones are counted on, as if one more were wrong.
+    Of n answers here k are right; k / (n + b) of new ones are counted on, as if an image more had wrong ones only, as
+    many as any image here has answers.
     """
     scores, hits, false = sweep(group)
-    good = np.flatnonzero(hits / (hits + false + 1) >= least)
+    good = np.flatnonzero(hits / (hits + false + _most_in_an_image(group, scores)) >= least)
     if not len(good):
         return _between(float(scores[0]) if len(scores) else 1.0, group, True), False
     return _between(float(scores[good[-1]]), group, False), True
@@ -197,6 +204,19 @@ def sweep(group: Candidates) -> tuple[_Scores, _Scores, _Scores]:
     counts = (len(side) - np.searchsorted(np.sort(side), scores, side="left") for side in (group.right, group.wrong))
     hits, false = (one.astype(np.float64) for one in counts)
     return scores, hits, false
+
+
+def _most_in_an_image(group: Candidates, scores: _Scores) -> NDArray[np.int64]:
+    """Return the most statements of one image that reach each score."""
+    told = np.concatenate([group.right, group.wrong])
+    images = np.concatenate([group.right_images, group.wrong_images])
+    order = np.lexsort((-told, images))
+    _, first, counts = np.unique(images[order], return_index=True, return_counts=True)
+    rank = np.empty(len(told), dtype=np.int64)
+    rank[order] = np.arange(len(told)) - np.repeat(first, counts) + 1
+    falling = np.argsort(-told, kind="stable")
+    most = np.maximum.accumulate(rank[falling])
+    return np.asarray(most[np.searchsorted(-told[falling], -scores, side="right") - 1])
 
 
 def _between(score: float, group: Candidates, above: bool) -> float:

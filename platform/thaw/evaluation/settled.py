@@ -41,7 +41,7 @@ def _settled(task: Task, seen: Labelled, seed: int) -> Settled:
     answering, after = operating_point.settle(sample, point, temperature), sample.tempered(temperature)
     kept: list[Kept] = []
     if point:
-        weights = bootstrap.draws(sample.strata(), seed)
+        weights = bootstrap.draws(len(sample), seed)
         kept = operating_point.kept(after, point, answering, task.usual, weights)
     return Settled(
         images=len(seen.ids),

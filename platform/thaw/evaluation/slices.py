@@ -113,11 +113,20 @@ def _quarters(known: Sequence[str]) -> list[str]:
         return []
     every = [numbers[text] for text in known if text != UNKNOWN]
     edges = np.unique(np.quantile(np.array(every, dtype=np.float64), [0, 0.25, 0.5, 0.75, 1]))
-    names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges.tolist())]
+    names = [f"{low} to {high}" for low, high in pairwise(_told(edges.tolist()))]
     return [
         UNKNOWN if text == UNKNOWN else names[int(np.searchsorted(edges[1:-1], numbers[text] or 0.0, side="right"))]
         for text in known
     ]
+
+
+def _told(edges: Sequence[float]) -> list[str]:
+    """Return numbers in as few digits, from four on, as tell them apart."""
+    written = (
+        [np.format_float_positional(edge, digits, fractional=False, trim="-") for edge in edges]
+        for digits in range(4, 18)
+    )
+    return next(one for one in written if len(set(one)) == len(edges))
 
 
 def _frequent(known: Sequence[str]) -> list[str]:

@@ -17,6 +17,9 @@ from thaw.export.validation import Seen
 from thaw.predictor import Answers, Backend
 from thaw.tasks.contract import Answer, Task
 
+_ROUNDING = 1e-6
+"""By how much a difference of two figures may be off, being one of floating-point numbers."""
+
 
 class Tolerance(BaseModel):
     """How much worse than its parent an artifact may be."""
@@ -26,7 +29,8 @@ class Tolerance(BaseModel):
     drop: float = Field(0.005, ge=0, le=1)
     """Largest fall of a task's best metric."""
     flips: float = Field(0.02, ge=0, le=1)
-    """Largest share of a task's decisions that may differ, as `Answer.disagreement` has it."""
+    """Largest share of a task's decisions that may differ, as `Answer.disagreement` has it; and by what share the
+    decisions may differ that it is unsure about."""
 
 
 class Figures(BaseModel):
@@ -40,6 +44,8 @@ class Figures(BaseModel):
     artifact: float | None
     flips: float
     """Mean share of what is decided differently, over images."""
+    unsure: float = 0.0
+    """By what share of an image's decisions what the two are unsure about differs, in the mean."""
     farthest: float
     """Largest distance of two answers to the same image."""
     mean: float
@@ -95,11 +101,14 @@ def judge(parent: Backend, artifact: Backend, seen: Iterable[Seen], tolerance: T
 
 
 def _reasons(task: str, found: Figures, tolerance: Tolerance) -> Iterable[str]:
-    if found.drop > tolerance.drop:
+    if found.drop > tolerance.drop + _ROUNDING:
         fall = f"{found.metric} falls from {found.parent:.4f} to {found.artifact:.4f}"
         yield f"{task}: {fall}; {tolerance.drop:g} is allowed"
-    if found.flips > tolerance.flips:
+    if found.flips > tolerance.flips + _ROUNDING:
         yield f"{task}: {found.flips:.2%} of what it decides differs from its parent; {tolerance.flips:.2%} is allowed"
+    if found.unsure > tolerance.flips + _ROUNDING:
+        said = f"what it is unsure about differs from its parent by {found.unsure:.2%} of what it decides"
+        yield f"{task}: {said}; {tolerance.flips:.2%} is allowed"
 
 
 class _NotFiniteError(Exception):
@@ -152,11 +161,13 @@ class _Apart:
     """Distances of the answers to one task, image by image."""
 
     flips: list[float] = field(default_factory=list)
+    unsure: list[float] = field(default_factory=list)
     distances: list[float] = field(default_factory=list)
 
     def add(self, theirs: Iterable[Answer], ours: Iterable[Answer]) -> None:
         for one, other in zip(theirs, ours, strict=True):
             self.flips.append(one.disagreement(other))
+            self.unsure.append(abs(one.abstained() - other.abstained()))
             self.distances.append(one.distance(other))
 
     def figures(self, task: Task, parent: Mapping[str, float], artifact: Mapping[str, float]) -> Figures:
@@ -165,6 +176,7 @@ class _Apart:
             parent=parent.get(task.best_metric),
             artifact=artifact.get(task.best_metric),
             flips=sum(self.flips) / len(self.flips),
+            unsure=sum(self.unsure) / len(self.unsure),
             farthest=max(self.distances),
             mean=sum(self.distances) / len(self.distances),
         )

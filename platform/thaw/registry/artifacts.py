@@ -64,6 +64,7 @@ def register(root: Root, found: ModelVersion, name: str, folder: Path) -> str:
     if not (folder / _ARTIFACT).is_file():
         raise StorageError(f"{folder}: not an artifact: it has no {_ARTIFACT}")
     path = _folder(found, name)
+    root.remove(path)  # what an upload left that did not come to its end
     root.upload(folder, path, leave_out={_ARTIFACT})
     root.write_bytes(f"{path}/{_ARTIFACT}", (folder / _ARTIFACT).read_bytes())
     return path

@@ -7,13 +7,14 @@ those are in the run's checkpoints, bundle and TensorBoard events.
 import re
 import secrets
 import subprocess
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from thaw import catalog
+from thaw import catalog, lock
 from thaw.errors import ConfigError, StorageError
 from thaw.storage import Root
 
@@ -117,6 +118,11 @@ def _git(folder: Path, *arguments: str) -> str | None:
 def save(root: Root, record: RunRecord) -> None:
     """Publish ``record`` in its run's folder, in place of the one before."""
     root.write_json(_path(record.id), record.model_dump(mode="json"))
+
+
+def hold(root: Root, run_id: str) -> AbstractContextManager[None]:
+    """Hold a run's record while it is read, changed and saved, where others may do so at the same time."""
+    return lock.hold(root, _path(run_id))
 
 
 def check_id(run_id: str) -> None:

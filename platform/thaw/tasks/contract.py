@@ -15,9 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from thaw.backbones.contract import Features
+from thaw.catalog import did_you_mean
 from thaw.data.labels import Annotation, LabelSchema
 from thaw.data.placement import Placement
 from thaw.data.rle import Rle
+from thaw.errors import ConfigError
 from thaw.metrics.weighted.contract import Sample
 
 Masks = Literal["rle", "png", "none"]
@@ -201,6 +203,17 @@ class Task(ABC):
     answer_type: ClassVar[type[Answer]]
 
     def __init__(self, name: str, options: Any, labels: LabelSchema, answering: Answering | None = None) -> None:
+        """Build the task.
+
+        Raises:
+            ConfigError: the operating point is of a class that is not among the labels.
+        """
+        point = options.operating_point
+        if point and point.positive is not None and point.positive not in labels.names:
+            raise ConfigError(
+                f"tasks.{name}.operating_point.positive: no class {point.positive!r}; known: {', '.join(labels.names)}"
+                f"{did_you_mean(point.positive, labels.names)}"
+            )
         self.name = name
         self.options = options
         self.labels = labels

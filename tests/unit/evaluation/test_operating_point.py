@@ -68,10 +68,10 @@ def test_too_few_images_promise_nothing():
 
 def _group(right: list[float], wrong: list[float], positives: int | None = None) -> Candidates:
     places = np.arange(len(right)), len(right) + np.arange(len(wrong))
-    images = len(right) + len(wrong)
-    true = np.zeros(images)
-    true[: len(right)] = 1
-    true[0] += (positives or len(right)) - len(right)
+    unseen = (positives or len(right)) - len(right)
+    images = len(right) + len(wrong) + unseen
+    true = np.ones(images)
+    true[len(right) : images - unseen] = 0
     return Candidates(("x",), np.array(right), np.array(wrong), *places, true, np.ones(images))
 
 
@@ -100,12 +100,60 @@ def test_several_false_boxes_in_one_image_cost_what_one_image_may_have():
     assert not operating_point.by_false(together, 2 / 41)[1]
 
 
+def test_many_boxes_in_one_image_may_all_be_missed_in_a_new_one():
+    """40 of 40 are found: of a new image with one 1 in 41 is counted as missed, of one with twenty 20 in 60."""
+    scores = np.linspace(0.5, 0.9, 40)
+    none = np.empty(0), np.arange(40), np.empty(0, int)
+    apart = Candidates(NAMES[:1], scores, *none, *ONES)
+    together = Candidates(
+        NAMES[:1], scores, np.empty(0), np.arange(40) // 20, np.empty(0, int), *[np.full(2, 20.0)] * 2
+    )
+    assert operating_point.by_recall(apart, 0.95)[1]
+    assert not operating_point.by_recall(together, 0.95)[1]
+    assert operating_point.by_recall(together, 0.66)[1]
+    assert operating_point.by_precision(apart, 0.95)[1]
+    assert not operating_point.by_precision(together, 0.95)[1]
+
+
+def test_the_recall_of_boxes_that_come_together_keeps_to_the_aim():
+    rates, aim = [], 0.9
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        hard = random.random(60) < 0.15
+        images = np.repeat(np.arange(60), 8)
+        scores = np.where(hard[images], random.beta(2, 4, 480), random.beta(6, 2, 480))
+        group = Candidates(NAMES[:1], scores, np.empty(0), images, np.empty(0, int), np.full(60, 8.0), np.ones(60))
+        threshold, promised = operating_point.by_recall(group, aim)
+        assert promised
+        new = np.random.default_rng(10**6)
+        hard = new.random(20_000) < 0.15
+        rates.append((np.where(hard, new.beta(2, 4, 20_000), new.beta(6, 2, 20_000)) >= threshold).mean())
+    assert aim - 0.002 <= np.mean(rates) < aim + 0.03
+
+
+def test_of_what_could_not_be_wrong_nothing_is_learnt():
+    group = Candidates(
+        NAMES[:1], np.array([0.9, 0.8]), np.empty(0), np.arange(2), np.empty(0, int), np.ones(2), np.zeros(2)
+    )
+    assert operating_point.by_false(group, 0.01) == (0.5, False)
+
+
+@pytest.mark.parametrize(("kind", "annotation"), [(classification, "class"), (multilabel, "classes")])
+def test_a_class_that_there_is_not_is_no_aim(kind, annotation):
+    point = OperatingPoint(max_false_positive_rate=0.1, positive="bda")
+    options = kind.Options(type=kind.__name__.rpartition(".")[2], operating_point=point)
+    with pytest.raises(
+        ConfigError, match=r"tasks.verdict.operating_point.positive: no class 'bda'; known: bad, good; did"
+    ):
+        kind.Task("verdict", options, LabelSchema(kind=annotation, names=NAMES))
+
+
 def test_without_an_operating_point_the_likeliest_of_several_classes_is_answered():
     scores = np.array([[0.4, 0.3, 0.3], [0.4, 0.35, 0.25], [0.2, 0.5, 0.3]])
     sample = ClassSample(("a", "b", "c"), scores, np.array([0, 1, 1]), np.array([0, 0, 1]), np.zeros(3, dtype=bool))
     point = OperatingPoint(min_recall=0.5, positive="a")
     answering = Answering(thresholds={"a": 0.3}, positive="a")
-    [one] = operating_point.kept(sample, point, answering, 0.0, bootstrap.draws(sample.strata(), 0))
+    [one] = operating_point.kept(sample, point, answering, 0.0, bootstrap.draws(len(sample), 0))
     assert (one.false_positives, one.false_positives_usual) == (1, 1)
 
 
@@ -201,7 +249,7 @@ def test_kept_compares_with_the_usual_rule():
     point = OperatingPoint(max_false_positive_rate=0.05, positive="bad")
     answering = operating_point.settle(_two(0, 400), point, 1.0)
     new = _two(1, 400)
-    weights = bootstrap.draws(new.strata(), 0)
+    weights = bootstrap.draws(len(new), 0)
     [found] = operating_point.kept(new, point, answering, 0.0, weights)
     assert found.promised
     assert found.realised.low <= found.realised.value <= found.realised.high
@@ -252,5 +300,5 @@ def test_the_interval_of_a_precision_is_that_of_the_answers():
         OperatingPoint(min_precision=0.9, positive="bad"),
         Answering(thresholds={"bad": 0.5}, positive="bad"),
     )
-    [one] = operating_point.kept(sample, point, answering, 0.0, bootstrap.draws(sample.strata(), 0))
+    [one] = operating_point.kept(sample, point, answering, 0.0, bootstrap.draws(len(sample), 0))
     assert (one.realised.value, one.realised.low) == (1.0, pytest.approx(0.025 ** (1 / 5)))

@@ -93,3 +93,17 @@ def test_rare_values_are_one_slice():
     found = slices.cut(values, IDS)
     assert len(found) == 21
     assert list(found)[-1] == "(others)"
+
+
+@pytest.mark.parametrize(
+    ("first", "name"), [(20260100, "20260100 to 20260110"), (0.5, "0.5 to 10.25"), (-3e-5, "-0.00003 to 9.75")]
+)
+def test_quarters_of_numbers_that_begin_alike_are_told_apart(first, name):
+    found = slices.cut({image: str(first + place) for place, image in enumerate(IDS)}, IDS)
+    assert [len(rows) for rows in found.values()] == [10, 10, 10, 10]
+    assert next(iter(found)) == name
+
+
+def test_quarters_have_as_many_digits_as_they_need():
+    found = slices.cut({image: str(1_700_000_000.5 + place) for place, image in enumerate(IDS)}, IDS)
+    assert len(found) == 4

@@ -85,6 +85,13 @@ def _edited(folder: Path, **values: Any) -> None:
     (folder / "artifact.json").write_text(json.dumps({**told, **values}))
 
 
+def test_a_file_that_nobody_registered_is_refused(stored: Stored, exported: Outcome, tmp_path: Path) -> None:
+    folder = _broken(stored, exported, tmp_path)
+    (folder / "model.onnx.xz").write_bytes(b"another network")
+    with pytest.raises(ModelError, match=r"artifact\.json does not name model\.onnx\.xz; remove what is strange"):
+        backends.load(folder)
+
+
 def test_a_file_that_was_changed_is_refused(stored: Stored, exported: Outcome, tmp_path: Path) -> None:
     folder = _broken(stored, exported, tmp_path)
     (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes() + b" ")

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from stored import IMAGES, Stored
-from thaw.bundle import Bundle
+from thaw.bundle import Bundle, build_tasks
 from thaw.export import gate
 from thaw.export.gate import Tolerance, Verdict
+from thaw.tasks.contract import Answering, Task
 
 STRICT = Tolerance(drop=0.005, flips=0.02)
 
@@ -101,3 +102,25 @@ def test_an_artifact_that_is_better_is_not_refused_for_it(stored: Stored) -> Non
     verdict = gate.judge(_broken(stored, _swap_classes), stored.bundle, stored.validation.batches(), Tolerance(flips=1))
     assert verdict.passed
     assert verdict.tasks["colour"].drop < -0.3
+
+
+def test_a_fall_by_just_what_is_tolerated_passes() -> None:
+    found = gate.Figures(metric="accuracy", parent=0.97, artifact=0.965, flips=0.02, farthest=0.1, mean=0.0)
+    assert list(gate._reasons("colour", found, STRICT)) == []
+    worse = found.model_copy(update={"artifact": 0.964, "flips": 0.021})
+    assert len(list(gate._reasons("colour", worse, STRICT))) == 2
+
+
+def test_what_abstains_otherwise_than_its_parent_is_refused(stored: Stored) -> None:
+    names = ("blue", "green", "red")
+    sides = [replace(stored.bundle, tasks=_abstaining(stored, dict.fromkeys(names, least))) for least in (0.0, 1.0)]
+    verdict = gate.judge(*sides, stored.validation.batches(), STRICT)
+    assert verdict.tasks["colour"].flips == 0
+    assert verdict.tasks["colour"].unsure > 0.9
+    [reason] = verdict.reasons
+    assert reason.startswith("colour: what it is unsure about differs from its parent by ")
+
+
+def _abstaining(stored: Stored, thresholds: dict[str, float]) -> dict[str, Task]:
+    of = stored.bundle.description
+    return build_tasks(of.tasks, of.labels, {"colour": Answering(thresholds=thresholds)})

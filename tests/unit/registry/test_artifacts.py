@@ -83,6 +83,12 @@ def test_an_upload_that_breaks_off_leaves_no_artifact(
     assert artifacts.names(root, found) == []
 
 
+def test_what_a_broken_upload_left_is_no_part_of_the_next_one(root: Root, found: ModelVersion, tmp_path: Path) -> None:
+    root.write_bytes(f"{found.path}/artifacts/onnx/model.onnx.xz", b"another network")
+    artifacts.register(root, found, "onnx", _made(tmp_path, "onnx"))
+    assert "model.onnx.xz" not in root.files_below(f"{found.path}/artifacts/onnx")
+
+
 def test_a_missing_artifact_names_the_nearest(root: Root, found: ModelVersion, tmp_path: Path) -> None:
     artifacts.register(root, found, "onnx-int8", _made(tmp_path, "onnx-int8"))
     with pytest.raises(StorageError, match=r"it has onnx-int8; did you mean 'onnx-int8'\?"):

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import ray
+from numpy.typing import NDArray
 
 from thaw import bundle, predictor
 from thaw.backends.load import load
@@ -21,6 +23,7 @@ from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
 from thaw.data.labels import Annotation, LabelSchema
 from thaw.data.visiting.on_ray import visit
+from thaw.errors import DataError
 from thaw.evaluation import evaluate as scoring
 from thaw.evaluation import pictures
 from thaw.evaluation.evaluate import Answered
@@ -40,6 +43,7 @@ def answers(
         network: returns what answers on a device, quickly where a process has done so before.
 
     Raises:
+        DataError: an image does not keep to the experiment's limits.
         StorageError: a shard is missing or broken.
         ModelError: a node answers otherwise than the model did when it was made.
     """
@@ -57,11 +61,23 @@ def answers(
 
 def _answer(network: Backend, rows: pa.Table, limits: Limits) -> Iterator[dict[str, str]]:
     ids, images, annotations = zip(*(dataset.encoded(rows, row) for row in range(len(rows))), strict=True)
-    given = predictor.answer(network, [quality.decode(image, limits) for image in images])
+    given = predictor.answer(network, [_decoded(own, image, limits) for own, image in zip(ids, images, strict=True)])
     schemas = network.description.labels
     for own, answer, known in zip(ids, given, annotations, strict=True):
-        carried = {task: schema.to_json(known[task]) for task, schema in schemas.items()}
+        carried = {task: schema.to_json(known.get(task)) for task, schema in schemas.items()}
         yield {"id": own, "answer": json.dumps(predictor.as_json(answer)), "annotations": json.dumps(carried)}
+
+
+def _decoded(own: str, image: bytes, limits: Limits) -> NDArray[np.uint8]:
+    """Return an image's pixels.
+
+    Raises:
+        DataError: it does not keep to the limits, which were others when the dataset was prepared.
+    """
+    try:
+        return quality.decode(image, limits)
+    except quality.BadImage as error:
+        raise DataError(f"image {own!r}: {error}; give data.limits that the dataset was prepared with") from None
 
 
 @functools.lru_cache(maxsize=2)

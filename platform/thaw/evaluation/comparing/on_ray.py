@@ -1,6 +1,6 @@
 """Comparing two models: answers that are missing are given first, on all nodes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow.parquet as pq
 
@@ -8,7 +8,7 @@ from thaw import on_ray
 from thaw.config import load
 from thaw.config.experiment import Cluster, Experiment
 from thaw.data.dataset import Dataset
-from thaw.evaluation import comparison, kept, report
+from thaw.evaluation import comparison, kept, ledger, report
 from thaw.evaluation import on_ray as evaluation
 from thaw.evaluation.answering import on_ray as answering
 from thaw.evaluation.comparison import Comparison
@@ -19,7 +19,7 @@ from thaw.registry import record as records
 from thaw.registry import store
 from thaw.registry.store import ModelVersion
 from thaw.storage import Root, open_root
-from thaw.tasks.contract import Answer
+from thaw.tasks.contract import Answer, Task
 
 
 def compare(storage_root: str, before: str, after: str, split: str) -> tuple[Comparison, str]:
@@ -45,6 +45,7 @@ def compare(storage_root: str, before: str, after: str, split: str) -> tuple[Com
     with on_ray.cluster(wait_s=Cluster().wait_s):
         answered = [_answered(root, one, prepared, split) for one in models]
         tasks = [answering.loaded(root, one, None, "cpu").tasks for one in models]
+        _write_down(root, prepared, split, run_id, models, tasks)
         seen = [labelled(each, *one) for each, one in zip(tasks, answered, strict=True)]
         settings = _settings(root, run_id, split)
         found = Comparison(
@@ -61,6 +62,21 @@ def compare(storage_root: str, before: str, after: str, split: str) -> tuple[Com
     path = f"{kept.place(root, run_id, prepared)}/{split}-against-{models[0].name}-{models[0].version}.html"
     report.publish_comparison(root, path, found, answered, drawn, labels)
     return found, path
+
+
+def _write_down(
+    root: Root,
+    prepared: Dataset,
+    split: str,
+    run_id: str,
+    models: Sequence[ModelVersion],
+    tasks: Sequence[Mapping[str, Task]],
+) -> None:
+    """Write a look into the ledger: what a comparison shows of test images is as telling as a measurement."""
+    if split == "test":
+        older, newer = (f"{one.name}/{one.version}" for one in models)
+        both = {name: task.metrics for name, task in tasks[1].items() if name in tasks[0]}
+        ledger.write(root, prepared, run_id, f"{newer} against {older}", both)
 
 
 def _changed(found: Comparison, answered: Sequence[Answered]) -> Iterator[tuple[str, str, Sequence[Answer]]]:
@@ -84,5 +100,6 @@ def _answered(root: Root, found: ModelVersion, prepared: Dataset, split: str) ->
 def _settings(root: Root, run_id: str, split: str) -> Experiment:
     """Return the experiment of a run, to be measured on a split where its root is now."""
     values = records.load(root, run_id).experiment
-    values = {**values, "storage": {"root": root.uri}, "evaluate": {**values["evaluate"], "split": split}}
+    evaluate = {**values["evaluate"], "split": split, "slices": None}  # the table is of the run's own images
+    values = {**values, "storage": {"root": root.uri}, "evaluate": evaluate}
     return load.parse(values, f"runs/{run_id}")

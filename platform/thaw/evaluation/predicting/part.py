@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from thaw import lock
 from thaw.config.limits import Limits
 from thaw.errors import ConfigError
 from thaw.storage import Root
@@ -54,15 +55,18 @@ def claim(root: Root, own: Mapping[str, str]) -> None:
     Raises:
         ConfigError: parts of others do.
     """
-    there = root.read_json(BEGUN) if root.exists(BEGUN) else None
-    if there is None and others(root, []):
-        raise ConfigError(f"--out: {root} holds files that are called like parts, and nothing says whose; name another")
-    if there not in (None, own):
-        raise ConfigError(
-            f"--out: {root} holds answers of {there.get('model')} to {there.get('images')}; name another place, or "
-            "remove them"
-        )
-    root.write_json(BEGUN, own)
+    with lock.hold(root, BEGUN):
+        there = root.read_json(BEGUN) if root.exists(BEGUN) else None
+        if there is None and others(root, []):
+            raise ConfigError(
+                f"--out: {root} holds files that are called like parts, and nothing says whose; name another"
+            )
+        if there not in (None, own):
+            raise ConfigError(
+                f"--out: {root} holds answers of {there.get('model')} to {there.get('images')}; name another place, or "
+                "remove them"
+            )
+        root.write_json(BEGUN, own)
 
 
 def most_images(total: int) -> int:

@@ -20,10 +20,12 @@ def publish(
     drawn: Drawn,
     described: Description,
     record: RunRecord,
+    dataset: str,
 ) -> None:
     """Write the page of an evaluation.
 
     Args:
+        dataset: whose images were answered, below the root.
         parts: what is shown of each task beside its figures.
         drawn: pictures of the images that are shown.
     """
@@ -31,7 +33,7 @@ def publish(
         "model": f"{scores.model} as {scores.artifact}" if scores.artifact else scores.model,
         "run": f"{record.id}, begun {record.created}",
         "backbone": described.model.backbone,
-        "dataset": f"{record.dataset.rpartition('-')[0]}-{scores.dataset}",
+        "dataset": dataset,
         "learnt from": f"the {record.experiment['train']['learn_from']} images of {record.dataset}",
         "commit": record.git_commit or "unknown",
         "answers": scores.answers,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thaw.metrics.boxes import ImageBoxes, iou, matched
-from thaw.metrics.weighted.contract import Candidates, Values, Weights, mean_over, ratio, sharpened, strata_of, surprise
+from thaw.metrics.weighted.contract import Candidates, Values, Weights, mean_over, ratio, sharpened, surprise
 
 _OVERLAPS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0, 1, 101)
@@ -111,10 +111,6 @@ class BoxSample:
         """Return class name -> metric -> how many images have a true box of it."""
         each = zip(self.names, self._found, strict=True)
         return {name: {"ap50": int((found.true > 0).sum())} for name, found in each}
-
-    def strata(self) -> NDArray[np.int64]:
-        """Return which images have true boxes of the same classes; sets that only one image has are one stratum."""
-        return strata_of(np.stack([found.true > 0 for found in self._found], axis=1))
 
     def _averages(self, weights: Weights) -> dict[str, Values]:
         if not self._known:

@@ -14,7 +14,6 @@ from thaw.metrics.weighted.contract import (
     mean_over,
     ratio,
     sharpened,
-    strata_of,
     surprise,
 )
 from thaw.metrics.weighted.ranking import auroc, average_precision
@@ -68,10 +67,17 @@ class _Counts:
         }
 
     def support(self, names: tuple[str, ...]) -> dict[str, dict[str, int]]:
-        """Return class name -> metric -> images answered with it, or of it; of the F1 the fewer of both."""
+        """Return class name -> metric -> images answered with it, or of it; of the F1 the fewer of both.
+
+        Where there is none of the one, the F1 is of the other.
+        """
         found = {}
         for name, answered, true in zip(names, self.answered[0], self.true[0], strict=True):
-            found[name] = {"precision": int(answered), "recall": int(true), "f1": int(min(answered, true))}
+            found[name] = {
+                "precision": int(answered),
+                "recall": int(true),
+                "f1": int(min(answered, true) or max(answered, true)),
+            }
         return found
 
     def macro(self) -> dict[str, Values]:
@@ -170,10 +176,6 @@ class ClassSample:
         """Return class name -> metric -> how many images it is of."""
         return self._counts(np.ones((1, len(self)))).support(self.names)
 
-    def strata(self) -> NDArray[np.int64]:
-        """Return the classes."""
-        return self.targets
-
     def _hot(self) -> NDArray[np.bool_]:
         return np.asarray(np.arange(len(self.names)) == self.targets[:, None])
 
@@ -251,10 +253,6 @@ class SetSample:
     def support(self) -> dict[str, dict[str, int]]:
         """Return class name -> metric -> how many images it is of."""
         return self._counts(np.ones((1, len(self)))).support(self.names)
-
-    def strata(self) -> NDArray[np.int64]:
-        """Return which images carry the same set of classes; sets that only one image carries are one stratum."""
-        return strata_of(self.targets)
 
     def _counts(self, weights: Weights) -> _Counts:
         return _Counts.of(weights, self.answered, self.targets)

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 TINY = 1e-12
 """What a probability is kept away from 0 and 1 by, before a logarithm is taken."""
+INTERPOLATED = frozenset({"map", "map50", "map75", "ap50"})
+"""Metrics read off a curve whose dips are filled: they keep the best of what is chance, and are too high by it."""
 Weights = NDArray[np.float64]
 """(R, N): how often each of N images counts, in each of R weightings."""
 Values = NDArray[np.float64]
@@ -102,9 +104,6 @@ class Sample(Protocol):
     def support(self) -> dict[str, dict[str, int]]:
         """Return class name -> metric of `by_class` -> how many cases it is a share of, or images that bear on it."""
 
-    def strata(self) -> NDArray[np.int64]:
-        """Return (N,) which images are alike in what they carry, so that a draw keeps how many there are of each."""
-
 
 def sharpened(scores: NDArray[np.float64], sharpness: float) -> NDArray[np.float64]:
     """Return scores in [0, 1], each standing by itself, as they are with their outputs multiplied."""
@@ -118,13 +117,6 @@ def surprise(scores: NDArray[np.float64], right: NDArray[np.bool_], sharpness: f
         return float("nan")
     told = sharpened(scores, sharpness)
     return float(-np.log(np.clip(np.where(right, told, 1 - told), TINY, None)).mean())
-
-
-def strata_of(patterns: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return (N,) which rows of (N, C) are the same; those that are like no other are one stratum, -1."""
-    _, place, counts = np.unique(patterns, axis=0, return_inverse=True, return_counts=True)
-    place = place.reshape(-1)
-    return np.where(counts[place] == 1, -1, place).astype(np.int64)
 
 
 def ratio(above: NDArray[np.float64], below: NDArray[np.float64], empty: float = np.nan) -> NDArray[np.float64]:

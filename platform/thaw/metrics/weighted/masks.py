@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw.metrics.weighted.contract import Candidates, Values, Weights, mean_over, ratio, strata_of
+from thaw.metrics.weighted.contract import Candidates, Values, Weights, mean_over, ratio
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,6 @@ class MaskSample:
         """Return class name -> metric -> how many images have a pixel of it."""
         counts = (self.tables.sum(axis=2) > 0).sum(axis=0)
         return {name: {"iou": int(count)} for name, count in zip(self.names, counts, strict=True)}
-
-    def strata(self) -> NDArray[np.int64]:
-        """Return which images show the same classes; combinations that only one image shows are one stratum."""
-        return strata_of(self.tables.sum(axis=2) > 0)
 
     def _counts(self, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return (R, C) pixels answered rightly, (R, C) those in the union with truth, and (R,) all with a label."""

@@ -26,16 +26,15 @@ def errors(
     """Return (B, S) one minus the best metric, the mean over draws, of each resample and size.
 
     All sizes of a resample share its images, its draws, and by how much better or worse other training images would
-    have done. Validation images are drawn from all, not class by class: of classes with a few of them each, such draws
-    would vary too little.
+    have done.
 
     Args:
         answers: as of `values`, of at least two draws.
         truth: as of `values`.
         shares: (S,) each size as a share of all training images; the last is 1.
     """
-    images = draws(np.zeros(len(truth), dtype=np.int64), seed, RESAMPLES)
-    subsets = draws(np.zeros(answers.shape[1], dtype=np.int64), seed + 1, RESAMPLES) / answers.shape[1]
+    images = draws(len(truth), seed, RESAMPLES)
+    subsets = draws(answers.shape[1], seed + 1, RESAMPLES) / answers.shape[1]
     found = 1 - np.einsum("srb,br->bs", _by_draw(answers, truth, images), subsets)
     others = np.random.default_rng(seed + 2).normal(0, spread(values(answers, truth), shares), (RESAMPLES, 1))
     return np.asarray(np.clip(found + others, 0, 1))
