@@ -317,7 +317,7 @@ class Root:
         """
         names = [name for name in self.files_below(path) if name.partition("/")[0] not in leave_out]
         if not names:
-            raise StorageError(f"{self.shown(path)}: no such folder, or nothing in it")
+            raise MissingError(f"{self.shown(path)}: no such folder, or nothing in it")
         for name in names:
             self._download_file(f"{path}/{name}", local_dir / inside(name))
 

@@ -5,7 +5,8 @@ and removed by whole days.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -107,6 +108,21 @@ def read(root: Root, path: str, columns: Sequence[str]) -> pa.Table:
 def answers(root: Root, model: str, span: Span, columns: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
     """Yield path and columns of every file of the log of some days."""
     return ((path, read(root, path, columns)) for path in files(root, LOG, model, span))
+
+
+def shared(root: Root, model: str, span: Span, among: Container[str]) -> frozenset[str]:
+    """Return which request ids several answers have: callers choose them, and what is said of one may be of another.
+
+    Args:
+        among: ids that are asked for.
+    """
+    counts = Counter(
+        one
+        for _, rows in answers(root, model, span, ["request_id"])
+        for one in rows["request_id"].to_pylist()
+        if one in among
+    )
+    return frozenset(one for one, count in counts.items() if count > 1)
 
 
 def truths(root: Root, model: str, first: date | None = None) -> dict[str, dict[str, Label]]:

@@ -30,6 +30,25 @@ def encode(mask: NDArray[np.bool_]) -> Rle:
     return Rle(size=(height, width), counts=_text(_runs(mask)))
 
 
+def encode_classes(mask: NDArray[np.uint8]) -> dict[int, tuple[Rle, int]]:
+    """Return class index -> run lengths and number of its pixels, of an (H, W) mask of class indices, in one pass."""
+    height, width = mask.shape
+    flat = mask.ravel(order="F")
+    begins = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1]) if flat.size else np.empty(0, np.int64)
+    ends = np.append(begins[1:], flat.size)
+    found = {}
+    for place in np.unique(flat[begins]).tolist():
+        own = flat[begins] == place
+        first, last = begins[own], ends[own]
+        counts = np.empty(2 * len(first), np.int64)
+        counts[::2] = first - np.concatenate([[0], last[:-1]])
+        counts[1::2] = last - first
+        left = flat.size - last[-1]
+        runs = np.append(counts, left) if left else counts
+        found[place] = Rle(size=(height, width), counts=_text(runs)), int(counts[1::2].sum())
+    return found
+
+
 def decode(runs: Rle) -> NDArray[np.bool_]:
     """Return the (H, W) mask of run lengths.
 

@@ -57,6 +57,15 @@ class TaskComparison(BaseModel):
     """Images that the second model answers better, most improved first."""
     broken: tuple[Change, ...]
 
+    def beyond_chance(self, metric: str) -> bool:
+        """Return whether a figure differs by more than chance explains.
+
+        Its interval has no 0 in it; and where answers are right or wrong, McNemar's test agrees, which is exact where
+        few of them changed and draws of them say too much.
+        """
+        told = self.metrics[metric].difference
+        return not told.low <= 0 <= told.high and (self.mcnemar is None or self.mcnemar < 1 - bootstrap.LEVEL)
+
 
 class Comparison(BaseModel):
     """What a model changes against another one, on one split of one dataset."""
@@ -140,7 +149,7 @@ def lines(found: Mapping[str, TaskComparison]) -> list[str]:
         told.append(f"  {task}: {one.images} images; {len(one.fixed)} fixed, {len(one.broken)} broken{_chance(one)}")
         for name, figure in one.metrics.items():
             low, high = figure.difference.low, figure.difference.high
-            sure = "" if low <= 0 <= high else "  *"
+            sure = "  *" if one.beyond_chance(name) else ""
             change = f"{figure.difference.value:+.3f}  {low:+.3f} to {high:+.3f}{sure}"
             told.append(f"    {name:<24} {figure.before:.3f} -> {figure.after:.3f}  {change}")
     return told

@@ -15,7 +15,7 @@ from thaw.errors import StorageError
 from thaw.registry import store
 from thaw.registry.record import utc_now
 from thaw.registry.store import ModelVersion
-from thaw.storage import Root
+from thaw.storage import MissingError, Root
 
 NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
 """What the name of an artifact may be."""
@@ -105,7 +105,7 @@ def _resolved(root: Root, found: ModelVersion, name: str) -> str:
     known = names(root, found)
     if name not in known:
         listed = ", ".join(known) or "none; `thaw export` makes one"
-        raise StorageError(
+        raise MissingError(
             f"{root}: {found.name}/{found.version} has no artifact {name!r}; it has {listed}"
             f"{catalog.did_you_mean(name, known)}"
         )

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from thaw import catalog, lock
 from thaw.errors import StorageError
 from thaw.registry.record import NAME, utc_now
-from thaw.storage import Root
+from thaw.storage import MissingError, Root
 
 CHAMPION = "champion"
 """The alias that a plain model name stands for."""
@@ -173,7 +173,7 @@ def check_name(root: Root, name: str) -> None:
     if not versions(root, name):
         known = names(root)
         hint = catalog.did_you_mean(name, known)
-        raise StorageError(f"{root}: no model {name!r}; the models are {_listed(known)}{hint}")
+        raise MissingError(f"{root}: no model {name!r}; the models are {_listed(known)}{hint}")
 
 
 def lineage(root: Root, found: ModelVersion) -> Lineage:
@@ -259,7 +259,7 @@ def _pointed_at(root: Root, name: str, alias: str | None, known: dict[str, int])
 def _check_version(root: Root, name: str, version: int) -> None:
     known = versions(root, name)
     if version not in known:
-        raise StorageError(f"{root}: model {name!r} has no complete version {version}; it has {_listed(known)}")
+        raise MissingError(f"{root}: model {name!r} has no complete version {version}; it has {_listed(known)}")
 
 
 def _check(what: str, word: str, pattern: str) -> None:

@@ -5,8 +5,9 @@ It knows nothing of Ray: a replica holds one, and so do tests.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -62,23 +63,25 @@ class Answering:
 
     async def answer(self, asked: Asked) -> Answered:
         """Return every task's answer to one encoded image; decoding and the forward pass leave the event loop free."""
-        return await self.answer_by(await self.key_of(asked.model, asked.version), asked)
+        async with _in_time(asked):
+            key = await self.key_of(asked.model, asked.version)
+        return await self.answer_by(key, asked)
 
     async def answer_by(self, key: Key, asked: Asked) -> Answered:
         """Return the answer of a model, whichever the request names."""
-        try:
-            async with asyncio.timeout(asked.left_s) as limit, self.shelf.lent(key) as loaded:
-                return await self._answer(loaded, asked)
-        except TimeoutError:
-            if limit.expired():
-                raise passed() from None
-            raise
+        async with _in_time(asked), self.shelf.lent(key) as loaded:
+            return await self._answer(loaded, asked)
 
     async def facts(self, name: str | None = None, version: int | None = None) -> Facts:
         """Return what a model says of itself; it is not loaded for that."""
         key = await self.key_of(name, version)
-        versions = await self.directory.versions(key.name)
         held = self.shelf.held(key)
+        try:
+            versions = await self.directory.versions(key.name)
+        except Refused as refused:
+            if held is None or refused.status == 404:
+                raise
+            versions = (key.version,)
         known = held.facts if held else await self.directory.facts(key.name, key.version)
         return known.model_copy(update={"versions": versions, "ready": held is not None})
 
@@ -122,6 +125,18 @@ class Answering:
         return Answered(
             key.name, key.version, asked.request_id, shown, found.answers, tasks, seconds, key.artifact, found.embedding
         )
+
+
+@asynccontextmanager
+async def _in_time(asked: Asked) -> AsyncIterator[None]:
+    """Refuse what is not done by the deadline."""
+    try:
+        async with asyncio.timeout(asked.left_s) as limit:
+            yield
+    except TimeoutError:
+        if limit.expired():
+            raise passed() from None
+        raise
 
 
 def _placed(content: bytes, limits: Limits, preprocess: Preprocess) -> Placed:

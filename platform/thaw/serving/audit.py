@@ -3,11 +3,23 @@
 Never with a key or a hash of one. Where the lines go is up to whoever runs this: without a handler, to stderr.
 """
 
+import getpass
 import json
 import logging
+import os
+import socket
 from datetime import UTC, datetime
 
 LOGGER = "thaw.audit"
+
+
+def user() -> str:
+    """Return who is at work here, as ``note`` wants it: a container's user may have no name."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"
 
 
 def note(action: str, by: str, **facts: str | int | float | None) -> None:

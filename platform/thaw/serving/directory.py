@@ -1,11 +1,12 @@
 """Directory: which models and versions may be asked for, as the store has them, looked up again every few seconds."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -15,10 +16,15 @@ from thaw.errors import StorageError
 from thaw.evaluation import card
 from thaw.registry import store
 from thaw.serving.api.contract import Facts, Refused, facts_of
-from thaw.storage import Root
+from thaw.storage import MissingError, Root
 from thaw.tasks.contract import Task
 
+_NOTHING = object()
+_PATIENCE_S = 2.0
+"""Seconds for which a store is waited for where it is known what it said before."""
 _T = TypeVar("_T")
+
+_log = logging.getLogger("thaw.serving")
 
 
 class Directory:
@@ -28,6 +34,7 @@ class Directory:
         """Begin with nothing looked up."""
         self._root, self._names, self._follow_seconds = root, names, follow_seconds
         self._known: dict[tuple[str, str], tuple[float, object]] = {}
+        self._looking: dict[tuple[str, str], asyncio.Task[Any]] = {}
         self._reader = ThreadPoolExecutor(1, "directory")
 
     def check(self, name: str) -> None:
@@ -82,15 +89,41 @@ class Directory:
         return await self._looked_up(f"facts of {version}", name, lambda: _facts(self._root, name, version))
 
     async def _looked_up(self, what: str, name: str, look: Callable[[], _T]) -> _T:
-        """Return what a look into the store gives, or gave a moment ago."""
-        until, value = self._known.get((what, name), (0.0, None))
+        """Return what a look into the store gives, or gave before where the store does not answer now.
+
+        Those who want the same at the same time share one look.
+        """
+        key = what, name
+        until, value = self._known.get(key, (0.0, _NOTHING))
         if time.monotonic() < until:
             return value  # type: ignore[return-value]
+        if key not in self._looking:
+            self._looking[key] = asyncio.create_task(self._look(key, look))
+            self._looking[key].add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._reader, look)
-        except (StorageError, ValidationError):
-            raise Refused(404, "no_such_model", f"there is no such version of model {name!r}") from None
-        self._known[what, name] = (time.monotonic() + self._follow_seconds, found)
+            async with asyncio.timeout(None if value is _NOTHING else _PATIENCE_S):
+                found: _T = await asyncio.shield(self._looking[key])
+                return found
+        except (Refused, TimeoutError):
+            if key not in self._known:
+                raise
+            value = self._known[key][1]
+            self._known[key] = (time.monotonic() + self._follow_seconds, value)
+            return value  # type: ignore[return-value]
+
+    async def _look(self, key: tuple[str, str], look: Callable[[], object]) -> object:
+        here = asyncio.get_running_loop()
+        try:
+            found = await here.run_in_executor(self._reader, look)
+        except MissingError:
+            self._known.pop(key, None)
+            raise Refused(404, "no_such_model", f"there is no such version of model {key[1]!r}") from None
+        except (StorageError, ValidationError) as error:
+            _log.warning("%s of model %s cannot be read: %s", *key, error)
+            raise Refused(503, "store_unreachable", f"model {key[1]!r} cannot be looked up", retry_after=1) from None
+        finally:
+            del self._looking[key]
+        self._known[key] = (time.monotonic() + self._follow_seconds, found)
         return found
 
 

@@ -81,11 +81,14 @@ class Replica:
 def build(arguments: Arguments) -> Application:
     """Return the application that answers for a model; Ray Serve calls this with what a config file says.
 
+    Where it will listen is said elsewhere in the file: whoever asks shows a key, unless it is said that nobody has to.
+
     Raises:
         StorageError: there is no such model.
         ConfigError: keys are asked for, and there is none.
     """
-    return _built(arguments, None)
+    chosen = arguments.serve.model_copy(update={"auth": arguments.serve.auth or "keys"})
+    return _built(arguments.model_copy(update={"serve": chosen}), None)
 
 
 def _built(arguments: Arguments, submission: str | None) -> Application:

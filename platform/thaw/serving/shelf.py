@@ -6,6 +6,7 @@ that uses it does, so that none is dropped.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from contextlib import asynccontextmanager
 from thaw.errors import StorageError, ThawError
 from thaw.serving.api.contract import Refused
 from thaw.serving.loaded import Key, Loaded
+from thaw.storage import MissingError
 
 _FAILED_S = 10.0
 """Seconds for which a model that could not be loaded is refused without another try."""
@@ -122,6 +124,8 @@ class Shelf:
 
 def _seen(key: Key, error: Exception) -> Refused:
     """Return how a caller is told that a model is not there; what else was found is for the log."""
-    if isinstance(error, StorageError):
+    if isinstance(error, MissingError):
         return Refused(404, "no_such_model", f"there is no model {key}")
+    if isinstance(error, StorageError):
+        return Refused(503, "store_unreachable", f"{key} cannot be read now", retry_after=math.ceil(_FAILED_S))
     return Refused(503, "model_unusable", f"{key} cannot be run here")

@@ -201,14 +201,13 @@ class Task(contract.Task):
         return [self._answer(placement.mask_back(mask)) for mask, placement in zip(best, placements, strict=True)]
 
     def _answer(self, mask: NDArray[np.uint8]) -> SegmentationAnswer:
-        masks, areas = {}, {}
-        for place, name in enumerate(self.labels.names):  # class by class: all at once would take many times the image
-            pixels = mask == place
-            areas[name] = float(pixels.mean())
-            if areas[name]:
-                masks[name] = rle.encode(pixels)
+        found = rle.encode_classes(mask)
+        known = {name: found[place] for place, name in enumerate(self.labels.names) if place in found}
+        areas = {name: known[name][1] / mask.size if name in known else 0.0 for name in self.labels.names}
         height, width = mask.shape
-        return SegmentationAnswer(size=(height, width), areas=areas, masks=masks)
+        return SegmentationAnswer(
+            size=(height, width), areas=areas, masks={name: one for name, (one, _) in known.items()}
+        )
 
     def tensor_facts(self) -> dict[str, TensorFacts]:
         return {

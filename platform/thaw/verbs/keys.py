@@ -58,7 +58,7 @@ def _add(root: "Root", options: argparse.Namespace) -> Result:
     from thaw.serving import audit, keys
 
     token = keys.add(root, options.name, options.scope, options.rate)
-    audit.note("keys.add", _user(), key=options.name, scope=options.scope, rate=options.rate)
+    audit.note("keys.add", audit.user(), key=options.name, scope=options.scope, rate=options.rate)
     say(f"key {options.name} may {options.scope}; it is shown this once: send it as `authorization: Bearer KEY`")
     told = {"name": options.name, "scope": options.scope, "rate": options.rate, "key": token}
     return Result(told, [token])
@@ -69,7 +69,7 @@ def _rotate(root: "Root", options: argparse.Namespace) -> Result:
     from thaw.serving import audit, keys
 
     token, until = keys.rotate(root, options.name, timedelta(hours=options.grace))
-    audit.note("keys.rotate", _user(), key=options.name, until=until.isoformat(timespec="seconds"))
+    audit.note("keys.rotate", audit.user(), key=options.name, until=until.isoformat(timespec="seconds"))
     say(f"key {options.name} is a new one, shown this once; the one before it is good until {until:%Y-%m-%d %H:%M} UTC")
     return Result({"name": options.name, "former_until": until.isoformat(), "key": token}, [token])
 
@@ -78,7 +78,7 @@ def _revoke(root: "Root", options: argparse.Namespace) -> Result:
     from thaw.serving import audit, keys
 
     keys.revoke(root, options.name)
-    audit.note("keys.revoke", _user(), key=options.name)
+    audit.note("keys.revoke", audit.user(), key=options.name)
     told = f"{options.name}: revoked; endpoints refuse it within serve.follow_seconds"
     return Result({"name": options.name, "revoked": True}, [told])
 
@@ -93,11 +93,3 @@ def _list(root: "Root") -> Result:
         for name, one in found.items()
     ]
     return Result({"keys": told}, lines or ["no keys; make one with `thaw keys add NAME`"])
-
-
-def _user() -> str:
-    """Return who is at work here."""
-    import getpass
-    import socket
-
-    return f"{getpass.getuser()}@{socket.gethostname()}"

@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> Result:
     from thaw.registry import store
+    from thaw.serving import audit
     from thaw.serving.rollout import kept
     from thaw.storage import open_root
 
@@ -45,6 +46,8 @@ def run(options: argparse.Namespace) -> Result:
         name = store.resolve(root, options.model).name
         kind: Kind = "canary" if options.canary else "shadow"
         tried = kept.begin(root, options.model, kind, share, dict(options.bounds), options.alias)
+        facts = {"model": name, "version": tried.version, "alias": tried.alias, "share": share}
+        audit.note(f"rollout.{kind}", audit.user(), **facts)
         line = f"{name}/{tried.version} is tried as a {tried.kind} of {share:g} of {name}@{tried.alias}"
         return Result({"model": name, **tried.model_dump(mode="json")}, [line])
     name = options.model.partition("/")[0].partition("@")[0]
@@ -77,6 +80,7 @@ def _ended(root: "Root", name: str, promote: bool) -> Result:
         StorageError: nothing is.
     """
     from thaw.errors import StorageError
+    from thaw.serving import audit
     from thaw.serving.rollout import kept
 
     if not promote and kept.remove_unreadable(root, name):
@@ -84,6 +88,7 @@ def _ended(root: "Root", name: str, promote: bool) -> Result:
     record = kept.finish(root, name, "promoted" if promote else "stopped")
     if record is None:
         raise StorageError(f"{name}: no version is tried; `thaw rollout {name}/VERSION --canary 0.1` begins")
+    audit.note(f"rollout.{record.outcome}", audit.user(), model=name, version=record.version, alias=record.alias)
     return Result({"model": name, "record": record.model_dump(mode="json")}, _lines(record))
 
 

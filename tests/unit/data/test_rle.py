@@ -36,6 +36,18 @@ def test_masks_come_back_and_read_as_cocos_own(seed):
     assert Rle.model_validate_json(runs.model_dump_json()) == runs
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_all_classes_at_once_are_what_each_is_alone(seed):
+    random = np.random.default_rng(seed)
+    mask = random.integers(0, 5, random.integers(1, 60, 2), dtype=np.uint8) * drawn(seed).any().astype(np.uint8)
+    mask[random.random(mask.shape) < 0.1] = 255
+    found = rle.encode_classes(mask)
+    assert found.keys() == set(np.unique(mask).tolist())
+    for place, (runs, pixels) in found.items():
+        assert runs == rle.encode(mask == place)
+        assert pixels == (mask == place).sum()
+
+
 def test_long_runs_have_several_digits():
     mask = np.zeros((3000, 2000), dtype=bool)
     mask[:, 700:1900] = True

@@ -34,7 +34,7 @@ async def ask(app, method="POST", receive=None, headers=()):
     async def send(message):
         told.append(message)
 
-    await app({"type": "http", "method": method, "headers": list(headers)}, receive, send)
+    await app({"type": "http", "method": method, "headers": list(headers)}, receive or _nothing, send)
     back = {name.decode(): value.decode() for name, value in told[0]["headers"]}
     return told[0]["status"], back, told[1]["body"]
 
@@ -282,6 +282,58 @@ def test_who_sends_no_body_for_too_long_gives_the_place_back(monkeypatch):
 
     (status, _, body), under_way = asyncio.run(scenario())
     assert (status, json.loads(body)["error"], under_way) == (408, "slow_body", 0)
+
+
+def test_who_sends_nothing_holds_no_place(at_once):
+    async def stalled():
+        await asyncio.Event().wait()
+
+    async def scenario():
+        proxy = Proxy()
+        proxy.open.set()
+        app = Gate(proxy, most=2)
+        silent = [asyncio.create_task(ask(app, receive=stalled)) for _ in range(50)]
+        await asyncio.sleep(0)
+        status, *_ = await ask(app)
+        for one in silent:
+            one.cancel()
+        await asyncio.gather(*silent, return_exceptions=True)
+        return status, app._under_way, app._waiting
+
+    assert asyncio.run(scenario()) == (200, 0, 0)
+
+
+def test_where_there_is_no_room_to_wait_a_slow_request_takes_a_place(monkeypatch):
+    monkeypatch.setattr(gate, "MOST_WAITING_BYTES", 8)
+
+    async def first_bytes():
+        if not came:
+            came.append(1)
+            return {"type": "http.request", "body": b"12345678", "more_body": True}
+        return await asyncio.Event().wait()
+
+    async def reads(scope, receive, send):
+        while (await receive()).get("more_body"):
+            pass
+
+    async def scenario():
+        app = Gate(reads, most=1)
+        slow = asyncio.create_task(ask(app, receive=first_bytes))
+        await asyncio.sleep(0.05)
+        kept = app._waiting, app._under_way
+        slow.cancel()
+        await asyncio.gather(slow, return_exceptions=True)
+        return kept, app._under_way
+
+    came = []
+    assert asyncio.run(scenario()) == ((0, 1), 0)
+
+
+def test_a_large_request_reaches_the_proxy_whole(monkeypatch):
+    monkeypatch.setattr(gate, "WAITED_BYTES", 6)
+    monkeypatch.setattr(gate, "KEPT_BYTES", 4)
+    proxy = Dying(0)
+    assert asyncio.run(ask(Gate(proxy, most=1), receive=sent([b"12345678", b"9"])))[2] == b"123456789"
 
 
 def test_a_request_that_replicas_die_of_reaches_two_of_them_and_no_more(monkeypatch):

@@ -1,7 +1,8 @@
 """feedback: images that an endpoint was asked about, with what users said that they truly show.
 
 An endpoint keeps them where ``serve.log.image`` is ``full``; a column is called as the task that was spoken of. Images
-that nobody said anything of are left out, and so are pictures that were made small: a model would learn their blur.
+that nobody said anything of are left out, and so are those whose request id others have too: it may be said of any of
+them; and pictures that were made small: a model would learn their blur.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,6 +50,8 @@ class Source(contract.Source):
 
     def references(self) -> Iterator[Reference]:
         said = logged.truths(self._root, self.options.model, self.options.since)
+        for one in logged.shared(self._root, self.options.model, self._span, said):
+            del said[one]
         tasks = sorted({task for one in said.values() for task in one})
         found, small = 0, 0
         for path, rows in logged.answers(self._root, self.options.model, self._span, ["request_id", "whole"]):
@@ -93,7 +96,8 @@ class Source(contract.Source):
             return f"{where} holds small pictures alone of what was spoken of; set serve.log.image to full"
         if said:
             return f"{where} holds no image of the {said} answers that were spoken of; set serve.log.image to full"
-        return f"{where}: nobody has said of an answer what would have been right; POST it to /feedback"
+        own = "of an answer with a request id of its own"
+        return f"{where}: nobody has said {own} what would have been right; POST it to /feedback"
 
 
 def _labels(said: Mapping[str, Label], tasks: Sequence[str]) -> dict[str, RawLabel]:

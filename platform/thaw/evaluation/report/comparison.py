@@ -53,7 +53,7 @@ def _task(task: str, one: TaskComparison, found: Comparison, labels: Mapping[str
                 cells.number(value, f"{value:+.3f}")
                 for value in (each.difference.value, each.difference.low, each.difference.high)
             ),
-            Cell("" if each.difference.low <= 0 <= each.difference.high else "yes"),
+            Cell("yes" if one.beyond_chance(name) else ""),
         ]
         for name, each in one.metrics.items()
     ]

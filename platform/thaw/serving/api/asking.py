@@ -57,6 +57,13 @@ def request_id(request: HTTPConnection) -> str:
     return str(request.state.request_id)
 
 
+def began(request: HTTPConnection) -> float:
+    """Return when a request was first looked at, by `time.monotonic`; deadlines count from then."""
+    if not hasattr(request.state, "began"):
+        request.state.began = time.monotonic()
+    return float(request.state.began)
+
+
 def asked(
     request: Request,
     endpoint: Endpoint,
@@ -87,10 +94,15 @@ async def while_wanted(request: Request, answer: Awaitable[_T]) -> _T:
         await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             return work.result()
-        raise Refused(_GONE, "gone", "the caller has left before the answer was there")
+        raise gone()
     finally:
         work.cancel()
         leaving.cancel()
+
+
+def gone() -> Refused:
+    """Return what a request comes to whose caller has left."""
+    return Refused(_GONE, "gone", "the caller has left before the answer was there")
 
 
 async def _left(request: Request) -> None:
@@ -99,11 +111,11 @@ async def _left(request: Request) -> None:
 
 
 def _route_key(request: Request) -> str:
-    """Return the caller's route key, else the name of the API key that was shown, else the request's id."""
+    """Return the caller's route key, else the request's id: by the few API keys there are, no share could be drawn."""
     sent = request.headers.get(ROUTE_KEY)
     if sent is not None and not WORD.fullmatch(sent):
         raise Refused(400, "bad_header", f"{ROUTE_KEY}: 1 to 64 of letters, digits, '.', '_' and '-' are allowed")
-    return sent or getattr(request.state, "key_name", "") or request_id(request)
+    return sent or request_id(request)
 
 
 def _deadline(request: Request, timeout_s: float) -> float:
@@ -111,4 +123,4 @@ def _deadline(request: Request, timeout_s: float) -> float:
     if sent is not None and not re.fullmatch(r"[1-9]\d{0,8}", sent):
         raise Refused(400, "bad_header", f"{DEADLINE}: a whole number of milliseconds above 0 is needed")
     wanted = int(sent) / 1000 if sent else timeout_s
-    return time.monotonic() + min(wanted, timeout_s)
+    return began(request) + min(wanted, timeout_s)

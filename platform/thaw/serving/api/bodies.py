@@ -1,23 +1,26 @@
 """Bodies: the encoded images in a request, never reading more than is allowed."""
 
-import asyncio
 import json
+import re
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
+from email.message import Message
 from typing import Any
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from thaw.config.serving import Serve
 from thaw.serving.api import docs, urls
+from thaw.serving.api.asking import while_wanted
 from thaw.serving.api.contract import Refused
 
 _ENVELOPE_BYTES = 64 * 2**10
 """What a multipart body may hold besides its images."""
-_FIELDS = 8
-"""Most of its fields that are no files."""
+_FIELDS, _FIELD_BYTES = 8, 2**14
+"""Most of its fields that are no files, and most bytes of one: nobody reads them."""
+_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{1,70}")
 _BINARY = {"type": "string", "format": "binary"}
 _FILES = {
     "type": "object",
@@ -97,13 +100,16 @@ class _InMemory(MultiPartParser):
 async def _files(request: Request, settings: Serve) -> list[bytes]:
     """Return the files of a multipart form."""
     max_bytes = settings.limits.max_bytes
+    headers = _headers(request.headers["content-type"])
     body = await whole(request, max_bytes, _ENVELOPE_BYTES)
 
     async def once() -> AsyncGenerator[bytes, None]:
         yield body
 
     try:
-        form = await _InMemory(request.headers, once(), max_files=settings.max_images, max_fields=_FIELDS).parse()
+        form = await _InMemory(
+            headers, once(), max_files=settings.max_images, max_fields=_FIELDS, max_part_size=_FIELD_BYTES
+        ).parse()
         files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
         found = [await file.read() for file in files]
         await form.close()
@@ -116,6 +122,20 @@ async def _files(request: Request, settings: Serve) -> list[bytes]:
     return found
 
 
+def _headers(kind: str) -> Headers:
+    """Return what a form is parsed by: its boundary alone, for names in a charset of the caller's may take hours.
+
+    Raises:
+        Refused: there is none.
+    """
+    told = Message()
+    told["content-type"] = kind
+    boundary = told.get_boundary("")
+    if not _BOUNDARY.fullmatch(boundary):
+        raise Refused(400, "bad_form", "content-type: a multipart form needs a boundary of 1 to 70 plain characters")
+    return Headers({"content-type": f'multipart/form-data; boundary="{boundary}"'})
+
+
 async def _fetched(request: Request, settings: Serve) -> bytes:
     """Return the image at the URL that a JSON body gives."""
     try:
@@ -125,7 +145,7 @@ async def _fetched(request: Request, settings: Serve) -> bytes:
         url = None
     if not isinstance(url, str):
         raise Refused(400, "bad_request", 'a JSON body is {"url": "https://..."}')
-    return await asyncio.to_thread(urls.fetch, url, settings.urls, settings.limits.max_bytes, settings.timeout_s)
+    return await while_wanted(request, urls.fetched(url, settings.urls, settings.limits.max_bytes, settings.timeout_s))
 
 
 def _too_large(max_bytes: int) -> Refused:

@@ -50,7 +50,7 @@ def router(endpoint: Endpoint, keep: Keep) -> APIRouter:
             raise Refused(
                 409, "nothing_logged", "no answers are kept here that this could be said of: serve.log is off"
             )
-        said = _read(await bodies.whole(request, MOST_BYTES))
+        said = await asyncio.to_thread(_read, await bodies.whole(request, MOST_BYTES))
         facts = await endpoint.facts(said.model)
         _check(said, facts)
         by = getattr(request.state, "key_name", None)
@@ -64,7 +64,7 @@ def _read(body: bytes) -> Feedback:
     try:
         return Feedback.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = place.written(first["loc"])
         raise Refused(422, "bad_feedback", f"{where + ': ' if where else ''}{first['msg']}") from None
 

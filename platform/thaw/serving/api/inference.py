@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from thaw.config.serving import Serve
 from thaw.serving.api import bodies, docs, problems, several
@@ -23,6 +23,9 @@ from thaw.tasks.contract import Array
 
 _ENVELOPE_BYTES = 64 * 2**10
 _MOST_OUTPUTS = 1024
+_MOST_PARTS, _PARTED = 2**14, (b",", b"[", b"{", b":")
+"""Most values of a body, and what they are counted by before it is read: images in base64 hold none of these, and a
+parser would make a hundred bytes of each."""
 _TYPES = {"float32": "FP32", "int64": "INT64"}
 _EXAMPLE: dict[str, Any] = {"inputs": [{"name": INPUT, "shape": [1], "datatype": "BYTES", "data": ["iVBORw0KGgo..."]}]}
 
@@ -33,10 +36,10 @@ class RequestInput(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     name: str = INPUT
-    shape: list[int]
+    shape: Annotated[list[int], Field(max_length=2), FailFast()]
     """[N], or [N, 1]: how many images there are."""
     datatype: Literal["BYTES"]
-    data: Annotated[list[str | list[str]], Field(min_length=1)]
+    data: Annotated[list[str | list[str]], Field(min_length=1), FailFast()]
     """Each image as it is in its file, in base64."""
 
 
@@ -89,7 +92,8 @@ def router(endpoint: Endpoint) -> APIRouter:
 
     async def infer(request: Request, name: str, version: int | None) -> Response:
         chosen = await _read(request, endpoint.settings)
-        images = asked(request, endpoint, _images(chosen, endpoint.settings), "none", name, version)
+        given = await asyncio.to_thread(_images, chosen, endpoint.settings)
+        images = asked(request, endpoint, given, "none", name, version)
         answered = await while_wanted(request, several.by_one_version(endpoint, images))
         content = await asyncio.to_thread(_inferred, chosen, answered, request_id(request))
         one = answered[0]
@@ -119,10 +123,16 @@ async def _read(request: Request, settings: Serve) -> InferenceRequest:
         raise Refused(415, "unsupported_media_type", f"content-type {kind[:80]!r}: send application/json")
     most = settings.limits.max_bytes * 4 // 3
     content = await bodies.whole(request, most, _ENVELOPE_BYTES)
+    if sum(map(content.count, _PARTED)) > _MOST_PARTS:
+        raise Refused(400, "bad_request", f"body: more than {_MOST_PARTS} values")
+    return await asyncio.to_thread(_parsed, content)
+
+
+def _parsed(content: bytes) -> InferenceRequest:
     try:
-        return await asyncio.to_thread(InferenceRequest.model_validate_json, content)
+        return InferenceRequest.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"])) or "body"
         raise Refused(400, "bad_request", f"{place[:100]}: {first['msg'][:200]}") from None
 

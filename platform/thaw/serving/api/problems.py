@@ -8,10 +8,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from thaw.data.quality import BadImage
-from thaw.serving.api.asking import REQUEST_ID, request_id
+from thaw.serving.api.asking import REQUEST_ID, gone, request_id
 from thaw.serving.api.contract import Problem, Refused
 
 _STATUS = {
@@ -49,7 +50,7 @@ def add(app: FastAPI) -> None:
     async def refused(request: Request, error: Exception) -> JSONResponse:
         return response(request, seen(error), getattr(error, "headers", None))  # such as which methods are allowed
 
-    for kind in (BadImage, RequestValidationError, Refused, HTTPException, Exception):
+    for kind in (BadImage, ClientDisconnect, RequestValidationError, Refused, HTTPException, Exception):
         app.add_exception_handler(kind, refused)
     app.add_middleware(Faults)
 
@@ -86,6 +87,8 @@ def seen(error: BaseException) -> Refused:
     """Return how an error is told to a caller."""
     if isinstance(error, Refused):
         return error
+    if isinstance(error, ClientDisconnect):
+        return gone()
     if isinstance(error, BadImage):
         return Refused(_STATUS.get(error.reason, _UNDECODABLE), error.reason, error.detail)
     if isinstance(error, RequestValidationError):

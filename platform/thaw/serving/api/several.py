@@ -1,10 +1,13 @@
 """Several: the images of one request, asked together."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from thaw.serving.api.contract import Answered, Asked, Endpoint
+from thaw.serving.api.contract import Answered, Asked, Endpoint, Refused
+
+_log = logging.getLogger("thaw.serving")
 
 
 async def each(endpoint: Endpoint, images: Sequence[Asked]) -> list[Answered | BaseException]:
@@ -22,12 +25,23 @@ async def each(endpoint: Endpoint, images: Sequence[Asked]) -> list[Answered | B
 async def by_one_version(endpoint: Endpoint, images: Sequence[Asked]) -> list[Answered]:
     """Return the answers to all images, from the same version of a model.
 
+    Where one was promoted meanwhile, or one that is tried has failed on some, all are asked of one that has answered.
+
     Raises:
         Exception: what was wrong with the first image that has no answer.
     """
     found = await _all(endpoint, images)
-    if len({one.version for one in found}) > 1:  # one was promoted meanwhile
-        found = await _all(endpoint, [replace(one, version=found[0].version) for one in images])
+    answering = list(dict.fromkeys(one.version for one in found))
+    while len(answering) > 1:
+        version = answering.pop()
+        try:
+            return await _all(endpoint, [replace(one, version=version) for one in images])
+        except Refused:
+            raise
+        except Exception as error:  # noqa: BLE001 - another version may do better
+            _log.warning("version %s does not answer all images of a request: %s", version, error)
+    if len({one.version for one in found}) > 1:
+        found = await _all(endpoint, [replace(one, version=answering[0]) for one in images])
     return found
 
 

@@ -4,7 +4,7 @@ from fastapi import Request
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from thaw.serving.api.asking import REQUEST_ID, request_id
+from thaw.serving.api.asking import REQUEST_ID, began, request_id
 
 
 class Stamp:
@@ -18,7 +18,9 @@ class Stamp:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        own = request_id(Request(scope))
+        request = Request(scope)
+        own = request_id(request)
+        began(request)
 
         async def stamped(message: Message) -> None:
             if message["type"] == "http.response.start":

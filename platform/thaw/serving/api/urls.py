@@ -3,14 +3,18 @@
 The address that was checked is the one that is connected to, so that a name cannot lead elsewhere in between.
 """
 
+import asyncio
 import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from fnmatch import fnmatchcase
+from functools import partial
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from thaw.serving.api.contract import Refused
@@ -18,10 +22,29 @@ from thaw.serving.api.contract import Refused
 _REDIRECTS = 3
 _LEADS_ON = (301, 302, 303, 307, 308)
 _MOST_S = 10.0
+_RESOLVING_S = 1.0
+"""Seconds more after which nobody waits for a fetch: the system's resolver knows no bound."""
 _CHUNK = 64 * 2**10
 _HTTPS = 443
 
+_FETCHERS = ThreadPoolExecutor(8, "fetch")
+"""Threads of their own, so that slow hosts hold up no other work."""
+_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
+"""Where networks without IPv4 have its addresses: RFC 6052."""
+_TRANSLATED_HERE = ipaddress.ip_network("64:ff9b:1::/48")
+"""Where they have those of their own networks: RFC 8215."""
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+async def fetched(url: str, allowed: Sequence[str], max_bytes: int, left_s: float) -> bytes:
+    """Return what lies at a URL, by `fetch` in a thread."""
+    wanted = partial(fetch, url, allowed, max_bytes, left_s)
+    try:
+        async with asyncio.timeout(min(left_s, _MOST_S) + _RESOLVING_S):
+            return await asyncio.get_running_loop().run_in_executor(_FETCHERS, wanted)
+    except TimeoutError:
+        raise _unfetched("nothing can be had from there") from None
 
 
 def fetch(
@@ -42,7 +65,7 @@ def fetch(
         for _ in range(_REDIRECTS + 1):
             place = checked(url, allowed)
             made = _Connection(place, _address(place, allowed), until, trust or ssl.create_default_context())
-            with closing(made) as connection, closing(connection.asked(place)) as response:
+            with closing(made) as connection, connection.cut_off(), closing(connection.asked(place)) as response:
                 if response.status not in _LEADS_ON:
                     return _content(response, max_bytes, until)
                 url = urljoin(url, response.headers.get("location", ""))
@@ -75,12 +98,22 @@ def checked(url: str, allowed: Sequence[str]) -> SplitResult:
 
 def may_be(address: Address, allowed: Sequence[str]) -> bool:
     """Return whether an address may be connected to: a public one, or one in a block that is allowed."""
-    mapped = getattr(address, "ipv4_mapped", None)
-    real = mapped or address
+    real = _meant(address)
     blocks = [ipaddress.ip_network(one, strict=False) for one in allowed if "/" in one]
     return (real.is_global and not real.is_multicast) or any(
         real.version == block.version and real in block for block in blocks
     )
+
+
+def _meant(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 one stands for, where it does."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _TRANSLATED or int(address) < 2**32:
+        return ipaddress.IPv4Address(int(address) % 2**32)
+    if address in _TRANSLATED_HERE:
+        return ipaddress.IPv4Address(0)
+    return address.ipv4_mapped or address.sixtofour or address
 
 
 def _address(place: SplitResult, allowed: Sequence[str]) -> str:
@@ -102,14 +135,33 @@ class _Connection(http.client.HTTPSConnection):
     def __init__(self, place: SplitResult, address: str, until: float, trust: ssl.SSLContext) -> None:
         super().__init__(str(place.hostname), place.port or _HTTPS, timeout=_left(until), context=trust)
         self._address, self._until, self._trust = address, until, trust
+        self._open: ssl.SSLSocket | None = None
 
     def connect(self) -> None:
         plain = socket.create_connection((self._address, self.port), _left(self._until))
         try:
-            self.sock = self._trust.wrap_socket(plain, server_hostname=self.host)
+            self._open = self._trust.wrap_socket(plain, server_hostname=self.host, do_handshake_on_connect=False)
+            self._open.do_handshake()
+            self.sock = self._open
         except BaseException:
-            plain.close()
+            (self._open or plain).close()
             raise
+
+    @contextmanager
+    def cut_off(self) -> Iterator[None]:
+        """End the connection when the time is over: a timeout of a socket begins anew with each byte."""
+        timer = threading.Timer(_left(self._until), self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _cut(self) -> None:
+        with suppress(OSError):
+            if self._open is not None:
+                self._open.shutdown(socket.SHUT_RDWR)
 
     def asked(self, place: SplitResult) -> http.client.HTTPResponse:
         """Return the response to a request for a place on the host."""

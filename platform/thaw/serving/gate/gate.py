@@ -31,7 +31,10 @@ MOST_HELD = 1000
 KEPT_BYTES = 2**20
 """What is kept of a request's body to send it again."""
 RECEIVED_S = 30.0
-"""Most seconds that a caller may take to send a request: it holds a place from its first byte on."""
+"""Most seconds that a caller may take to send a request."""
+WAITED_BYTES, MOST_WAITING_BYTES = 2**19, 2**26
+"""What is received of a request before it takes a place, and of all requests together: whoever is slow to send, or
+sends nothing at all, holds none as long as there is room for that."""
 PAUSES_S = (0.0, 0.0, 0.1, 0.3, 1.0)
 """Seconds before each time that a request is sent; Ray takes a moment to learn that a replica is gone."""
 QUICK_S = 0.05
@@ -71,7 +74,7 @@ class Gate:
             count: is told the error of each request that is answered here.
         """
         self._app, self._most, self._count = app, most, count
-        self._under_way = self._held = 0
+        self._under_way = self._held = self._waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -82,6 +85,12 @@ class Gate:
         if scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
+        body = _Body(receive)
+        if self._under_way < self._most:
+            await self._receive(body)
+        if body.late or body.left:
+            await self._unfinished(scope, body, send)
+            return
         if self._under_way >= self._most:
             await self._hold()
             told = f"{self._most} requests are under way; send it again later"
@@ -89,9 +98,22 @@ class Gate:
             return
         self._under_way += 1
         try:
-            await self._answer(scope, receive, send)
+            await self._answer(scope, body, send)
         finally:
             self._under_way -= 1
+
+    async def _receive(self, body: "_Body") -> None:
+        """Receive a request before it takes a place, as far as there is room."""
+        taken, body.ahead = 0, True
+        try:
+            while not body.ended and taken < WAITED_BYTES and self._waiting < MOST_WAITING_BYTES:
+                await body()
+                self._waiting += body.bytes - taken
+                taken = body.bytes
+        finally:
+            self._waiting -= taken
+        body.ahead = False
+        body.again()
 
     async def _hold(self) -> None:
         if self._held >= MOST_HELD:
@@ -110,13 +132,13 @@ class Gate:
         finally:
             self._under_way += 1
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, body: "_Body", send: Send) -> None:
         """Pass a request on, and again where nothing comes of it.
 
         Ray's proxy returns without a word when the replica ends that had the request. Answering an image changes
         nothing, and of what is told twice of an image the last counts.
         """
-        body, begun, reached = _Body(receive), False, 0
+        begun, reached = False, 0
 
         async def noting(message: Message) -> None:
             nonlocal begun
@@ -132,11 +154,18 @@ class Gate:
             reached += time.monotonic() - sent > QUICK_S
             if begun or reached == REPLICAS or not body.again():
                 break
-        if body.late and not begun:
-            await self._problem(scope, send, 408, "slow_body", f"the request was not whole after {RECEIVED_S:g} s")
-        elif not begun and not body.left:
+        if begun:
+            return
+        if body.late or body.left:
+            await self._unfinished(scope, body, send)
+        else:
             told = "the replica that had this request ended before it answered; send it again"
             await self._problem(scope, send, 502, "replica_ended", told)
+
+    async def _unfinished(self, scope: Scope, body: "_Body", send: Send) -> None:
+        """Answer a request that did not come to its end, where somebody is there to hear it."""
+        if body.late:
+            await self._problem(scope, send, 408, "slow_body", f"the request was not whole after {RECEIVED_S:g} s")
 
     async def _problem(self, scope: Scope, send: Send, status: int, error: str, detail: str) -> None:
         if self._count:
@@ -160,13 +189,20 @@ class _Body:
     Attributes:
         left: whether the caller has left.
         late: whether it took too long to send all of it.
+        bytes: how many came.
+        ahead: nobody has been given what comes, so all of it is kept.
     """
 
     def __init__(self, receive: Receive) -> None:
         self._receive, self.left, self.late, self._whole = receive, False, False, False
-        self._until = time.monotonic() + RECEIVED_S
+        self._until, self.ahead = time.monotonic() + RECEIVED_S, False
         self._parts: list[Message] = []
-        self._bytes = self._next = 0
+        self.bytes = self._next = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more of it comes."""
+        return self._whole or self.left or self.late
 
     async def __call__(self) -> Message:
         """Return the next message, of those that are kept where it is received again."""
@@ -195,11 +231,11 @@ class _Body:
 
     @property
     def _kept(self) -> bool:
-        return self._bytes <= KEPT_BYTES
+        return self.bytes <= KEPT_BYTES
 
     def _keep(self, message: Message) -> None:
-        self._bytes += len(message.get("body", b""))
-        if self._kept:
+        self.bytes += len(message.get("body", b""))
+        if self._kept or self.ahead:
             self._parts.append(message)
             self._next = len(self._parts)
         else:

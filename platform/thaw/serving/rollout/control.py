@@ -13,6 +13,7 @@ from thaw.console import say
 from thaw.errors import StorageError
 from thaw.registry import store
 from thaw.registry.record import utc_now
+from thaw.serving import audit
 from thaw.serving.rollout import bounds, kept
 from thaw.serving.rollout.counts import Counts, total
 from thaw.serving.rollout.kept import Outcome, Record, UnreadableError
@@ -155,6 +156,7 @@ class Control:
             self.plan = Plan(self.name, self.plan.champion)
         self._taken_back += 1
         say(f"{self.name}/{tried.version} is taken back ({record.outcome}): {'; '.join(record.reasons)}")
+        audit.note(f"rollout.{record.outcome}", "thaw", model=self.name, version=tried.version, alias=tried.alias)
         kept.end(self._root, self.name, tried)
 
     def _note(self, record: Record) -> None:

@@ -6,6 +6,7 @@ one before it stays, so that going back takes no longer than hearing of it.
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -26,8 +27,11 @@ from thaw.serving.rollout.control import Beat
 from thaw.serving.rollout.counts import Tally
 from thaw.serving.rollout.plan import Plan
 from thaw.serving.watch.metrics import Metrics
-from thaw.storage import Root
+from thaw.storage import MissingError, Root
 from thaw.tasks.contract import Answer
+
+_OUTAGE_S = 30.0
+"""Seconds for which a store may fail to give a version before that is held against the version."""
 
 _log = logging.getLogger("thaw.serving")
 
@@ -54,6 +58,7 @@ class Following:
         self._before = answering.current
         self._failed: dict[int, str] = {}
         self._hopeless: set[int] = set()
+        self._missed: dict[int, float] = {}
         self._loading: set[int] = set()
         self._background = Background(lambda: answering.shelf.waiting > 0)
         self._replica = uuid.uuid4().hex
@@ -197,6 +202,7 @@ class Following:
         self._wanted = plan
         self._failed = {version: why for version, why in self._failed.items() if version in plan.versions}
         self._hopeless &= set(plan.versions)
+        self._missed = {version: since for version, since in self._missed.items() if version in plan.versions}
         self._settle()
         for version in plan.versions:
             if version not in self._hopeless and version not in self._loading:
@@ -209,10 +215,14 @@ class Following:
         try:
             await self._answering.shelf.load(self._key(version))
             self._failed.pop(version, None)
+            self._missed.pop(version, None)
         except Refused as refused:
-            self._failed[version] = str(refused.__cause__ or refused)
-            if not isinstance(refused.__cause__, StorageError):
+            now, cause = time.monotonic(), refused.__cause__
+            if not isinstance(cause, StorageError):
                 self._hopeless.add(version)
+            outage = isinstance(cause, StorageError) and not isinstance(cause, MissingError)
+            if not outage or now - self._missed.setdefault(version, now) >= _OUTAGE_S:
+                self._failed[version] = str(cause or refused)
         finally:
             self._loading.discard(version)
         self._settle()

@@ -164,7 +164,7 @@ def finish(root: Root, name: str, outcome: Literal["stopped", "promoted"], only:
 
     Args:
         outcome: ``promoted`` moves the alias to the version.
-        only: id of the trial that is to be ended; left out, whichever goes on.
+        only: id of the trial that is to be ended, whose alias was moved already; left out, whichever goes on.
 
     Raises:
         StorageError: what is kept of it is unreadable, or the store does not answer.
@@ -174,7 +174,7 @@ def finish(root: Root, name: str, outcome: Literal["stopped", "promoted"], only:
         if tried is None or only not in (None, tried.id):
             return None
         champion = store.aliases(root, name).get(tried.alias, tried.version)
-        if outcome == "promoted":
+        if outcome == "promoted" and only is None:
             store.set_alias(root, name, tried.alias, tried.version)  # first, so that no request goes back in between
         root.remove(_path(name))
         known = record_of(root, name, tried.id) or _begun(name, tried, champion)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, Tag
 
 from thaw import catalog
 from thaw.config.experiment import Name
@@ -30,9 +30,9 @@ class NamedBoxes(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
-    boxes: tuple[Corners, ...] = Field(max_length=MOST)
+    boxes: Annotated[tuple[Corners, ...], FailFast()] = Field(max_length=MOST)
     """x0, y0, x1, y1 each, in pixels of the upright image; none where it shows nothing."""
-    names: tuple[str, ...] = Field(max_length=MOST)
+    names: Annotated[tuple[str, ...], FailFast()] = Field(max_length=MOST)
     """One class a box."""
 
 
@@ -54,7 +54,9 @@ _FORMS = Discriminator(
     custom_error_message="needs a class name, a list of class names, or boxes with names",
 )
 Label = Annotated[
-    Annotated[str, Tag("class")] | Annotated[tuple[str, ...], Tag("classes")] | Annotated[NamedBoxes, Tag("boxes")],
+    Annotated[str, Tag("class")]
+    | Annotated[tuple[str, ...], Field(max_length=MOST), Tag("classes")]
+    | Annotated[NamedBoxes, Tag("boxes")],
     _FORMS,
 ]
 
@@ -79,7 +81,7 @@ class Feedback(BaseModel):
 
     model: Name | None = None
     """Left out: the model that the endpoint answers with."""
-    truths: tuple[Truth, ...] = Field(min_length=1, max_length=MOST)
+    truths: Annotated[tuple[Truth, ...], FailFast()] = Field(min_length=1, max_length=MOST)
 
 
 def wrong(told: Truth, schemas: Mapping[str, LabelSchema]) -> str | None:

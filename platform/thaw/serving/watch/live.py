@@ -24,17 +24,18 @@ def accuracy(
 ) -> dict[str, Figures]:
     """Return task -> figures of one version, on the answers of some days that were spoken of.
 
-    Tasks of pixels are left out: their masks are not kept.
+    Tasks of pixels are left out: their masks are not kept. So are answers whose request id others have too.
 
     Args:
         tasks: of that version.
     """
     scored = {name: task for name, task in tasks.items() if task.labels.kind != "mask"}
     said = logged.truths(root, model, span.first)
+    unsure = logged.shared(root, model, span, said)
     found: dict[str, tuple[str, dict[str, Label]]] = {}
     for _, rows in logged.answers(root, model, span, ["request_id", "version", "answer"]):
         for row in rows.to_pylist():
-            if row["version"] == version and row["request_id"] in said:
+            if row["version"] == version and row["request_id"] in said and row["request_id"] not in unsure:
                 found[row["request_id"]] = row["answer"], said[row["request_id"]]
     answers = [_answers(json.loads(answer), scored) for answer, _ in found.values()]
     annotations = [_annotations(carried, scored) for _, carried in found.values()]

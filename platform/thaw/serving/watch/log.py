@@ -108,7 +108,8 @@ class PredictionLog:
         self._waiting: deque[tuple[Seen, int]] = deque()
         self._held, self._closing = 0, False
         self._pages: dict[tuple[str, date], _Page] = {}
-        self._swept: date | None = None
+        self._removed: date | None = None
+        self._not_before = -math.inf
         self._thread = threading.Thread(target=self._work, name="prediction-log", daemon=True)
         self._thread.start()
 
@@ -146,15 +147,28 @@ class PredictionLog:
                 taken, closing = list(self._waiting), self._closing
                 self._waiting.clear()
             for seen, size in taken:
-                self._enter(seen, size)
-            self._write(closing)
-            self._sweep()
+                self._guarded(self._enter, seen, size)
+            self._guarded(self._write, closing)
+            self._guarded(self._remove_old)
             if closing:
                 break
 
+    def _guarded(self, step: Callable[..., None], *given: Any) -> None:
+        """Take a step; a fault in one, such as too little memory, must not end all others."""
+        try:
+            step(*given)
+        except Exception:  # noqa: BLE001
+            _told.exception("prediction log: a step failed")
+
     def _enter(self, seen: Seen, size: int) -> None:
         """Write a row down where it still has room; ``size`` is what was held for it so far."""
-        row = self._row(seen)
+        try:
+            row = self._row(seen)
+        except Exception:
+            with self._changed:
+                self._held -= size
+            self._count("dropped", 1)
+            raise
         now = _ROW_BYTES + len(row["image"] or b"") + len(row["answer"]) + _nbytes(seen.embedding)
         with self._changed:
             fits = self._held + now - size <= MOST_BYTES  # an answer is longer than was known when it was offered
@@ -215,16 +229,17 @@ class PredictionLog:
                 self._held -= page.bytes
             self._count("kept", len(page.rows))
 
-    def _sweep(self) -> None:
-        """Remove old days, once a day."""
+    def _remove_old(self) -> None:
+        """Remove old days once a day; where the store refuses, again a while later."""
         today = datetime.now(UTC).date()
-        if self._swept == today:
+        if self._removed == today or self._clock() < self._not_before:
             return
-        self._swept = today
         try:
             remove_before(self._root, self._models, today - timedelta(days=self._settings.days))
+            self._removed = today
         except StorageError as error:
             _told.warning("prediction log: %s", error)
+            self._not_before = self._clock() + _RETRY_S
 
 
 def decided(answers: Answers) -> list[dict[str, str | float]]:

@@ -12,8 +12,9 @@ _FORGOTTEN_S = 3600.0
 class Totals:
     """The latest counts of every replica.
 
-    Every sum is of what was told here, never of what a replica knows itself, so that no counter ever falls from one
-    look to the next.
+    Every sum is of what was told here, never of what a replica knows itself, so that no counter falls from one look to
+    the next. Where this process begins anew, counts of replicas that were gone by then are lost, and counters fall
+    once.
     """
 
     def __init__(self) -> None:

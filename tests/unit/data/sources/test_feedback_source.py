@@ -63,6 +63,12 @@ def test_what_was_said_last_counts_and_boxes_are_boxes(store):
     assert found[b"b"]["box"] == RawBoxes(((1, 2, 3, 4),), ("cup",))
 
 
+def test_what_is_said_of_an_id_that_several_answers_have_is_of_none_of_them(store):
+    answered(store, FIRST, "a", "mesh", "mesh")
+    said(store, SECOND, a="cat", mesh="dog")
+    assert labels(source(store)) == {b"a": {"kind": "cat"}}
+
+
 def test_days_are_those_of_the_answer(store):
     answered(store, FIRST, "a")
     answered(store, SECOND, "b")

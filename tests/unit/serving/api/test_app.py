@@ -1,8 +1,10 @@
 """The HTTP interface, in this process: a real bundle answers behind the real application."""
 
+import asyncio
 import base64
 import io
 import json
+import time
 
 import jsonschema
 import numpy as np
@@ -16,6 +18,7 @@ from thaw import predictor
 from thaw.config.limits import Limits
 from thaw.config.serving import Serve
 from thaw.data import quality, rle
+from thaw.serving.api import bodies
 from thaw.serving.api.app import build_app
 
 LIMITS = Limits(max_bytes=200_000, max_pixels=1_000_000)
@@ -133,6 +136,12 @@ def problem(response):
         (picture(), "", (415, "unsupported_media_type")),
         (b"junk", "multipart/form-data; boundary=x", (400, "bad_form")),
         (b"junk", "multipart/form-data", (400, "bad_form")),
+        (b"junk", 'multipart/form-data; boundary=x"y', (400, "bad_form")),
+        (
+            b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n" + b"a" * 2**17 + b"\r\n--x--",
+            "multipart/form-data; boundary=x",
+            (400, "bad_form"),
+        ),
         (
             b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--x--",
             "multipart/form-data; boundary=x",
@@ -142,6 +151,47 @@ def problem(response):
 )
 def test_what_cannot_be_answered_is_refused_with_the_right_status(ask, content, kind, expected):
     assert problem(ask("POST", "/predict", content=content, headers={"content-type": kind})) == expected
+
+
+@pytest.mark.parametrize("kind", ['boundary="a b"; charset=punycode', "charset=utf-7; boundary=-_'x"])
+def test_a_form_is_read_by_its_boundary_alone(ask, kind):
+    mark = b"a b" if '"' in kind else b"-_'x"
+    part = b"Content-Disposition: form-data; name=image; filename=one.png\r\n\r\n" + picture()
+    body = b"--" + mark + b"\r\n" + part + b"\r\n--" + mark + b"--"
+    assert (
+        ask("POST", "/predict", content=body, headers={"content-type": f"multipart/form-data; {kind}"}).status_code
+        == 200
+    )
+    assert list(bodies._headers(f"multipart/form-data; {kind}").values()) == [
+        f'multipart/form-data; boundary="{mark.decode()}"'
+    ]
+
+
+def test_who_leaves_while_sending_is_no_fault(endpoint, caplog):
+    told = []
+
+    async def send(message):
+        told.append(message)
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"", "headers": []}
+    scope["headers"] = [(b"content-type", b"image/png")]
+    asyncio.run(build_app(endpoint)(scope, receive, send))
+    assert told[0]["status"] == 499
+    assert caplog.records == []
+
+
+def test_the_time_that_a_body_takes_counts(ask, endpoint):
+    async def slowly():
+        yield picture()[:100]
+        await asyncio.sleep(0.5)
+        yield picture()[100:]
+
+    began = time.monotonic()
+    ask("POST", "/predict", content=slowly(), headers={"content-type": "image/png", "x-deadline-ms": "400"})
+    assert began < endpoint.asked[-1].deadline < began + 0.8 < time.monotonic() + 0.4
 
 
 def test_a_body_without_a_length_is_cut_off_at_the_limit(ask):

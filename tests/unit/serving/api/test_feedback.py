@@ -97,6 +97,7 @@ def test_what_is_said_last_counts(ask, store):
         ({"task": "things", "label": {"boxes": [[3, 2, 1, 4]], "names": ["cup"]}}, "0 <= x0 < x1"),
         ({"task": "things", "label": {"boxes": [[0, 0, 1, 1]] * 1001, "names": []}}, "at most 1000"),
         ({"task": "ground", "label": "road"}, "what is said of pixels is not taken here"),
+        ({"task": "tags", "label": ["bright"] * 1001}, "at most 1000"),
         ({"task": "verdict", "label": None}, "needs a class name, a list of class names, or boxes with names"),
         ({"task": "verdict"}, "truths.1..label"),
         ({"task": "verdict", "label": "yes", "request_id": "a b"}, "request_id"),

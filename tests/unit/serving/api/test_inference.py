@@ -111,6 +111,8 @@ def test_servers_and_models_tell_that_they_live_and_are_ready(ask):
         ({"inputs": [request(picture())["inputs"][0] | {"datatype": "FP32"}]}, 400, "bad_request"),
         ({"inputs": [request(picture())["inputs"][0] | {"data": ["<no base64>"]}]}, 400, "bad_request"),
         (request(picture(), outputs=[{"name": "tags.scores"}] * 2000), 400, "bad_request"),
+        ({"inputs": [request()["inputs"][0] | {"data": [1] * 20_000}]}, 400, "bad_request"),
+        ({"inputs": [request()["inputs"][0] | {"data": [[]] * 10_000}]}, 400, "bad_request"),
         (request(*[picture()] * 5), 413, "too_many_images"),
         (request(b"no image"), 415, "not_an_image"),
         (request(picture(), b"no image"), 415, "not_an_image"),

@@ -1,11 +1,13 @@
 """Fetching images for callers: over https, from listed hosts, never from inside, and never too much."""
 
+import asyncio
 import datetime
 import http.server
 import ipaddress
 import ssl
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from cryptography import x509
@@ -53,7 +55,14 @@ class Host(http.server.BaseHTTPRequestHandler):
             "/round": (302, {"location": "/round"}, b""),
             "/missing": (404, {}, b"nothing"),
             "/large": (200, {}, b"x" * 2000),
+            "/dripping": (200, {}, b""),
         }[self.path]
+        if self.path == "/dripping":
+            with suppress(OSError):
+                for byte in b"HTTP/1.0 200 OK\r\n" + b"x-slow: " + b"x" * 200:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.05)
+            return
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -75,8 +84,8 @@ def fetch(certificate):
     trust = ssl.create_default_context(cafile=str(certificate))
     host = f"localhost:{server.server_port}"
 
-    def fetched(path, allowed=(host, "127.0.0.0/8", "::1/128"), trust=trust):
-        return urls.fetch(f"https://{host}{path}", allowed, 1000, 30.0, trust)
+    def fetched(path, allowed=(host, "127.0.0.0/8", "::1/128"), trust=trust, left_s=30.0):
+        return urls.fetch(f"https://{host}{path}", allowed, 1000, left_s, trust)
 
     yield fetched, host
     server.shutdown()
@@ -154,11 +163,29 @@ def test_only_hosts_that_are_named_are_allowed(url, allowed, is_allowed):
         ("93.184.216.34", True), ("127.0.0.1", False), ("10.0.0.1", False), ("169.254.169.254", False),
         ("192.168.1.1", False), ("0.0.0.0", False), ("224.0.0.1", False), ("::1", False), ("fe80::1", False),
         ("::ffff:127.0.0.1", False), ("::ffff:93.184.216.34", True), ("fd00::1", False), ("100.64.0.1", False),
+        ("64:ff9b::a9fe:a9fe", False), ("64:ff9b::5db8:d822", True), ("64:ff9b:1::5db8:d822", False),
+        ("2002:a9fe:a9fe::1", False), ("::169.254.169.254", False), ("2606:2800:220:1:248:1893:25c8:1946", True),
     ],
 )  # fmt: skip
 def test_only_public_addresses_are_connected_to(address, is_public):
     assert urls.may_be(ipaddress.ip_address(address), ("a.com",)) == is_public
     assert urls.may_be(ipaddress.ip_address("10.1.2.3"), ("10.1.0.0/16",))
+
+
+def test_a_host_that_sends_byte_by_byte_is_cut_off(fetch):
+    began = time.monotonic()
+    assert refusal(fetch[0], "/dripping", left_s=0.5) == (422, "not_fetched")
+    assert time.monotonic() - began < 3
+
+
+def test_nobody_waits_for_a_name_that_is_never_resolved(monkeypatch):
+    monkeypatch.setattr(urls.socket, "getaddrinfo", lambda *_, **__: ended.wait(20))
+    monkeypatch.setattr(urls, "_RESOLVING_S", 0.1)
+    ended, began = threading.Event(), time.monotonic()
+    waiting = urls.fetched("https://images.example.com/one", ("images.example.com",), 1000, 0.1)
+    assert refusal(asyncio.run, waiting) == (422, "not_fetched")
+    assert time.monotonic() - began < 5
+    ended.set()
 
 
 def test_it_takes_no_longer_than_is_left():

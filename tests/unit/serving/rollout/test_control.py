@@ -136,6 +136,12 @@ def test_a_promoted_canary_is_no_longer_tried_and_keeps_what_was_counted(root, c
     assert (record.outcome, record.champion, record.figures[0].answered) == ("promoted", 1, 60)
 
 
+def test_closing_the_record_of_a_promotion_moves_no_alias_that_was_moved_back(root, control):
+    tried = kept.begin(root, "boards/2", "canary", 0.1, {})
+    assert kept.finish(root, "boards", "promoted", only=tried.id).outcome == "promoted"
+    assert store.aliases(root, "boards") == {"champion": 1}
+
+
 def test_without_the_store_what_was_decided_goes_on_and_a_bad_version_is_still_taken_back(root, control, capsys):
     tried = kept.begin(root, "boards/2", "canary", 0.1, {})
     step(control)

@@ -10,10 +10,13 @@ import stored as made
 from thaw import golden
 from thaw.config.serving import Serve
 from thaw.data.quality import BadImage
+from thaw.errors import StorageError
 from thaw.registry import store
+from thaw.serving import shelf
 from thaw.serving.answering import Answering
 from thaw.serving.api.contract import Asked, Refused
 from thaw.serving.loaded import Key
+from thaw.serving.rollout import following
 from thaw.serving.rollout.following import Following, begun
 from thaw.serving.rollout.plan import Plan, Tried
 from thaw.serving.watch.metrics import Metrics
@@ -85,6 +88,26 @@ def series(metrics, name):
     """Return labels -> value of a counter."""
     found = next(family for family in metrics.snapshot() if family.name == name)
     return {tuple(value for _, value in labels): number for (_, labels), number in found.values.items()}
+
+
+def test_a_store_that_does_not_answer_for_a_moment_is_not_held_against_a_version(stored, monkeypatch):
+    def away(*_):
+        raise StorageError("no route to the store")
+
+    async def scenario(endpoint, metrics):
+        monkeypatch.setattr(shelf, "_FAILED_S", 0.0)
+        opened = endpoint._answering.shelf._open
+        endpoint._answering.shelf._open = away
+        await endpoint.told(plan(GOOD))
+        first = endpoint.beat().failed
+        monkeypatch.setattr(following, "_OUTAGE_S", 0.0)
+        await endpoint.told(plan(GOOD))
+        later = endpoint.beat().failed
+        endpoint._answering.shelf._open = opened
+        await endpoint.told(plan(GOOD))
+        return first, later, endpoint.beat().failed, (await endpoint.answer(asked())).version
+
+    assert use(stored, scenario) == ({}, {GOOD: "no route to the store"}, {}, GOOD)
 
 
 def test_a_promoted_version_answers_once_it_is_loaded_and_going_back_loads_nothing(stored):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
@@ -176,6 +177,45 @@ def test_old_days_are_removed_with_what_was_said_of_them_and_nothing_else_is(sto
     for place in (LOG, FEEDBACK):
         assert store.list(f"{place}/colours") == ["2026-01-10", "notes"]
         assert store.list(f"{place}/others") == ["2026-01-01", "2026-01-09", "2026-01-10", "notes"]
+
+
+def test_old_days_that_could_not_be_removed_are_removed_later(store, monkeypatch):
+    store.write_bytes(f"{LOG}/colours/2020-01-01/x.parquet", b"x")
+    removed, refused = log.remove_before, []
+
+    def refusing(*of):
+        if not refused:
+            refused.append(1)
+            raise StorageError("not now")
+        removed(*of)
+
+    monkeypatch.setattr(log, "remove_before", refusing)
+    monkeypatch.setattr(log, "_RETRY_S", 0.0)
+    monkeypatch.setattr(log, "_LOOK_S", 0.01)
+    made = begun(store, share=1, days=30)
+    for _ in range(500):
+        if not store.list(f"{LOG}/colours"):
+            break
+        time.sleep(0.01)
+    made.close()
+    assert refused
+    assert store.list(f"{LOG}/colours") == []
+
+
+def test_a_fault_in_one_row_ends_nothing_and_holds_nothing(store, monkeypatch):
+    counted = Counted()
+    made = begun(store, counted, share=1, image="none")
+    monkeypatch.setattr(log, "decided", lambda _: 1 / 0)
+    made.offer(seen("broken"))
+    for _ in range(100):
+        if counted["dropped"]:
+            break
+        time.sleep(0.05)
+    monkeypatch.undo()
+    made.offer(seen("whole"))
+    made.close()
+    assert counted == {"dropped": 1, "kept": 1}
+    assert made._held == 0
 
 
 def test_a_replica_removes_old_days_when_it_begins(store):
