@@ -1,14 +1,15 @@
 """What serving costs beside what is served: requests a second and latency, against others with the same model.
 
     python tests/bench/bench_serve.py [--backbone tf_efficientnet_lite0] [--size 224] [--seconds 4] [--replicas 1]
-        [--servers NAME ...] [--proxy haproxy] [--heads]
+        [--servers NAME ...] [--proxy haproxy] [--rounds 3] [--alike] [--heads]
 
 A load generator in a process of its own (`load.py`) sends JPEGs of 640 x 480 over kept connections, 1, 8, 64 and 256 at
 a time, to Thaw (the bundle in fp32 and bf16, and an ONNX artifact in 8 bits), to LitServe (`lit_server.py`) and to
-plain FastAPI under uvicorn (`plain_server.py`). All have the same weights, the same cores and the same images, one
-after the other. Ray is started as `thaw serve` does it. The bare figure is a loop in one process that decodes in
-threads and computes batches, without any server. Where a machine has other work, requests/s say as much of it as of the
-servers; the processor's time of all of a server's processes for each answer says less of it.
+plain FastAPI under uvicorn (`plain_server.py`). All have the same bundle, the same cores and the same images, one
+after the other. Thaw folds normalisations when it loads a bundle; with ``--alike`` the others have the folded network
+too, so that servers alone are compared. Ray is started as `thaw serve` does it. The bare figure is a loop in a process
+that decodes in threads and computes batches, without any server. Where a machine has other work, requests/s say as much
+of it as of the servers; the processor's time of all of a server's processes for each answer says less of it.
 
 Lines with figures go to stderr; the last line of stdout is one JSON object:
 
@@ -41,6 +42,7 @@ import load
 import psutil
 import torch
 from served import IMAGES, TASKS, endpoint, photographs, stored
+from taken import ALIKE, taken
 
 from thaw import bundle, on_ray, predictor
 from thaw.config.limits import Limits
@@ -63,10 +65,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--replicas", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=1, help="of all servers in turn, of which the medians count")
     parser.add_argument("--servers", nargs="*", help=f"these alone, of {', '.join(SERVERS)}")
     parser.add_argument("--proxy", choices=("ray", "haproxy"), default="ray", help="that Thaw is behind")
     parser.add_argument("--heads", action="store_true")
+    parser.add_argument("--alike", action="store_true", help="all have the network that Thaw makes of the bundle")
     options = parser.parse_args()
+    if options.alike:
+        os.environ[ALIKE] = "1"
     settings = Serve(port=8300, replicas=options.replicas, proxy=options.proxy, auth="none")
     with tempfile.TemporaryDirectory() as place:
         given = deployed.LOCAL | deployed.environment(settings) | haproxy_places(Path(place))  # as `thaw serve` does
@@ -82,15 +88,26 @@ def _all(options: argparse.Namespace, settings: Serve, place: Path) -> dict[str,
     told: dict[str, Any] = {"cores": on_ray.cores(), "size": options.size, "backbone": options.backbone}
     told["bare"] = bare = _bare(folder, place)
     _say("bare", f"{bare['images_per_s']:.1f} images/s in batches of {bare['batch']}, {bare['alone_ms']:.1f} ms alone")
-    for name in options.servers or _known():
+    servers = options.servers or _known()
+    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in servers}
+    for name in list(servers) * options.rounds:
         with _begun(name, place, reference, settings) as url:
             _ask(url, place, 8, 1.0)
-            told[name] = {str(at_once): _ask(url, place, at_once, options.seconds) for at_once in AT_ONCE}
-            for at_once, one in told[name].items():
+            rounds[name].append({str(at_once): _ask(url, place, at_once, options.seconds) for at_once in AT_ONCE})
+            for at_once, one in rounds[name][-1].items():
                 _say(f"{name}, {at_once} at a time", _line(one))
+    told |= {
+        name: {str(at_once): _middle(found, str(at_once)) for at_once in AT_ONCE} for name, found in rounds.items()
+    }
     if options.heads:
         told["heads"] = _heads(place, options, settings)
     return told | _ratios(told)
+
+
+def _middle(rounds: list[dict[str, Any]], at_once: str) -> dict[str, Any]:
+    """Return what the round with the median of requests a second came to, with those of all."""
+    found = sorted((one[at_once] for one in rounds), key=lambda one: float(one["per_s"]))
+    return {**found[len(found) // 2], "rounds_per_s": [round(one[at_once]["per_s"], 1) for one in rounds]}
 
 
 def _ratios(told: dict[str, Any]) -> dict[str, float]:
@@ -156,7 +173,7 @@ def _one_endpoint(place: Path, reference: str, seconds: float, settings: Serve) 
 def _bare(folder: Path, place: Path) -> dict[str, float]:
     """Return what decoding in threads and computing batches gives without a server, with the batch it likes best."""
     torch.set_num_threads(on_ray.cores())
-    loaded = bundle.load(folder)
+    loaded = taken(folder)
     images = _images(place)
     preprocess = loaded.description.preprocess
 

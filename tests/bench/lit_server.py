@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import torch
 from fastapi import Body
+from taken import taken
 
-from thaw import bundle, on_ray, predictor
+from thaw import on_ray, predictor
 from thaw.config.limits import Limits
 from thaw.data import quality
 
@@ -29,7 +30,7 @@ class Served(LitAPI):
 
     def setup(self, device: str) -> None:
         torch.set_num_threads(1)
-        self.loaded = bundle.load(self.folder)
+        self.loaded = taken(self.folder)
 
     def decode_request(self, request: Annotated[bytes, Body(media_type="image/jpeg")]) -> predictor.Placed:
         return predictor.place(self.loaded.description.preprocess, quality.decode(request, Limits()))

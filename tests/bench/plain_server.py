@@ -10,15 +10,16 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
+from taken import taken
 
-from thaw import bundle, predictor
+from thaw import predictor
 from thaw.config.limits import Limits
 from thaw.data import quality
 
 
 def main(folder: str, port: str) -> None:
     """Serve until the process is ended."""
-    loaded, app = bundle.load(Path(folder)), FastAPI()
+    loaded, app = taken(Path(folder)), FastAPI()
 
     def answer(content: bytes) -> dict[str, Any]:
         return predictor.as_json(predictor.answer(loaded, [quality.decode(content, Limits())])[0])

@@ -2,6 +2,7 @@
 
 from thaw import bundle, golden
 from thaw.backends import artifact as backends
+from thaw.backends import folding
 from thaw.bundle import Bundle
 from thaw.predictor import Backend
 from thaw.registry import artifacts, store
@@ -26,12 +27,13 @@ def load(root: Root, found: ModelVersion, artifact: str | None = None, device: s
 
 
 def load_bundle(root: Root, found: ModelVersion, device: str = "cpu") -> Bundle:
-    """Load the bundle of a version, once it answers its golden images as it did when it was made.
+    """Load the bundle of a version to answer, once it answers its golden images as it did when it was made.
 
     Raises:
         ModelError: it cannot be read or run here, or answers otherwise than when it was made.
     """
     folder = store.fetch(root, found, local_cache())
     loaded = bundle.load(folder, device)
+    folding.fold(loaded)
     golden.check(loaded, folder)
     return loaded
