@@ -32,6 +32,7 @@ figure svg text { font-family: system-ui, "Segoe UI", Roboto, "DejaVu Sans", san
 main > h3 { margin-top: 1.3rem; }
 .scroll { width: fit-content; max-width: 100%; overflow-x: auto; background: var(--card);
   border: 1px solid var(--line); border-radius: 8px; }
+.scroll + p { margin-top: .8rem; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 6px 10px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { vertical-align: bottom; color: var(--soft); font-weight: 600; }
