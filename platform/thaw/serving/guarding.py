@@ -7,6 +7,8 @@ from functools import partial
 from typing import Self
 
 from thaw.config.serving import Serve
+from thaw.registry import store
+from thaw.serving.api.admin import Promote
 from thaw.serving.api.contract import Endpoint
 from thaw.serving.api.feedback import Keep
 from thaw.serving.keys import Keyring
@@ -25,20 +27,23 @@ class Guarding:
         keyring: whose keys are asked for; None lets everybody ask.
         log: None where no answer is kept.
         keep: what keeps feedback.
+        promote: what moves the alias that is followed; None where there is none.
     """
 
     keyring: Keyring | None
     log: PredictionLog | None
     keep: Keep
+    promote: Promote | None = None
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
-    def of(cls, root: Root, settings: Serve, name: str, counted: Metrics) -> Self:
+    def of(cls, root: Root, settings: Serve, name: str, counted: Metrics, alias: str | None = None) -> Self:
         """Begin to follow the keys of a store and to log, as far as settings say so.
 
         Args:
             name: of the model that is answered for beside ``serve.models``.
             counted: is told what is logged.
+            alias: that is followed.
 
         Raises:
             StorageError: the keys cannot be read.
@@ -49,6 +54,7 @@ class Guarding:
             if settings.log.share
             else None,
             keep=partial(feedback.keep, root),
+            promote=partial(_promoted, root, name, alias) if alias else None,
         )
         if made.keyring:
             made._again(made.keyring.refresh, settings.follow_seconds)
@@ -70,3 +76,7 @@ class Guarding:
                 step()
 
         threading.Thread(target=run, name="keys", daemon=True).start()
+
+
+def _promoted(root: Root, name: str, alias: str, version: int) -> tuple[str, int | None]:
+    return alias, store.set_alias(root, name, alias, version)

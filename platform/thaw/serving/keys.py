@@ -27,7 +27,7 @@ PREFIX = "thaw_"
 """How every key begins, so that scanners find those that were left in a repository."""
 
 Scope = Literal["predict", "admin"]
-"""predict: ask, and say what would have been right. admin: that, and change what answers."""
+"""predict: ask, and say what would have been right. admin: that, and change what answers (POST /admin/champion)."""
 
 _BYTES = 32
 

@@ -63,11 +63,11 @@ class Replica:
         counted = Metrics()
         self._following = Following(answering, counted)
         self._link = Link(controller, self._following, counted, settings.follow_seconds / 2)
-        self._guarding = Guarding.of(root, settings, key.name, counted)
+        self._guarding = Guarding.of(root, settings, key.name, counted, alias)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         kept = self._guarding
-        return build_app(kept.watched(self._following), kept.keyring, kept.keep, self._link)
+        return build_app(kept.watched(self._following), kept.keyring, kept.keep, self._link, kept.promote)
 
     def begun_by(self) -> tuple[str | None, int]:
         """Return the submission that began this endpoint, and the port that was free for it."""

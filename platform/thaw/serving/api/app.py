@@ -5,11 +5,13 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Security
 from fastapi.security import HTTPBearer
+from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 import thaw
-from thaw.serving.api import bodies, docs, feedback, health, inference, metadata, metrics, predict, problems
+from thaw.serving.api import admin, bodies, docs, feedback, health, inference, metadata, metrics, predict, problems
+from thaw.serving.api.admin import Promote
 from thaw.serving.api.asking import MODEL_VERSION, REQUEST_ID
 from thaw.serving.api.contract import Endpoint
 from thaw.serving.api.feedback import Keep
@@ -34,7 +36,11 @@ _KEYED: dict[str, Any] = {
 
 
 def build_app(
-    endpoint: Endpoint, keyring: Keyring | None = None, keep: Keep | None = None, watch: Watch | None = None
+    endpoint: Endpoint,
+    keyring: Keyring | None = None,
+    keep: Keep | None = None,
+    watch: Watch | None = None,
+    promote: Promote | None = None,
 ) -> FastAPI:
     """Return the web application in front of an endpoint.
 
@@ -42,6 +48,7 @@ def build_app(
         keyring: whose keys are asked for; None lets everybody ask.
         keep: what keeps feedback; None takes none.
         watch: counts, and gives the metrics; None has none.
+        promote: lets another version answer; None where no alias is followed. Nobody gets there without a key.
     """
     app = FastAPI(
         title=f"Thaw: {endpoint.name}",
@@ -55,7 +62,11 @@ def build_app(
     app.include_router(health.router(), tags=["health"])
     for tag, made in _guarded(endpoint, keep, watch):
         app.include_router(made, tags=[tag], **(_KEYED if keyring else {}))
-    docs.add(app, docs.schemas(InferenceRequest, Feedback) | bodies.SCHEMAS)
+    sent: list[type[BaseModel]] = [InferenceRequest, Feedback]
+    if keyring:
+        app.include_router(admin.router(endpoint, promote), tags=["admin"], **_KEYED)
+        sent.append(admin.Champion)
+    docs.add(app, docs.schemas(*sent) | bodies.SCHEMAS)
     if keyring:
         app.add_middleware(Guard, keyring=keyring)
     app.add_middleware(GZipMiddleware, minimum_size=_COMPRESSED_BYTES, compresslevel=_COMPRESSION)

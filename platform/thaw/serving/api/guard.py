@@ -1,8 +1,7 @@
 """Guard: who may ask, and how often; before anything of a request is read but its head.
 
 Everything asks for a key but what says whether the process lives, and the page that a person types a key into, which
-says nothing of the model. What lies below ``/admin/`` asks for one of scope
-admin, and is written down.
+says nothing of the model. What lies below ``/admin/`` asks for one of scope admin, and is written down.
 """
 
 import math

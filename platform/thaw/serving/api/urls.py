@@ -181,6 +181,7 @@ def _content(response: http.client.HTTPResponse, max_bytes: int, until: float) -
         if len(content) > max_bytes:
             raise Refused(413, "too_large", f"more than the {max_bytes} bytes that are allowed")
         _left(until)
+    _left(until)  # what was cut off looks as if it had come to its end
     return bytes(content)
 
 

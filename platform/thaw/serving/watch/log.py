@@ -223,11 +223,16 @@ class PredictionLog:
                 if closing:
                     self._count("dropped", len(page.rows))
                 continue
-            self._files += 1
+            except Exception:  # noqa: BLE001 - rows that cannot be written now never can
+                _told.exception("prediction log: %s rows are dropped", len(page.rows))
+                outcome = "dropped"
+            else:
+                self._files += 1
+                outcome = "kept"
             del self._pages[model, day]
             with self._changed:
                 self._held -= page.bytes
-            self._count("kept", len(page.rows))
+            self._count(outcome, len(page.rows))
 
     def _remove_old(self) -> None:
         """Remove old days once a day; where the store refuses, again a while later."""

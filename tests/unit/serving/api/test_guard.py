@@ -14,11 +14,11 @@ from stored import LABELS
 from thaw import bundle
 from thaw.config import load
 from thaw.config.serving import Serve
-from thaw.errors import ConfigError
+from thaw.errors import ConfigError, StorageError
 from thaw.serving import keys
 from thaw.serving.api.app import build_app
 from thaw.serving.keys import Keyring
-from thaw.storage import Root, open_root
+from thaw.storage import MissingError, Root, open_root
 
 VALUES = {
     "name": "tiny",
@@ -154,6 +154,43 @@ def test_only_an_admin_reaches_what_changes_answers_and_each_time_is_written_dow
     [line] = [json.loads(record.getMessage()) for record in caplog.records if record.name == "thaw.audit"]
     assert (line["action"], line["by"], line["path"], line["status"]) == ("http POST", "boss", "/admin/shelf", 200)
     assert boss not in json.dumps(line)
+
+
+def test_an_admin_lets_another_version_answer(endpoint, store, caplog):
+    caplog.set_level(logging.INFO, "thaw.audit")
+    ring, at = Keyring(store), {"champion": 4}
+
+    def promote(version: int) -> tuple[str, int]:
+        if version == 9:
+            raise MissingError("no version 9")
+        if version == 8:
+            raise StorageError("no route to the store, at /some/place")
+        before, at["champion"] = at["champion"], version
+        return "champion", before
+
+    ask = asking(build_app(endpoint, ring, promote=promote))
+    shop, boss = (bearer(added(store, ring, name, scope)) for name, scope in (("shop", "predict"), ("boss", "admin")))
+    assert problem(ask("POST", "/admin/champion", json={"version": 5}, headers=shop)) == (403, "wrong_scope")
+    assert at == {"champion": 4}
+    told = ask("POST", "/admin/champion", json={"version": 5}, headers=boss)
+    assert told.json() == {"model": "tiny", "alias": "champion", "version": 5, "before": 4}
+    assert problem(ask("POST", "/admin/champion", json={"version": 9}, headers=boss)) == (404, "no_such_model")
+    away = ask("POST", "/admin/champion", json={"version": 8}, headers=boss)
+    assert problem(away) == (503, "store_unreachable")
+    assert "/some/place" not in away.text
+    for wrong in ({}, {"version": 0}, {"version": "x"}, {"version": 5, "more": 1}):
+        assert problem(ask("POST", "/admin/champion", json=wrong, headers=boss)) == (422, "bad_request")
+    lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "thaw.audit"]
+    assert [line["status"] for line in lines] == [200, 404, 503, 422, 422, 422, 422]
+
+
+def test_without_an_alias_or_without_keys_nothing_is_promoted_over_http(endpoint, store):
+    ring = Keyring(store)
+    boss = bearer(added(store, ring, "boss", "admin"))
+    ask = asking(build_app(endpoint, ring))
+    assert problem(ask("POST", "/admin/champion", json={"version": 5}, headers=boss)) == (409, "no_alias")
+    open_to_all = asking(build_app(endpoint, promote=lambda version: ("champion", 1)))
+    assert open_to_all("POST", "/admin/champion", json={"version": 5}).status_code in (404, 405)
 
 
 def test_a_key_that_asks_too_often_is_told_when_to_come_back_and_others_are_not_held_up(guarded, store):

@@ -56,7 +56,13 @@ class Host(http.server.BaseHTTPRequestHandler):
             "/missing": (404, {}, b"nothing"),
             "/large": (200, {}, b"x" * 2000),
             "/dripping": (200, {}, b""),
+            "/stalling": (200, {}, b""),
         }[self.path]
+        if self.path == "/stalling":
+            with suppress(OSError):
+                self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\nhalf an image")
+                time.sleep(3)
+            return
         if self.path == "/dripping":
             with suppress(OSError):
                 for byte in b"HTTP/1.0 200 OK\r\n" + b"x-slow: " + b"x" * 200:
@@ -175,6 +181,7 @@ def test_only_public_addresses_are_connected_to(address, is_public):
 def test_a_host_that_sends_byte_by_byte_is_cut_off(fetch):
     began = time.monotonic()
     assert refusal(fetch[0], "/dripping", left_s=0.5) == (422, "not_fetched")
+    assert refusal(fetch[0], "/stalling", left_s=0.5) == (422, "not_fetched")
     assert time.monotonic() - began < 3
 
 

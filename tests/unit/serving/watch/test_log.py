@@ -218,6 +218,16 @@ def test_a_fault_in_one_row_ends_nothing_and_holds_nothing(store, monkeypatch):
     assert made._held == 0
 
 
+def test_rows_that_cannot_be_written_are_dropped_and_others_are_kept(store, monkeypatch):
+    written = logged.written
+
+    def failing(rows, schema):
+        return 1 / 0 if rows[0]["request_id"] == "broken" else written(rows, schema)
+
+    monkeypatch.setattr(log.logged, "written", failing)
+    assert kept(store, seen("broken"), seen("whole", model="others"), image="none") == {"dropped": 1, "kept": 1}
+
+
 def test_a_replica_removes_old_days_when_it_begins(store):
     store.write_bytes(f"{LOG}/colours/2020-01-01/x.parquet", b"x")
     kept(store, days=30)

@@ -11,12 +11,14 @@ from thaw import predictor
 from thaw.config.serving import Serve
 from thaw.data import logged
 from thaw.data.logged import ANSWERS, LOG, Span
+from thaw.registry.store import aliases, set_alias
 from thaw.serving.answering import Answering
 from thaw.serving.api.app import build_app
 from thaw.serving.api.contract import Asked
 from thaw.serving.guarding import Guarding
 from thaw.serving.loaded import Key
 from thaw.serving.watch.metrics import Metrics, exposed
+from thaw.storage import MissingError
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +89,14 @@ def test_a_logged_answer_and_what_is_said_of_it_meet_by_the_id_of_the_request(ma
     ]
     assert {"request_id": truth["request_id"]} in rows
     assert logged.truths(made.root, "colours")[truth["request_id"]] == {"colour": "green"}
+
+
+def test_the_alias_that_is_followed_can_be_moved_and_no_other(made):
+    set_alias(made.root, "colours", "champion", 1)
+    guarding = Guarding.of(made.root, Serve(), "colours", Metrics(), "staging")
+    assert guarding.promote is not None
+    assert [guarding.promote(1), guarding.promote(1)] == [("staging", None), ("staging", 1)]
+    with pytest.raises(MissingError):
+        guarding.promote(9)
+    assert aliases(made.root, "colours") == {"champion": 1, "staging": 1}
+    assert Guarding.of(made.root, Serve(), "colours", Metrics()).promote is None
