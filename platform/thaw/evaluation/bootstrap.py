@@ -40,7 +40,7 @@ class Interval(BaseModel):
 def draws(images: int, seed: int, count: int = DRAWS) -> Weights:
     """Return (count, N) how often each of N images is drawn, the same for the same seed."""
     random = np.random.default_rng(seed)
-    return random.multinomial(images, np.full(images, 1 / images), count).astype(np.float64)
+    return random.multinomial(images, np.full(images, 1 / max(1, images)), count).astype(np.float64)
 
 
 def intervals(
@@ -98,6 +98,7 @@ def told(
         if not np.isnan(value) and len(values) >= _LEAST * len(drawn.get(name, values)):
             levels = _levels(float(value), values, _known(without.get(name)), 1 / _SHOWN if name in INTERPOLATED else 1)
             low, high = np.quantile(values, levels)
+            low, high = min(low, value), max(high, value)
             if of and low == high:
                 gap = 1 - ((1 - LEVEL) / 2) ** (1 / of[name]) if of[name] else 1.0
                 low, high = (low - gap if value == 1 else low), (high + gap if value == 0 else high)
@@ -117,7 +118,7 @@ def _levels(value: float, values: Values, without: Values, hidden: float) -> tup
     shown, change = _NORMAL.inv_cdf(below), without.mean() - without if len(without) else np.zeros(1)
     spread = float((change**2).sum() ** 1.5)
     skew = float((change**3).sum()) / (6 * spread) if spread else 0.0
-    bias = min(max(hidden * shown, _ENDS[0]), _ENDS[1])  # so that the interval has the figure in it
+    bias = min(max(hidden * shown, _ENDS[0]), _ENDS[1])  # beyond, the figure itself would lie outside
     low, high = (_NORMAL.cdf(shown + (bias + end) / (1 - skew * (bias + end))) for end in _ENDS)
     return low, high
 

@@ -17,6 +17,12 @@ from thaw.evaluation.bootstrap import Interval
 from thaw.evaluation.figures import Labelled
 from thaw.metrics.weighted.contract import Values
 
+_OF_RIGHT = frozenset({"accuracy", "exact_match"})
+"""Metrics that are the share of right answers."""
+_OF_DECISIONS = _OF_RIGHT | {"precision_macro", "recall_macro", "f1_macro"}
+"""Metrics in which scores play no part."""
+_FEWEST = 6
+"""Changed answers with which McNemar's test can come below 5 %."""
 _CHANGED = 0.2
 """Least change of how good an answer is, from which it counts as fixed or broken."""
 
@@ -58,13 +64,19 @@ class TaskComparison(BaseModel):
     broken: tuple[Change, ...]
 
     def beyond_chance(self, metric: str) -> bool:
-        """Return whether a figure differs by more than chance explains.
+        """Return whether a figure differs by more than chance explains: whether its interval has no 0 in it.
 
-        Its interval has no 0 in it; and where answers are right or wrong, McNemar's test agrees, which is exact where
-        few of them changed and draws of them say too much.
+        Draws of a few changed decisions say too much: of shares of right answers McNemar's exact test must agree, and
+        averages of such shares over classes must come from as many changes as that test asks for at least.
         """
         told = self.metrics[metric].difference
-        return not told.low <= 0 <= told.high and (self.mcnemar is None or self.mcnemar < 1 - bootstrap.LEVEL)
+        if told.low <= 0 <= told.high:
+            return False
+        if self.mcnemar is None or metric not in _OF_DECISIONS:
+            return True
+        if metric in _OF_RIGHT:
+            return self.mcnemar < 1 - bootstrap.LEVEL
+        return len(self.fixed) + len(self.broken) >= _FEWEST
 
 
 class Comparison(BaseModel):

@@ -10,6 +10,7 @@ from typing import Any
 import thaw
 from thaw import bundle, golden
 from thaw.backends import artifact as backends
+from thaw.backends import folding
 from thaw.backends.artifact import Settings
 from thaw.backends.network import Network
 from thaw.bundle import Bundle
@@ -183,9 +184,16 @@ def _told(
         machine=measure.machine(),
         libraries={one: found for one in _LIBRARIES if (found := _version(one))},
         cost=measure.measure(made),
-        parent_cost=measure.measure(making.parent),
+        parent_cost=measure.measure(_as_served(folder)),
     )
     return described.model_dump(mode="json")
+
+
+def _as_served(folder: Path) -> Bundle:
+    """Return a bundle as it answers where nothing was exported of it."""
+    parent = bundle.load(folder)
+    folding.fold(parent)
+    return parent
 
 
 def _describe(making: Making, told: dict[str, Any]) -> None:

@@ -250,7 +250,7 @@ def _pointed_at(root: Root, name: str, alias: str | None, known: dict[str, int])
     has = f"it has {', '.join(sorted(known))}" if known else "it has none"
     hint = catalog.did_you_mean(wanted, known)
     existing = _listed(versions(root, name))
-    raise StorageError(
+    raise MissingError(
         f"{root}: model {name!r} has no alias {wanted!r}: {has}{hint}. Its versions: {existing}; "
         f"name one as {name}/VERSION, or set the alias with `thaw promote`"
     )

@@ -8,6 +8,7 @@ from typing import Self
 
 from thaw.config.serving import Serve
 from thaw.registry import store
+from thaw.serving import audit
 from thaw.serving.api.admin import Promote
 from thaw.serving.api.contract import Endpoint
 from thaw.serving.api.feedback import Keep
@@ -78,5 +79,7 @@ class Guarding:
         threading.Thread(target=run, name="keys", daemon=True).start()
 
 
-def _promoted(root: Root, name: str, alias: str, version: int) -> tuple[str, int | None]:
-    return alias, store.set_alias(root, name, alias, version)
+def _promoted(root: Root, name: str, alias: str, version: int, by: str) -> tuple[str, int | None]:
+    before = store.set_alias(root, name, alias, version)
+    audit.note("promote", by, model=name, alias=alias, version=version, before=before)
+    return alias, before

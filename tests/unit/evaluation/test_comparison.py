@@ -78,3 +78,34 @@ def test_lines_mark_what_is_sure(hard):
     told = comparison.lines(comparison.compare({"kind": _model(~hard)}, {"kind": _model(second)}, 0))
     assert "20 fixed, 0 broken (McNemar p = " in told[0]
     assert any(line.split()[0] == "accuracy" and line.endswith("*") for line in told[1:])
+
+
+def test_a_few_changed_decisions_are_no_more_than_chance_and_a_better_ranking_is():
+    targets = np.arange(200) % 2
+    before = np.where(np.arange(200) < 3, 1 - targets, targets)
+
+    def sample(answered: np.ndarray, sure: float) -> Labelled:
+        scores = np.where(np.eye(2)[answered] > 0, sure, 1 - sure)
+        return Labelled(tuple(map(str, range(200))), ClassSample(("a", "b"), scores, targets, answered, targets < 0))
+
+    found = comparison.compare({"task": sample(before, 0.9)}, {"task": sample(targets, 0.9)}, 0)["task"]
+    assert found.metrics["accuracy"].difference.low > 0
+    assert found.mcnemar == 0.25
+    assert not any(found.beyond_chance(one) for one in ("accuracy", "f1_macro", "recall_macro"))
+    random = np.random.default_rng(0)
+    noisy = np.clip(0.5 + 0.02 * np.where(targets, -1, 1) + random.normal(0, 0.1, 200), 0.01, 0.99)
+    clear = np.clip(0.5 + 0.4 * np.where(targets, -1, 1), 0.01, 0.99)
+    decided = np.zeros(200, dtype=np.int64)
+    sides = [
+        {
+            "task": Labelled(
+                tuple(map(str, range(200))),
+                ClassSample(("a", "b"), np.stack([one, 1 - one], 1), targets, decided, targets < 0),
+            )
+        }
+        for one in (noisy, clear)
+    ]
+    ranked = comparison.compare(*sides, 0)["task"]
+    assert ranked.mcnemar == 1
+    assert ranked.beyond_chance("auroc_macro")
+    assert not ranked.beyond_chance("accuracy")

@@ -81,6 +81,16 @@ def test_what_is_not_there_is_said_to_be_missing(root):
     assert use(root, scenario) == (404, "no_such_model")
 
 
+def test_a_model_that_nothing_was_promoted_of_is_said_to_be_missing(root, monkeypatch):
+    async def scenario(known):
+        with pytest.raises(Refused) as refused:
+            await known.champion("colours")
+        return refused.value.status
+
+    monkeypatch.setattr(store, "aliases", lambda *_: {})
+    assert use(root, scenario) == 404
+
+
 def test_a_store_that_hangs_is_waited_for_no_longer_than_a_moment(root, looks, monkeypatch):
     monkeypatch.setattr(directory, "_PATIENCE_S", 0.05)
 

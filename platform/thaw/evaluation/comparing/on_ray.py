@@ -47,7 +47,7 @@ def compare(storage_root: str, before: str, after: str, split: str) -> tuple[Com
         tasks = [answering.loaded(root, one, None, "cpu").tasks for one in models]
         _write_down(root, prepared, split, run_id, models, tasks)
         seen = [labelled(each, *one) for each, one in zip(tasks, answered, strict=True)]
-        settings = _settings(root, run_id, split)
+        settings = _settings(root, run_id, split, prepared)
         found = Comparison(
             before=f"{models[0].name}/{models[0].version}",
             after=f"{newer.name}/{newer.version}",
@@ -92,14 +92,18 @@ def _answered(root: Root, found: ModelVersion, prepared: Dataset, split: str) ->
     run_id = store.lineage(root, found).run_id
     scores = kept.stored(root, run_id, split, prepared)
     if scores is None:
-        scores = evaluation.evaluate(_settings(root, run_id, split), f"{found.name}/{found.version}", prepared)
+        scores = evaluation.evaluate(
+            _settings(root, run_id, split, prepared), f"{found.name}/{found.version}", prepared
+        )
     table = pq.read_table(root.path_of(scores.answers), filesystem=root.filesystem)
     return answering.read(table.to_pylist(), answering.loaded(root, found, None, "cpu").tasks)
 
 
-def _settings(root: Root, run_id: str, split: str) -> Experiment:
+def _settings(root: Root, run_id: str, split: str, prepared: Dataset) -> Experiment:
     """Return the experiment of a run, to be measured on a split where its root is now."""
-    values = records.load(root, run_id).experiment
-    evaluate = {**values["evaluate"], "split": split, "slices": None}  # the table is of the run's own images
+    record = records.load(root, run_id)
+    values, evaluate = record.experiment, {**record.experiment["evaluate"], "split": split}
+    if record.dataset != prepared.path:
+        evaluate["slices"] = None  # their table is of the run's own images
     values = {**values, "storage": {"root": root.uri}, "evaluate": evaluate}
     return load.parse(values, f"runs/{run_id}")

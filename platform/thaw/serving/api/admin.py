@@ -17,9 +17,9 @@ from thaw.storage import MissingError
 
 _MOST_BYTES = 1024
 
-Promote = Callable[[int], tuple[str, int | None]]
-"""Moves the alias to a version and returns its name, and the version that it was at; it may take its time, and raise
-StorageError."""
+Promote = Callable[[int, str], tuple[str, int | None]]
+"""Moves the alias to a version, for the holder of a key, and returns its name, and the version that it was at; it may
+take its time, and raise StorageError."""
 
 
 class Champion(BaseModel):
@@ -64,7 +64,7 @@ def router(endpoint: Endpoint, promote: Promote | None) -> APIRouter:
         if promote is None:
             raise Refused(409, "no_alias", f"{endpoint.name} is served by its version, and follows no alias")
         try:
-            alias, before = await asyncio.to_thread(promote, wanted.version)
+            alias, before = await asyncio.to_thread(promote, wanted.version, request.state.key_name)
         except MissingError:
             raise Refused(404, "no_such_model", f"there is no model {endpoint.name}/{wanted.version}") from None
         except StorageError:

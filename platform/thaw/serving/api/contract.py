@@ -31,6 +31,7 @@ class Asked:
         version: number of its version; None for the one that answers at present.
         route_key: requests with the same key are answered by the same version while it is tried on a share of them.
         deadline: when the answer is of no more use, by `time.monotonic`; None if it always is.
+        again: the image was answered before in this request, by another version; it is logged once.
     """
 
     content: bytes
@@ -40,6 +41,7 @@ class Asked:
     model: str | None = None
     version: int | None = None
     deadline: float | None = None
+    again: bool = False
 
     @property
     def left_s(self) -> float | None:

@@ -35,13 +35,13 @@ async def by_one_version(endpoint: Endpoint, images: Sequence[Asked]) -> list[An
     while len(answering) > 1:
         version = answering.pop()
         try:
-            return await _all(endpoint, [replace(one, version=version) for one in images])
+            return await _all(endpoint, [replace(one, version=version, again=True) for one in images])
         except Refused:
             raise
         except Exception as error:  # noqa: BLE001 - another version may do better
             _log.warning("version %s does not answer all images of a request: %s", version, error)
     if len({one.version for one in found}) > 1:
-        found = await _all(endpoint, [replace(one, version=answering[0]) for one in images])
+        found = await _all(endpoint, [replace(one, version=answering[0], again=True) for one in images])
     return found
 
 

@@ -109,7 +109,7 @@ def _meant(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 one stands for, where it does."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
-    if address in _TRANSLATED or int(address) < 2**32:
+    if address in _TRANSLATED or 1 < int(address) < 2**32:  # ::1 is this machine, and no address of IPv4
         return ipaddress.IPv4Address(int(address) % 2**32)
     if address in _TRANSLATED_HERE:
         return ipaddress.IPv4Address(0)

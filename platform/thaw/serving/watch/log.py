@@ -239,12 +239,12 @@ class PredictionLog:
         today = datetime.now(UTC).date()
         if self._removed == today or self._clock() < self._not_before:
             return
+        self._not_before = self._clock() + _RETRY_S
         try:
             remove_before(self._root, self._models, today - timedelta(days=self._settings.days))
             self._removed = today
         except StorageError as error:
             _told.warning("prediction log: %s", error)
-            self._not_before = self._clock() + _RETRY_S
 
 
 def decided(answers: Answers) -> list[dict[str, str | float]]:

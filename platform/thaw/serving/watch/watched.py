@@ -40,7 +40,7 @@ class Watched:
     async def answer(self, asked: Asked) -> Answered:
         """Return every task's answer to one encoded image, and keep it where it is among those that are kept."""
         told = await self._endpoint.answer(asked)
-        if self._log.wants(told.request_id):
+        if not asked.again and self._log.wants(told.request_id):
             seen = Seen(
                 request_id=told.request_id,
                 model=told.model,

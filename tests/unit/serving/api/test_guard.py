@@ -160,7 +160,8 @@ def test_an_admin_lets_another_version_answer(endpoint, store, caplog):
     caplog.set_level(logging.INFO, "thaw.audit")
     ring, at = Keyring(store), {"champion": 4}
 
-    def promote(version: int) -> tuple[str, int]:
+    def promote(version: int, by: str) -> tuple[str, int]:
+        assert by == "boss"
         if version == 9:
             raise MissingError("no version 9")
         if version == 8:
@@ -189,7 +190,7 @@ def test_without_an_alias_or_without_keys_nothing_is_promoted_over_http(endpoint
     boss = bearer(added(store, ring, "boss", "admin"))
     ask = asking(build_app(endpoint, ring))
     assert problem(ask("POST", "/admin/champion", json={"version": 5}, headers=boss)) == (409, "no_alias")
-    open_to_all = asking(build_app(endpoint, promote=lambda version: ("champion", 1)))
+    open_to_all = asking(build_app(endpoint, promote=lambda version, by: ("champion", 1)))
     assert open_to_all("POST", "/admin/champion", json={"version": 5}).status_code in (404, 405)
 
 

@@ -176,6 +176,7 @@ def test_only_hosts_that_are_named_are_allowed(url, allowed, is_allowed):
 def test_only_public_addresses_are_connected_to(address, is_public):
     assert urls.may_be(ipaddress.ip_address(address), ("a.com",)) == is_public
     assert urls.may_be(ipaddress.ip_address("10.1.2.3"), ("10.1.0.0/16",))
+    assert urls.may_be(ipaddress.ip_address("::1"), ("::1/128",))
 
 
 def test_a_host_that_sends_byte_by_byte_is_cut_off(fetch):

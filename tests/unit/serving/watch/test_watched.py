@@ -1,6 +1,9 @@
 """A replica logs what it answers, with the vector that the answer is made of, and takes feedback that joins it."""
 
 import asyncio
+import json
+import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,12 +94,37 @@ def test_a_logged_answer_and_what_is_said_of_it_meet_by_the_id_of_the_request(ma
     assert logged.truths(made.root, "colours")[truth["request_id"]] == {"colour": "green"}
 
 
-def test_the_alias_that_is_followed_can_be_moved_and_no_other(made):
+def test_the_alias_that_is_followed_can_be_moved_and_no_other(made, caplog):
+    caplog.set_level(logging.INFO, "thaw.audit")
     set_alias(made.root, "colours", "champion", 1)
     guarding = Guarding.of(made.root, Serve(), "colours", Metrics(), "staging")
     assert guarding.promote is not None
-    assert [guarding.promote(1), guarding.promote(1)] == [("staging", None), ("staging", 1)]
+    assert [guarding.promote(1, "boss"), guarding.promote(1, "boss")] == [("staging", None), ("staging", 1)]
     with pytest.raises(MissingError):
-        guarding.promote(9)
+        guarding.promote(9, "boss")
     assert aliases(made.root, "colours") == {"champion": 1, "staging": 1}
+    lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "thaw.audit"]
+    assert [(one["action"], one["by"], one["version"], one["before"]) for one in lines] == [
+        ("promote", "boss", 1, None),
+        ("promote", "boss", 1, 1),
+    ]
     assert Guarding.of(made.root, Serve(), "colours", Metrics()).promote is None
+
+
+def test_an_image_that_is_asked_again_in_a_request_is_logged_once(made):
+    inner, guarding = answering(made, log={"share": 1})
+    asked = Asked(png(image(3)), "once", "once")
+
+    async def both():
+        watched = guarding.watched(inner)
+        await watched.answer(asked)
+        await watched.answer(replace(asked, version=1, again=True))
+
+    asyncio.run(both())
+    guarding.close()
+    rows = [
+        row
+        for _, found in logged.answers(made.root, "colours", logged.Span(), ["request_id"])
+        for row in found.to_pylist()
+    ]
+    assert rows.count({"request_id": "once"}) == 1
