@@ -2,8 +2,8 @@
 
 A test set is worn out by looking: whoever picks the best of twenty models by it has chosen on it, and its figure is too
 good. So each look is written down before anything is answered or compared, and every report says how many there have
-been. A set that has got or lost an image is another one, and looks that versions of Thaw before this rule wrote down are
-not counted. Validation images are for looking and have no ledger.
+been. A set that has got or lost an image is another one. Looks that were written down before sets went by their images
+are not counted. Validation images are for looking and have no ledger.
 """
 
 import hashlib
