@@ -1,14 +1,13 @@
 """An endpoint of two replicas as `thaw serve` sets it up: one is killed under steady load, and too much is asked."""
 
-import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -124,13 +123,13 @@ def test_what_is_refused_in_front_of_the_proxy_is_exported_by_ray(endpoint):
     proxy, process, url = endpoint
     if proxy != "ray":
         pytest.skip("HAProxy counts what it refuses itself")
-    before = refusals(process)
-    address = httpx.URL(url)
-    with contextlib.ExitStack() as stack:
-        for _ in range(2 * Serve().max_queued):
-            begun = stack.enter_context(socket.create_connection((address.host, address.port)))
-            begun.sendall(
-                b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n"
-            )
-        until(lambda: httpx.post(f"{url}/predict", content=b"x").status_code == 503)
+    before, image = refusals(process), photograph(0, 256)
+
+    def status(_: int) -> int:
+        return httpx.post(
+            f"{url}/predict", content=image, headers={"content-type": "image/png"}, timeout=60
+        ).status_code
+
+    with ThreadPoolExecutor(4 * Serve().max_queued) as pool:
+        until(lambda: 503 in set(pool.map(status, range(8 * Serve().max_queued))))
     until(lambda: refusals(process) > before)

@@ -20,6 +20,8 @@ _ENVELOPE_BYTES = 64 * 2**10
 _FIELDS, _FIELD_BYTES = 8, 2**14
 """Most of its fields that are no files, and most bytes of one: nobody reads them."""
 _BOUNDARY = re.compile(r"""(?i);\s*boundary=("[0-9a-z'()+_,./:=? -]{1,70}"|[0-9a-z'()+_./:=?-]{1,70})\s*(?:;|$)""")
+_IMAGES = frozenset({"image", "images"})
+"""Fields that are surely meant to be files; others are passed over."""
 _BINARY = {"type": "string", "format": "binary"}
 _FILES = {
     "type": "object",
@@ -110,10 +112,15 @@ async def _files(request: Request, settings: Serve) -> list[bytes]:
             headers, once(), max_files=settings.max_images, max_fields=_FIELDS, max_part_size=_FIELD_BYTES
         ).parse()
         files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+        words = {name for name, value in form.multi_items() if not isinstance(value, UploadFile)}
         found = [await file.read() for file in files]
         await form.close()
     except (MultiPartException, KeyError, ValueError) as error:
         raise Refused(400, "bad_form", f"the multipart form cannot be read: {error}") from None
+    if words & _IMAGES:
+        raise Refused(
+            400, "bad_form", "the multipart form's field 'image' or 'images' is no file; send images as files"
+        )
     if not found:
         raise Refused(400, "bad_form", "the multipart form holds no file; send the image as the file field 'image'")
     if sum(map(len, found)) > max_bytes:

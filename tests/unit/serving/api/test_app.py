@@ -167,6 +167,12 @@ def test_a_form_is_read_by_its_boundary_alone(ask, kind):
     ]
 
 
+@pytest.mark.parametrize(("field", "status"), [("image", 400), ("images", 400), ("note", 200)])
+def test_a_field_that_should_be_an_image_and_is_none_is_refused(ask, field, status):
+    response = ask("POST", "/predict", data={field: "1"}, files={"one": ("one.png", picture())})
+    assert response.status_code == status
+
+
 def test_who_leaves_while_sending_is_no_fault(endpoint, caplog):
     told = []
 
