@@ -43,6 +43,7 @@ from thaw.config.experiment import Experiment
 from thaw.data import dataset
 from thaw.data import on_ray as data
 from thaw.data.feed import Feed
+from thaw.data.pieces.on_ray import quiet
 from thaw.storage import open_root
 from thaw.training.run import feed_of
 
@@ -80,7 +81,7 @@ def speed(rounds: int, images: int) -> dict[str, Any]:
         shards = [
             dataset.read_shard(open_root(root), f"{prepared.path}/{one.file}") for one in prepared.splits["train"]
         ]
-        data.quiet()
+        quiet()
         held = data.lent_shards(open_root(root), prepared, "train", chosen.train)
         turns = []
         for turn in range(rounds):
@@ -189,7 +190,7 @@ def memory_of(size: int) -> dict[str, Any]:
         prepared = data.prepare(chosen)
         between = time.perf_counter()
         feed = feed_of(chosen, prepared, "train")
-        data.quiet()
+        quiet()
         held = data.lent_shards(open_root(chosen.storage.root), prepared, "train", chosen.train)
         images = sum(len(batch["pixels"]) for batch in data.stream(feed, held, 0, feed.epoch_steps, None))
         done = time.perf_counter()

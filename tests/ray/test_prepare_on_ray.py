@@ -16,6 +16,7 @@ from thaw import on_ray
 from thaw.data import dataset
 from thaw.data import on_ray as data
 from thaw.data.lending.on_ray import Lent
+from thaw.data.pieces.on_ray import quiet
 from thaw.errors import ClusterError, DataError
 from thaw.storage import open_root
 from thaw.training import on_ray as training
@@ -148,7 +149,7 @@ def test_the_stream_gives_exactly_the_feed_in_order(experiment, prepared):
     root = open_root(experiment.storage.root)
     feed = feed_of(experiment, prepared, "train")
     shards = [dataset.read_shard(root, f"{prepared.path}/{shard.file}") for shard in prepared.splits["train"]]
-    data.quiet()
+    quiet()
     refs = data.encoded_shards(root, prepared, "train")
     streamed = list(data.stream(feed, refs, start=3, stop=11, prefetch=4))
     assert len(streamed) == 8
@@ -172,7 +173,7 @@ def streamed(experiment, prepared, split="train", **places):
     root, chosen = open_root(experiment.storage.root), changed(experiment, **places)
     feed = feed_of(chosen, prepared, split)
     shards = [dataset.read_shard(root, f"{prepared.path}/{shard.file}") for shard in prepared.splits[split]]
-    data.quiet()
+    quiet()
     held = data.lent_shards(root, prepared, split, chosen.train)
     steps = 3 * feed.epoch_steps
     found = list(data.stream(feed, held, 0, steps, 2, chosen.train.decode))

@@ -6,10 +6,9 @@ What is done to an image stands in the modules beside this one; here is only whe
 import functools
 import itertools
 import json
-import logging
 import os
 import uuid
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
@@ -20,7 +19,7 @@ import ray.data
 import torch
 from numpy.typing import NDArray
 
-from thaw import errors, on_ray
+from thaw import on_ray
 from thaw.config.experiment import Decode, Experiment, Limits, Train
 from thaw.console import say, track
 from thaw.data import check, cut, dataset, facts, split_file
@@ -31,10 +30,11 @@ from thaw.data.feed import Feed
 from thaw.data.found import Found, joined
 from thaw.data.lending.on_ray import Lent, Loan, read
 from thaw.data.listing import key, listed, references
+from thaw.data.pieces.on_ray import done
 from thaw.data.prepare import Plan
 from thaw.data.rows import plain
 from thaw.data.shards import shard_table
-from thaw.errors import DataError, ThawError
+from thaw.errors import DataError
 from thaw.storage import Root, open_root
 
 _CHUNK = 128
@@ -81,35 +81,8 @@ def prepare(experiment: Experiment) -> Dataset:
 
 
 def shard_files(prepared: Dataset, split: str) -> list[pa.Table]:
-    """Return a piece of work for `done` for each shard of a split: its path below the root, as ``file``."""
+    """Return a piece of work for each shard of a split: its path below the root, as ``file``."""
     return [pa.table({"file": [path]}) for path in _paths(prepared, split)]
-
-
-def done(work: Callable[[pa.Table], bytes], pieces: Sequence[pa.Table], **options: Any) -> Iterator[bytes]:
-    """Yield what work makes of each piece, in order, on all nodes.
-
-    Args:
-        options: of Ray, such as how many GPUs work takes.
-
-    Raises:
-        ThawError: what a user can mend. It is handed over as a value: Ray Data would show it as a fault of its own.
-    """
-
-    def told(piece: pa.Table) -> pa.Table:
-        result, kind, refusal = b"", "", ""
-        try:
-            result = work(piece)
-        except ThawError as error:
-            kind = next(one.__name__ for one in type(error).__mro__ if one.__module__ == errors.__name__)
-            refusal = str(error)
-        return pa.table({"result": pa.array([result], pa.large_binary()), "kind": [kind], "refusal": [refusal]})
-
-    quiet()
-    blocks = ray.data.from_arrow(list(pieces)).map_batches(told, batch_size=None, batch_format="pyarrow", **options)
-    for row in blocks.iter_rows():
-        if row["kind"]:
-            raise getattr(errors, row["kind"])(row["refusal"])
-        yield row["result"]
 
 
 def encoded_shards(root: Root, prepared: Dataset, split: str) -> list["ray.ObjectRef[pa.Table]"]:
@@ -239,18 +212,6 @@ def _pieces(steps: range, at_once: int, most: int) -> list[range]:
 def _batches(block: dict[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
     """Yield the batches that a task decoded, a row each."""
     return (dict(zip(block, row, strict=True)) for row in zip(*block.values(), strict=True))
-
-
-def quiet() -> None:
-    """Keep Ray Data's bars and plans out of the logs of this process and its datasets, and its batches in order."""
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # it warns that bars are off
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.execution_options.preserve_order = True
-    context.target_max_block_size = None  # else a large batch would be cut up, and each piece taken for a batch
-    context.execution_options.verbose_progress = False
 
 
 def _load_batches(block: Any, feed: Feed, loan: Loan, pieces: Sequence[range]) -> dict[str, NDArray[Any]]:

@@ -145,9 +145,7 @@ def _table(figures: Figures) -> Iterator[str]:
         yield f"| calibration error | {figures.reliability.error:.3f} | |"
     for line in kept_lines(figures.kept):
         yield f"\nOperating point: {line}"
-    each = [
-        (name, *list(metrics.items())[-1]) for name, metrics in figures.classes.items()
-    ]  # the F1, where there is one
+    each = [(name, *list(metrics.items())[-1]) for name, metrics in figures.classes.items()]  # F1, where there is one
     if len(each) > 1:
         name, metric, one = min(each, key=lambda found: found[2].value)
         yield f"\nWeakest class: {name}, {metric} {one.value:.3f} ({one.low:.3f} to {one.high:.3f})."

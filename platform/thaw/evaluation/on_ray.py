@@ -94,20 +94,14 @@ def evaluate(
         answers=f"{place}/{split}.parquet",
     )
     report.publish(root, scores, parts, drawn, loaded.description, record, prepared.path)
-    if record.dataset == prepared.path and not artifact:
-        with records.hold(root, record.id):  # another split may have been measured meanwhile
+    with records.hold(root, record.id):  # another split may have been measured meanwhile
+        if record.dataset == prepared.path and not artifact:
             record = records.load(root, record.id)
             card.write(root, found, loaded.description, record, scores)
             metrics_of = {**record.metrics, split: scores.metrics}
             records.save(root, record.model_copy(update={"stage": "evaluated", "metrics": metrics_of}))
-            _say_that_all_is_there(root, place, scores)
-    else:
-        _say_that_all_is_there(root, place, scores)
+        root.write_json(f"{place}/{split}.json", scores.model_dump(mode="json"))  # the last: it says that all is there
     return scores
-
-
-def _say_that_all_is_there(root: Root, place: str, scores: Scores) -> None:
-    root.write_json(f"{place}/{scores.split}.json", scores.model_dump(mode="json"))
 
 
 def _say_where_data_differ(experiment: Experiment, record: RunRecord) -> None:

@@ -22,6 +22,7 @@ from thaw.data import dataset, quality
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
 from thaw.data.labels import Annotation, LabelSchema
+from thaw.data.pieces.on_ray import done
 from thaw.data.visiting.on_ray import visit
 from thaw.errors import DataError
 from thaw.evaluation import evaluate as scoring
@@ -54,7 +55,7 @@ def answers(
         parts = (shard.slice(first, batch) for first in range(0, len(shard), batch))
         return json.dumps([row for part in parts for row in _answer(network(device), part, limits)]).encode()
 
-    parts = data.done(answer, data.shard_files(prepared, split), num_gpus=experiment.evaluate.gpus or None)
+    parts = done(answer, data.shard_files(prepared, split), num_gpus=experiment.evaluate.gpus or None)
     told = track(map(json.loads, parts), "answering images", prepared.rows(split), len)
     return sorted((row for part in told for row in part), key=lambda row: str(row["id"]))
 

@@ -17,10 +17,10 @@ from thaw.config.experiment import Cluster
 from thaw.config.limits import Limits
 from thaw.console import say, track
 from thaw.data import cut
-from thaw.data import on_ray as data
 from thaw.data.cut import Piece
 from thaw.data.files import Folder, is_picture, open_folder
 from thaw.data.listing import listed, references
+from thaw.data.pieces.on_ray import quiet
 from thaw.data.sources.contract import Reference, as_text
 from thaw.errors import ConfigError, DataError, StorageError, ThawError
 from thaw.evaluation.predicting import part
@@ -193,7 +193,7 @@ def _counted(asked: Asked, processes: Processes, listing: pa.Table, pieces: Sequ
         )
         for piece in pieces
     ]
-    data.quiet()
+    quiet()
     rows = (
         ray.data.from_arrow(tables)
         .map_batches(

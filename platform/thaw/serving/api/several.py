@@ -31,18 +31,21 @@ async def by_one_version(endpoint: Endpoint, images: Sequence[Asked]) -> list[An
         Exception: what was wrong with the first image that has no answer.
     """
     found = await _all(endpoint, images)
-    answering = list(dict.fromkeys(one.version for one in found))
-    while len(answering) > 1:
-        version = answering.pop()
+    first, *others = dict.fromkeys(one.version for one in found)
+    if not others:
+        return found
+    for version in reversed(others):
         try:
-            return await _all(endpoint, [replace(one, version=version, again=True) for one in images])
+            return await _by(endpoint, images, version)
         except Refused:
             raise
         except Exception as error:  # noqa: BLE001 - another version may do better
             _log.warning("version %s does not answer all images of a request: %s", version, error)
-    if len({one.version for one in found}) > 1:
-        found = await _all(endpoint, [replace(one, version=answering[0], again=True) for one in images])
-    return found
+    return await _by(endpoint, images, first)
+
+
+async def _by(endpoint: Endpoint, images: Sequence[Asked], version: int) -> list[Answered]:
+    return await _all(endpoint, [replace(one, version=version, again=True) for one in images])
 
 
 async def _all(endpoint: Endpoint, images: Sequence[Asked]) -> list[Answered]:

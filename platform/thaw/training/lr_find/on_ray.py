@@ -16,6 +16,7 @@ from thaw.config.experiment import Experiment
 from thaw.console import say, track
 from thaw.data import on_ray as data
 from thaw.data.dataset import Dataset
+from thaw.data.pieces.on_ray import quiet
 from thaw.errors import ConfigError
 from thaw.registry import record as records
 from thaw.storage import Root, open_root
@@ -96,7 +97,7 @@ def _begun(root: Root, experiment: Experiment, prepared: Dataset, chosen: Range)
 def _work(setup: dict[str, Any]) -> Generator[Step | tuple[Finding, tuple[int, ...]]]:
     experiment = config.parse(setup["experiment"], FOLDER)
     prepared = Dataset.model_validate(setup["dataset"])
-    data.quiet()
+    quiet()
     sys.setswitchinterval(SWITCH_S)
     device = torch.device("cuda" if experiment.train.device == "gpu" else "cpu")
     on = session.device_of(experiment, device, threads(workers_here=1))

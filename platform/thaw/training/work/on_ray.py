@@ -19,6 +19,7 @@ from torch import nn
 from thaw import on_ray
 from thaw.data import on_ray as data
 from thaw.data.feed import Feed
+from thaw.data.pieces.on_ray import quiet
 from thaw.errors import ConfigError, LossError, ModelError
 from thaw.model import FinetuneModel
 from thaw.training import session, workers
@@ -48,7 +49,7 @@ def work(given: Mapping[str, Any]) -> dict[str, Any]:
 
     A refusal that every worker comes to alike is returned: raised, it would count as a crash and be tried again.
     """
-    data.quiet()
+    quiet()
     sys.setswitchinterval(SWITCH_S)
     pulse = Pulse(given["setup"].run_path) if ray.train.get_context().get_world_rank() == 0 else None
     try:

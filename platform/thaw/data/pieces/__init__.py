@@ -1,0 +1,1 @@
+"""Pieces: work done on each of many pieces of data, wherever there is room."""
